@@ -1,0 +1,100 @@
+"""The outcome of every batch job in Prometheus, through a Pushgateway.
+
+Names are looked up on first use, so ``import pushgate`` does no work: importing everything would
+cost a wrapper of short commands more than the push itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .auth import TLS as TLS
+    from .auth import BasicAuth as BasicAuth
+    from .auth import BearerToken as BearerToken
+    from .errors import DeliveryError as DeliveryError
+    from .errors import GatewayRejectedError as GatewayRejectedError
+    from .errors import GatewayUnreachableError as GatewayUnreachableError
+    from .errors import InvalidGroupingKeyError as InvalidGroupingKeyError
+    from .errors import InvalidPayloadError as InvalidPayloadError
+    from .errors import MissingExtraError as MissingExtraError
+    from .errors import PushError as PushError
+    from .errors import SettingsError as SettingsError
+    from .errors import TLSFileError as TLSFileError
+    from .families import Family as Family
+    from .families import Sample as Sample
+    from .families import gauge as gauge
+    from .gateway import Gateway as Gateway
+    from .gateway import delete_from_gateway as delete_from_gateway
+    from .gateway import push_to_gateway as push_to_gateway
+    from .gateway import pushadd_to_gateway as pushadd_to_gateway
+    from .grouping import GroupingKey as GroupingKey
+    from .grouping import instance_ip_grouping_key as instance_ip_grouping_key
+    from .groups import Group as Group
+    from .groups import GroupFamily as GroupFamily
+    from .handlers import HTTPHandler as HTTPHandler
+    from .handlers import basic_auth_handler as basic_auth_handler
+    from .handlers import default_handler as default_handler
+    from .handlers import passthrough_redirect_handler as passthrough_redirect_handler
+    from .handlers import tls_auth_handler as tls_auth_handler
+    from .reporter import Reporter as Reporter
+    from .runs import CommandEnd as CommandEnd
+    from .runs import JobRun as JobRun
+    from .runs import Outcome as Outcome
+    from .runs import Status as Status
+
+_MODULE_OF = {
+    # prometheus_client's push functions and handlers
+    "push_to_gateway": "gateway",
+    "pushadd_to_gateway": "gateway",
+    "delete_from_gateway": "gateway",
+    "instance_ip_grouping_key": "grouping",
+    "default_handler": "handlers",
+    "basic_auth_handler": "handlers",
+    "tls_auth_handler": "handlers",
+    "passthrough_redirect_handler": "handlers",
+    # for repeated use
+    "Gateway": "gateway",
+    "GroupingKey": "grouping",
+    "Group": "groups",
+    "GroupFamily": "groups",
+    "HTTPHandler": "handlers",
+    "BasicAuth": "auth",
+    "BearerToken": "auth",
+    "TLS": "auth",
+    # outcomes
+    "Reporter": "reporter",
+    "JobRun": "runs",
+    "Outcome": "runs",
+    "Status": "runs",
+    "CommandEnd": "runs",
+    "Family": "families",
+    "Sample": "families",
+    "gauge": "families",
+    # errors
+    "PushError": "errors",
+    "InvalidGroupingKeyError": "errors",
+    "InvalidPayloadError": "errors",
+    "MissingExtraError": "errors",
+    "SettingsError": "errors",
+    "TLSFileError": "errors",
+    "DeliveryError": "errors",
+    "GatewayUnreachableError": "errors",
+    "GatewayRejectedError": "errors",
+}
+
+__all__ = tuple(_MODULE_OF)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'pushgate' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})

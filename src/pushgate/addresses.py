@@ -1,0 +1,91 @@
+"""A gateway's address: what the user wrote, taken apart, with its credentials out of sight.
+
+Enters: ``host:port`` or a URL. Leaves: the base URL, its origin and credentials, or a
+SettingsError that never repeats the password.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from .errors import SettingsError
+
+__all__ = ("Address", "base_url", "parse", "without_credentials")
+
+_USERINFO = re.compile(r"//[^/?#]*@")
+_UNFIT = re.compile(r"[^\x21-\x7e]")
+
+
+class Address(NamedTuple):
+    """A URL taken apart. ``host`` without brackets, ``target`` path and query."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    credentials: tuple[str, str] | None
+
+    def __repr__(self) -> str:
+        return f"Address({self.scheme}://{self.host}:{self.port}{self.target})"
+
+
+def base_url(gateway: str) -> str:
+    """``gateway`` with a scheme, http where none is given, and without trailing slashes.
+
+    Raises SettingsError for what is not an http or https URL.
+    """
+    scheme, separator, _ = gateway.partition("://")
+    if not separator:
+        gateway = f"http://{gateway}"
+    elif scheme.lower() not in ("http", "https"):
+        raise SettingsError(
+            f"the gateway URL begins with {scheme + '://'!r}; use http:// or https://"
+        )
+    gateway = gateway.rstrip("/")
+    parse(gateway)
+    if "?" in gateway or "#" in gateway:
+        raise SettingsError(
+            f"the gateway URL {without_credentials(gateway)!r} has a query or fragment;"
+            " leave it out"
+        )
+    return gateway
+
+
+def parse(url: str) -> Address:
+    """Take an http or https URL apart. Raises SettingsError where that can't be done."""
+    if _UNFIT.search(url):
+        raise SettingsError(
+            f"the URL {without_credentials(url)!r} holds a space, a control character or a"
+            " character outside ASCII; percent-encode it, or write the host as punycode"
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise SettingsError(
+            f"the URL {without_credentials(url)!r} has a bad port or host; write it as"
+            " http://host:port, an IPv6 address in brackets, and percent-encode '@', ':' and '/'"
+            " in a user name or password"
+        ) from None
+    scheme = parts.scheme.lower()
+    if not parts.hostname or scheme not in ("http", "https"):
+        raise SettingsError(
+            f"the URL {without_credentials(url)!r} names no host; write it as http://host:port"
+        )
+    if port is None:
+        port = 443 if scheme == "https" else 80
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(scheme, parts.hostname, port, target, _credentials(parts))
+
+
+def without_credentials(url: str) -> str:
+    """``url`` with the user name and password taken out: fit for logs and errors."""
+    return _USERINFO.sub("//", url, count=1) if "@" in url else url
+
+
+def _credentials(parts: SplitResult) -> tuple[str, str] | None:
+    if parts.username is None:
+        return None
+    return unquote(parts.username), unquote(parts.password or "")

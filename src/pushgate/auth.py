@@ -1,0 +1,92 @@
+"""Who we are and whom we trust: credentials and TLS files, as values that never print a secret."""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from .errors import TLSFileError
+
+__all__ = ("TLS", "BasicAuth", "BearerToken")
+
+
+@dataclass(frozen=True)
+class BasicAuth:
+    """User name and password, sent as UTF-8 (RFC 7617). A user name can't hold a colon."""
+
+    username: str
+    password: str = field(repr=False)
+
+    def header(self) -> str:
+        """The value of the Authorization header."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class BearerToken:
+    """A bearer token (RFC 6750)."""
+
+    token: str = field(repr=False)
+
+    def header(self) -> str:
+        """The value of the Authorization header."""
+        return f"Bearer {self.token}"
+
+
+@dataclass(frozen=True)
+class TLS:
+    """Files in PEM format. Each is optional: a custom CA needs no client certificate.
+
+    ``cafile`` holds the authorities to trust instead of the system's; ``certfile`` and
+    ``keyfile`` the client certificate (the key may be in ``certfile``). ``protocol`` is as in
+    ``ssl.SSLContext``. A file that changes on disk is read again, so rotation needs no restart.
+    """
+
+    cafile: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    insecure_skip_verify: bool = False
+    protocol: int = ssl.PROTOCOL_TLS_CLIENT
+
+    def context(self) -> ssl.SSLContext:
+        """The context, shared by all equal values. Raises TLSFileError for unusable files."""
+        files = (self.cafile, self.certfile, self.keyfile)
+        # OpenSSL's own defaults come from these two, and tests and containers set them late.
+        system = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+        return _context(self, tuple(map(_version_of, files)), system)
+
+
+def _version_of(path: str | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise TLSFileError(f"the TLS file {path!r} can't be read: {error.strerror}") from error
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=8)
+def _context(tls: TLS, _versions: object, _system: object) -> ssl.SSLContext:
+    context = ssl.SSLContext(tls.protocol)
+    try:
+        if tls.cafile is not None:
+            context.load_verify_locations(tls.cafile)
+        else:
+            context.load_default_certs()
+        if tls.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if tls.certfile is not None:
+            # Without the callable, OpenSSL would ask for a pass phrase on the terminal.
+            context.load_cert_chain(tls.certfile, tls.keyfile, password=_refuse_to_ask)
+    except (OSError, ValueError) as error:
+        raise TLSFileError(f"the TLS files {tls} can't be used: {error}") from error
+    return context
+
+
+def _refuse_to_ask() -> str:
+    raise ValueError("the private key is encrypted; give it without a pass phrase")

@@ -1,0 +1,67 @@
+"""Metric families as plain values.
+
+A :class:`Family` has the attributes of prometheus_client's ``Metric`` that an encoder reads, so
+the encoder takes either, and building our own gauges costs no import of prometheus_client.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ("Collector", "Family", "FamilyLike", "Metrics", "Sample", "gauge")
+
+
+class Sample(NamedTuple):
+    """One series' value. ``name`` is the full sample name, suffixes included."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+    timestamp: Any = None  # a Pushgateway refuses timestamps; the field exists for preflight
+
+
+class Family(NamedTuple):
+    """The samples that share a name, a type and a help text.
+
+    ``name`` follows prometheus_client: without ``_total`` for a counter. ``type`` is one of
+    counter, gauge, histogram, gaugehistogram, summary, info, stateset, unknown.
+    """
+
+    name: str
+    documentation: str
+    type: str
+    samples: Sequence[Sample]
+
+
+class FamilyLike(Protocol):
+    """What a family must offer: :class:`Family` and prometheus_client's ``Metric`` both do."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def documentation(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def samples(self) -> Sequence[Any]: ...
+
+
+class Collector(Protocol):
+    """Anything with ``collect()``: a CollectorRegistry, a metric, a custom collector."""
+
+    def collect(self) -> Iterable[Any]: ...
+
+
+if TYPE_CHECKING:
+    Metrics = Collector | Iterable[FamilyLike] | None
+    """What can be pushed; None is prometheus_client's global registry at run time."""
+
+
+def gauge(
+    name: str, documentation: str, value: float, labels: Mapping[str, str] | None = None
+) -> Family:
+    """A gauge family of one sample."""
+    return Family(name, documentation, "gauge", (Sample(name, labels or {}, float(value)),))

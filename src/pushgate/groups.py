@@ -1,0 +1,129 @@
+"""What a gateway holds, read back: the answer of ``/api/v1/metrics`` as typed values.
+
+Enters: the JSON. Leaves: :class:`Group` values. The layout of the answer:
+https://github.com/prometheus/pushgateway/blob/master/README.md#query-api
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .families import Sample
+
+__all__ = ("Group", "GroupFamily", "parse_groups")
+
+_PUSH_TIME = "push_time_seconds"
+_FAILURE_TIME = "push_failure_time_seconds"
+
+
+@dataclass(frozen=True)
+class GroupFamily:
+    """A metric family as the gateway stores it: ``name`` with every suffix, type in lower case.
+
+    ``samples`` are those of an exposition, a histogram's buckets, sum and count included.
+    ``pushed_at`` is when the family was last pushed, in Unix seconds by the gateway's clock.
+    """
+
+    name: str
+    type: str
+    documentation: str
+    pushed_at: float
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group. ``labels`` are the grouping key, ``job`` included.
+
+    ``push_time`` and ``push_failure_time`` are in Unix seconds by the gateway's clock, 0 where
+    there was none. ``families`` leave out these two.
+    """
+
+    labels: dict[str, str]
+    last_push_successful: bool
+    push_time: float
+    push_failure_time: float
+    families: tuple[GroupFamily, ...]
+
+    def family(self, name: str) -> GroupFamily | None:
+        """The family of this name, or None."""
+        return next((family for family in self.families if family.name == name), None)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The value of the sample of this name that has these labels, or None.
+
+        Grouping labels need not be given. With several such samples, the first.
+        """
+        for family in self.families:
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return sample.value
+        return None
+
+
+def parse_groups(document: Any) -> list[Group]:
+    """The groups of a decoded ``/api/v1/metrics`` answer. Raises ValueError for another layout."""
+    try:
+        return [_group(entry) for entry in document["data"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not the answer of a Pushgateway's /api/v1/metrics: {error!r}") from error
+
+
+def _group(entry: dict[str, Any]) -> Group:
+    families = {
+        name: _family(name, value)
+        for name, value in entry.items()
+        if isinstance(value, dict) and "metrics" in value
+    }
+    times = [families.pop(name, None) for name in (_PUSH_TIME, _FAILURE_TIME)]
+    push_time, failure_time = (f.samples[0].value if f and f.samples else 0.0 for f in times)
+    return Group(
+        labels=_job_first(entry["labels"]),
+        last_push_successful=bool(entry["last_push_successful"]),
+        push_time=push_time,
+        push_failure_time=failure_time,
+        families=tuple(sorted(families.values(), key=lambda family: family.name)),
+    )
+
+
+def _job_first(labels: dict[str, str]) -> dict[str, str]:
+    return dict(sorted(labels.items(), key=lambda item: (item[0] != "job", item[0])))
+
+
+def _family(name: str, entry: dict[str, Any]) -> GroupFamily:
+    samples: list[Sample] = []
+    for metric in entry["metrics"]:
+        samples += _samples(name, entry["type"], metric)
+    return GroupFamily(
+        name=name,
+        type=entry["type"].lower(),
+        documentation=entry.get("help", ""),
+        pushed_at=_unix_seconds(entry["time_stamp"]),
+        samples=tuple(samples),
+    )
+
+
+def _samples(name: str, kind: str, metric: dict[str, Any]) -> list[Sample]:
+    labels = metric.get("labels") or {}
+    if kind not in ("HISTOGRAM", "SUMMARY"):
+        return [Sample(name, labels, float(metric["value"]))]
+    parts, label, suffix = (
+        ("buckets", "le", "_bucket") if kind == "HISTOGRAM" else ("quantiles", "quantile", "")
+    )
+    samples = [
+        Sample(name + suffix, {**labels, label: bound}, float(value))
+        for bound, value in (metric.get(parts) or {}).items()
+    ]
+    samples.append(Sample(f"{name}_sum", labels, float(metric["sum"])))
+    samples.append(Sample(f"{name}_count", labels, float(metric["count"])))
+    return samples
+
+
+def _unix_seconds(text: str) -> float:
+    """Go's RFC 3339 time, with nanoseconds, which datetime.fromisoformat reads from 3.11 on."""
+    head, _, rest = text.partition(".")
+    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    zone = (rest[len(digits) :] if rest else head[19:]).replace("Z", "+00:00")
+    return datetime.fromisoformat(head[:19] + zone).timestamp() + float(f"0.{digits or 0}")

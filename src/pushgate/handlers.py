@@ -1,0 +1,303 @@
+"""The handler protocol and the built-in handlers, all on one pooled transport.
+
+A handler is called with the keywords ``url, method, timeout, headers, data`` and returns a callable
+without arguments that performs the request and raises on failure: prometheus_client's protocol, so
+any handler written for it works here. Enters: such a call. Leaves: a request on the wire, or a
+DeliveryError without credentials in its text. Foreign errors are mapped here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from http.client import HTTPException, RemoteDisconnected
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urljoin
+
+from . import transport
+from .addresses import Address, parse, without_credentials
+from .auth import TLS, BasicAuth, BearerToken
+from .errors import GatewayRejectedError, GatewayUnreachableError
+from .transport import Deadline, Origin, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from email.message import Message
+
+__all__ = (
+    "HTTPHandler",
+    "Handler",
+    "basic_auth_handler",
+    "default_handler",
+    "passthrough_redirect_handler",
+    "tls_auth_handler",
+)
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MAX_HOPS = 10
+_MAX_ANSWER = 64 * 1024  # bytes; a Pushgateway's longest complaint is far below
+_MAX_REASON = 500  # characters of the server's words in the error text
+# All that may follow a redirect to another origin: neither Authorization nor the user's own
+# headers, which may hold a key.
+_HARMLESS = ("content-type", "content-encoding")
+
+
+class Handler(Protocol):
+    """What performs a push's request. Raises whatever it likes; OSError is the custom."""
+
+    def __call__(
+        self,
+        *,
+        url: str,
+        method: str,
+        timeout: float | None,
+        headers: list[tuple[str, str]],
+        data: bytes,
+    ) -> Callable[[], None]:
+        """Prepare the request; the returned callable performs it."""
+
+
+@dataclass(frozen=True)
+class HTTPHandler:
+    """A handler with authentication, TLS, headers and redirects combined as needed.
+
+    ``auth`` goes before credentials in the URL; an Authorization among the call's own headers
+    goes before both. ``headers`` are added to every request. ``redirects`` is how many hops to
+    follow with the same method, body and headers; to another origin only the content headers go.
+    """
+
+    auth: BasicAuth | BearerToken | None = None
+    tls: TLS = field(default_factory=TLS)
+    headers: tuple[tuple[str, str], ...] = ()
+    redirects: int = 0
+
+    def __repr__(self) -> str:
+        names = tuple(name for name, _ in self.headers)
+        return f"HTTPHandler(auth={self.auth!r}, tls={self.tls!r}, headers={names!r})"
+
+    def __call__(
+        self,
+        url: str,
+        method: str,
+        timeout: float | None,
+        headers: Iterable[tuple[str, str]],
+        data: bytes,
+    ) -> Callable[[], None]:
+        """Prepare a push. ``timeout`` bounds the whole of it, in seconds of wall clock."""
+        return partial(self._push, url, method, timeout, headers, data)
+
+    def get(self, url: str, timeout: float | None) -> bytes:
+        """The body of a GET. Raises DeliveryError, as a push does."""
+        return self._follow(url, "GET", timeout, (), b"", max_body=None).body
+
+    def _push(
+        self,
+        url: str,
+        method: str,
+        timeout: float | None,
+        headers: Iterable[tuple[str, str]],
+        data: bytes,
+    ) -> None:
+        self._follow(url, method, timeout, headers, data, max_body=_MAX_ANSWER)
+
+    def _follow(
+        self,
+        url: str,
+        method: str,
+        timeout: float | None,
+        headers: Iterable[tuple[str, str]],
+        data: bytes,
+        *,
+        max_body: int | None,
+    ) -> Response:
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout is {timeout!r}; give seconds above 0, or None for no limit")
+        deadline = Deadline(timeout)
+        address = parse(url)
+        sent = self._headers(address, headers)
+        for hop in range(self.redirects + 1):
+            shown = without_credentials(url)
+            response = self._exchange(address, method, shown, sent, data, deadline, max_body)
+            if response.status < 300:
+                return response
+            target = response.headers.get("Location")
+            if response.status not in _REDIRECTS or not target:
+                raise _rejection(response, method, shown, _server_words(response, sent))
+            url = urljoin(shown, target.replace(" ", "%20"))
+            if not self.redirects:
+                advice = "use passthrough_redirect_handler, or the final URL"
+            elif hop == self.redirects:
+                advice = f"gave up after {hop} redirects"
+            else:
+                previous, address = address, parse(url)
+                if address[:3] != previous[:3]:
+                    sent = [(name, value) for name, value in sent if name.lower() in _HARMLESS]
+                continue
+            words = f"redirected to {without_credentials(url)}; {advice}"
+            raise _rejection(response, method, shown, words)
+        raise AssertionError("unreachable")
+
+    def _headers(
+        self, address: Address, headers: Iterable[tuple[str, str]]
+    ) -> list[tuple[str, str | bytes]]:
+        sent: list[tuple[str, str | bytes]] = [*headers, *self.headers]
+        given = {name.lower() for name, _ in sent}
+        auth = self.auth or (BasicAuth(*address.credentials) if address.credentials else None)
+        if auth is not None and "authorization" not in given:
+            sent.append(("Authorization", auth.header()))
+        if "user-agent" not in given:
+            sent.append(("User-Agent", "pushgate"))
+        return sent
+
+    def _exchange(
+        self,
+        address: Address,
+        method: str,
+        shown: str,
+        headers: list[tuple[str, str | bytes]],
+        data: bytes,
+        deadline: Deadline,
+        max_body: int | None,
+    ) -> Response:
+        request = Request(
+            Origin(*address[:3]),
+            method,
+            address.target,
+            headers,
+            data,
+            self.tls.context() if address.scheme == "https" else None,
+        )
+        try:
+            return transport.exchange(request, deadline, max_body)
+        except (OSError, HTTPException) as error:
+            reason, retryable = _explain(error)
+            raise GatewayUnreachableError(
+                reason, method=method, url=shown, retryable=retryable
+            ) from error
+
+
+_DEFAULT = HTTPHandler()
+_FOLLOWING = HTTPHandler(redirects=_MAX_HOPS)
+
+
+def default_handler(
+    url: str,
+    method: str,
+    timeout: float | None,
+    headers: list[tuple[str, str]],
+    data: bytes,
+) -> Callable[[], None]:
+    """HTTP or HTTPS, with the credentials in the URL if it has any. Follows no redirect.
+
+    The returned callable raises GatewayUnreachableError (a URLError) or GatewayRejectedError (an
+    HTTPError); so do those of the other handlers.
+    """
+    return _DEFAULT(url, method, timeout, headers, data)
+
+
+def passthrough_redirect_handler(
+    url: str,
+    method: str,
+    timeout: float | None,
+    headers: list[tuple[str, str]],
+    data: bytes,
+) -> Callable[[], None]:
+    """As default_handler, but follows up to 10 redirects (301, 302, 303, 307, 308).
+
+    Method and body stay the same on every hop. Authorization and headers other than the content's
+    do not travel to another origin. Use it only for a gateway whose redirects you trust.
+    """
+    return _FOLLOWING(url, method, timeout, headers, data)
+
+
+def basic_auth_handler(
+    url: str,
+    method: str,
+    timeout: float | None,
+    headers: list[tuple[str, str]],
+    data: bytes,
+    username: str | None = None,
+    password: str | None = None,
+) -> Callable[[], None]:
+    """As default_handler, with HTTP basic authentication if both user name and password are set."""
+    if username is None or password is None:
+        return _DEFAULT(url, method, timeout, headers, data)
+    return HTTPHandler(auth=BasicAuth(username, password))(url, method, timeout, headers, data)
+
+
+def tls_auth_handler(
+    url: str,
+    method: str,
+    timeout: float | None,
+    headers: list[tuple[str, str]],
+    data: bytes,
+    certfile: str,
+    keyfile: str,
+    cafile: str | None = None,
+    protocol: int = ssl.PROTOCOL_TLS_CLIENT,
+    insecure_skip_verify: bool = False,
+) -> Callable[[], None]:
+    """As default_handler, with a client certificate; the arguments are those of :class:`TLS`.
+
+    Raises TLSFileError at once for files that can't be used.
+    """
+    tls = TLS(cafile, certfile, keyfile, insecure_skip_verify, protocol)
+    tls.context()
+    return HTTPHandler(tls=tls)(url, method, timeout, headers, data)
+
+
+def _explain(error: Exception) -> tuple[str, bool]:
+    """The reason in words, and whether trying again may help."""
+    if isinstance(error, TimeoutError):
+        return "timed out", True
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted: {error.verify_message}", False
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return f"TLS failed: {error.reason or error}", False
+    if isinstance(error, (RemoteDisconnected, ssl.SSLEOFError)):
+        return "the server closed the connection without an answer", True
+    if isinstance(error, HTTPException):
+        return f"the answer was cut short or is not HTTP ({type(error).__name__})", True
+    return str(getattr(error, "strerror", None) or error), True
+
+
+def _server_words(response: Response, sent: list[tuple[str, str | bytes]]) -> str:
+    """The server's own reason: its body's text on one line."""
+    text = " ".join(response.body.decode("utf-8", "replace").split())
+    for name, value in sent:
+        # A server that echoes its request must not put the secret into our error.
+        if name.lower() not in (*_HARMLESS, "user-agent"):
+            secret = value.decode("latin-1") if isinstance(value, bytes) else value
+            text = text.replace(secret, "***") if secret else text
+    return text if len(text) <= _MAX_REASON else text[:_MAX_REASON] + "…"
+
+
+def _rejection(response: Response, method: str, url: str, words: str) -> GatewayRejectedError:
+    return GatewayRejectedError(
+        status=response.status,
+        reason=f"{response.reason}: {words}" if words else response.reason,
+        method=method,
+        url=url,
+        headers=response.headers,
+        body=response.body,
+        retryable=response.status in (408, 429) or response.status >= 500,
+        retry_after=_retry_after(response.headers),
+    )
+
+
+def _retry_after(headers: Message) -> float | None:
+    """Retry-After in seconds; the header has seconds or a date (RFC 9110, section 10.2.3)."""
+    value = headers.get("Retry-After")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        from email.utils import parsedate_to_datetime
+
+        try:
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        except ValueError:
+            return None

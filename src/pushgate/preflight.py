@@ -1,0 +1,144 @@
+"""The rules a payload must meet so that a Pushgateway takes it whole and unaltered.
+
+Enters: family names, sample names, label names and encoded series, as the encoder meets them.
+Leaves: an InvalidPayloadError that says what to change, or nothing. Each rule is one the real
+gateway was seen to enforce (400) or to break silently (labels overwritten), on 1.5.1 and 1.11.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from .errors import InvalidPayloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ("Preflight",)
+
+# The gateway adds these to every group itself.
+_RESERVED_FAMILIES = frozenset({"push_time_seconds", "push_failure_time_seconds"})
+# Which sample names the text format's types own beside the family's; any other is an untyped family
+# of its own.
+_MEMBERS = {
+    "histogram": ("_bucket", "_count", "_sum"),
+    "summary": ("_count", "_sum"),
+}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Preflight:
+    """The checks of one payload, fed by the encoder. ``grouping`` are the key's label names."""
+
+    def __init__(self, grouping: frozenset[str]) -> None:
+        self._grouping = grouping
+        self._types: dict[str, str] = {}
+
+    def family(self, name: str, kind: str) -> None:
+        """A ``# TYPE`` line is about to be written."""
+        if not name:
+            raise InvalidPayloadError("a metric family has an empty name; name it", metric=name)
+        if name in _RESERVED_FAMILIES:
+            raise InvalidPayloadError(
+                f"the metric {name!r} is one the Pushgateway sets itself; rename it", metric=name
+            )
+        if name in self._types:
+            raise InvalidPayloadError(
+                f"the metric family {name!r} is sent twice; merge the two into one, or unregister"
+                " one of the collectors that produce it",
+                metric=name,
+            )
+        self._types[name] = kind
+
+    def schema(self, family: str, name: str, labels: Sequence[str]) -> None:
+        """Samples called ``name`` with these label names belong to ``family``."""
+        kind = self._types[family]
+        if name != family and name not in [family + end for end in _MEMBERS.get(kind, ())]:
+            # Not the family's: the gateway's parser opens an untyped family for it.
+            if self._types.get(name, "stray") != "stray":
+                raise InvalidPayloadError(
+                    f"the family {family!r} holds a sample called {name!r}, which is a metric"
+                    " family of its own in the same push; rename one of them",
+                    metric=name,
+                )
+            self._types[name] = "stray"
+        if not labels:
+            return
+        for label in labels:
+            if label in self._grouping:
+                raise InvalidPayloadError(
+                    f"the metric {name!r} has the label {label!r}, which the grouping key of the"
+                    " same name would silently overwrite; rename the label, or take it out of"
+                    " the grouping key",
+                    metric=name,
+                    label=label,
+                )
+            if label.startswith("__") or not label:
+                raise InvalidPayloadError(
+                    f"the metric {name!r} has the label {label!r}; a label name must not be empty"
+                    " or begin with '__'",
+                    metric=name,
+                    label=label,
+                )
+        if len(set(labels)) < len(labels):
+            label = Counter(labels).most_common(1)[0][0]
+            raise InvalidPayloadError(
+                f"the metric {name!r} has two labels that are both written {label!r} in the text"
+                " format; rename one",
+                metric=name,
+                label=label,
+            )
+
+    def duplicate(self, heads: Sequence[str]) -> InvalidPayloadError:
+        """The error for a series, written ``name{labels}``, that is there twice."""
+        head = Counter(heads).most_common(1)[0][0]
+        return InvalidPayloadError(
+            f"the series {head} is there twice; a push can hold each name and label set once:"
+            " give the samples labels that differ, or drop one",
+            metric=head.partition("{")[0],
+        )
+
+    def finish(self) -> None:
+        """Everything was written: names that only clash together."""
+        for name, kind in self._types.items():
+            if kind not in _MEMBERS:
+                continue
+            for suffix in _MEMBERS[kind]:
+                if name + suffix in self._types:
+                    raise InvalidPayloadError(
+                        f"the metric {name + suffix!r} has the name of a series of the {kind}"
+                        f" {name!r}; rename one of them",
+                        metric=name + suffix,
+                    )
+
+    def timestamp(self, name: str) -> InvalidPayloadError:
+        """The error for a sample that carries a timestamp."""
+        return InvalidPayloadError(
+            f"a sample of {name!r} has a timestamp, which a Pushgateway refuses; drop it, or push"
+            " the time as a gauge of its own",
+            metric=name,
+        )
+
+    def not_a_number(self, name: str, value: object) -> InvalidPayloadError:
+        """The error for a value that float() does not take."""
+        return InvalidPayloadError(
+            f"a sample of {name!r} has the value {value!r}, which is not a number", metric=name
+        )
+
+    def not_unicode(self, text: str) -> InvalidPayloadError:
+        """The error for text that has no UTF-8 encoding."""
+        line = next(line for line in text.split("\n") if _SURROGATE.search(line))
+        name = re.split(r"[ {]", line.removeprefix("# HELP "), maxsplit=1)[0]
+        label = next(
+            (n for n, v in re.findall(r'(\w+)="([^"]*)', line) if _SURROGATE.search(v)), None
+        )
+        where = f"the label {label!r}" if label else "the help text"
+        return InvalidPayloadError(
+            f"{where} of the metric {name!r} is not valid Unicode: it holds a lone surrogate, most"
+            " often from a file name decoded with 'surrogateescape'; decode it with"
+            " errors='replace'",
+            metric=name,
+            label=label,
+        )

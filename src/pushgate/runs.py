@@ -1,0 +1,66 @@
+"""A job's run and how it ended, as frozen values. Time is an argument: no clock is read here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .grouping import GroupingKey
+
+__all__ = ("CommandEnd", "JobRun", "Outcome", "Status")
+
+
+class Status(Enum):
+    """How a run ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """One run of a job. ``key`` identifies the job, never the run.
+
+    ``started_at`` is in Unix seconds, ``expected_interval`` the schedule's period in seconds.
+    """
+
+    key: GroupingKey
+    started_at: float
+    expected_interval: float | None = None
+
+
+@dataclass(frozen=True)
+class CommandEnd:
+    """What is known of a command that ended, beyond success or failure.
+
+    ``exit_code`` is the shell's (128+n for signal n), ``signal`` the number of the signal that
+    killed it or 0. The rest is rusage: CPU seconds by mode, peak resident bytes, block
+    operations by direction, context switches by kind; None where not known.
+    """
+
+    exit_code: int
+    signal: int = 0
+    timed_out: bool = False
+    cpu_seconds: Mapping[str, float] | None = None
+    max_rss_bytes: int | None = None
+    io_blocks: Mapping[str, int] | None = None
+    context_switches: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: ``ended_at`` in Unix seconds, ``duration`` in seconds by a monotonic clock.
+
+    A skipped run has no duration. ``try_number`` counts from 1; ``command`` is for commands.
+    """
+
+    status: Status
+    ended_at: float
+    duration: float | None = None
+    try_number: int | None = None
+    command: CommandEnd | None = None

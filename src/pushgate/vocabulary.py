@@ -1,0 +1,96 @@
+"""A run and its outcome as metric families: the one vocabulary of all adapters. Pure.
+
+Every metric is a gauge whose name begins with ``batch_job_``. A failed run publishes no
+``last_success``, and a POST leaves families it does not carry alone, so the previous success stays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .families import Family, Sample, gauge
+from .runs import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .runs import CommandEnd, JobRun, Outcome
+
+__all__ = ("PREFIX", "end_families", "start_families")
+
+PREFIX = "batch_job_"
+
+_HELP = {
+    "last_start_timestamp_seconds": "Unix time at which the job was last started.",
+    "last_completion_timestamp_seconds": "Unix time at which the job last ended, however it ended.",
+    "last_success_timestamp_seconds": "Unix time at which the job last succeeded.",
+    "last_failure_timestamp_seconds": "Unix time at which the job last failed.",
+    "last_duration_seconds": "Duration of the job's last run.",
+    "last_run_success": "Whether the job's last run succeeded (1) or failed (0).",
+    "last_exit_code": "Exit code of the last run's command; 128+n if signal n killed it.",
+    "last_signal": "Number of the signal that killed the last run's command, or 0.",
+    "last_timed_out": "Whether the last run's command was ended by its time limit.",
+    "last_cpu_seconds": "CPU time used by the last run's command.",
+    "last_max_rss_bytes": "Peak resident memory of the last run's command.",
+    "last_io_blocks": "Block input and output operations of the last run's command.",
+    "last_context_switches": "Context switches of the last run's command.",
+    "last_try_number": "Which try of the task the last run was, from 1.",
+    "last_skipped_timestamp_seconds": "Unix time at which a run was last skipped.",
+    "expected_interval_seconds": "Period of the job's schedule.",
+}
+
+
+def start_families(run: JobRun) -> list[Family]:
+    """What is known when a run starts. ``last_start > last_completion`` says that it is running."""
+    families = [_gauge("last_start_timestamp_seconds", run.started_at)]
+    if run.expected_interval is not None:
+        families.append(_gauge("expected_interval_seconds", run.expected_interval))
+    return families
+
+
+def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
+    """What is known when a run has ended, the start included: its push may not have arrived."""
+    if outcome.status is Status.SKIPPED:
+        return [_gauge("last_skipped_timestamp_seconds", outcome.ended_at)]
+    success = outcome.status is Status.SUCCESS
+    name = "last_success" if success else "last_failure"
+    families = [
+        *start_families(run),
+        _gauge("last_completion_timestamp_seconds", outcome.ended_at),
+        _gauge(f"{name}_timestamp_seconds", outcome.ended_at),
+        _gauge("last_run_success", success),
+    ]
+    if outcome.duration is not None:
+        families.append(_gauge("last_duration_seconds", outcome.duration))
+    if outcome.try_number is not None:
+        families.append(_gauge("last_try_number", outcome.try_number))
+    if outcome.command is not None:
+        families += _command_families(outcome.command)
+    return families
+
+
+def _command_families(end: CommandEnd) -> list[Family]:
+    families = [
+        _gauge("last_exit_code", end.exit_code),
+        _gauge("last_signal", end.signal),
+        _gauge("last_timed_out", end.timed_out),
+    ]
+    if end.cpu_seconds is not None:
+        families.append(_split("last_cpu_seconds", "mode", end.cpu_seconds))
+    if end.max_rss_bytes is not None:
+        families.append(_gauge("last_max_rss_bytes", end.max_rss_bytes))
+    if end.io_blocks is not None:
+        families.append(_split("last_io_blocks", "op", end.io_blocks))
+    if end.context_switches is not None:
+        families.append(_split("last_context_switches", "kind", end.context_switches))
+    return families
+
+
+def _gauge(name: str, value: float) -> Family:
+    return gauge(PREFIX + name, _HELP[name], value)
+
+
+def _split(name: str, label: str, values: Mapping[str, float]) -> Family:
+    full = PREFIX + name
+    samples = [Sample(full, {label: key}, float(value)) for key, value in values.items()]
+    return Family(full, _HELP[name], "gauge", samples)
