@@ -1,0 +1,138 @@
+"""Enters: one HTTP request. Leaves: one response. No sockets; the store is the only state.
+
+The routes, statuses and texts are those of Pushgateway 1.11.2, observed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pushgate.embedded import body as bodies
+from pushgate.embedded import model, paths, render
+from pushgate.embedded.consistency import RejectedError
+from pushgate.embedded.model import Family, Metric
+from pushgate.embedded.parse import ParseError, parse_text
+from pushgate.embedded.store import Store
+
+VERSION = "1.11.2"  # whose behaviour this is
+_BUILD = {"branch": "pushgate-embedded", "revision": "", "version": VERSION}
+_TEXT = "text/plain; charset=utf-8"
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+_INCONSISTENT = "pushed metrics are invalid or inconsistent with existing metrics: "
+_PUSH_METHODS = ("DELETE", "POST", "PUT")
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    target: str  # as in the request line, not decoded; one character a byte
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Gateway:
+    """Answers requests. `clock` gives Unix seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._own = [
+            Family(
+                "pushgateway_build_info",
+                model.GAUGE,
+                "A metric with a constant '1' value labeled by the version that is imitated.",
+                [Metric({name: text for name, text in _BUILD.items() if text}, 1.0)],
+            )
+        ]
+        self.store = Store(self._own)
+        # Of each fixed path, the method that it takes and what then happens.
+        self._routes: dict[str, tuple[str, Callable[[], Response]]] = {
+            "/metrics": ("GET", self._metrics),
+            "/-/ready": ("GET", lambda: _text(200, "OK")),
+            "/-/healthy": ("GET", lambda: _text(200, "OK")),
+            "/api/v1/metrics": ("GET", self._api_metrics),
+            "/api/v1/status": ("GET", self._api_status),
+            "/api/v1/admin/wipe": ("PUT", self._wipe),
+        }
+
+    def answer(self, request: Request) -> Response:
+        path = paths.decode(request.target)
+        if path is None:
+            return _text(400, "400 Bad Request")
+        if (location := paths.redirect(path)) is not None:
+            _, mark, query = request.target.partition("?")
+            return Response(301, headers={"Location": location + mark + query})
+        try:
+            return self._route(request, path, bodies.decompress(request.body, request.headers))
+        except bodies.BodyError as error:
+            return _text(error.status, str(error))
+        except (paths.PathError, ParseError) as error:
+            return _text(400, str(error))
+
+    def _route(self, request: Request, path: str, body: bytes) -> Response:
+        if path in self._routes:
+            method, act = self._routes[path]
+            return act() if request.method == method else _other_method(request, method)
+        if path == "/metrics/job/" and request.method in _PUSH_METHODS:
+            return Response(307, headers={"Location": "/metrics/job"})
+        if not paths.is_group(path):
+            return _text(404, "404 page not found")
+        if request.method not in _PUSH_METHODS:
+            return _other_method(request, *_PUSH_METHODS)
+        return self._change(request, paths.grouping_labels(path), body)
+
+    def _change(self, request: Request, labels: Mapping[str, str], body: bytes) -> Response:
+        if request.method == "DELETE":
+            self.store.delete(labels)
+            return Response(202)
+        bodies.refuse_protobuf(request.headers)
+        families = parse_text(body)
+        try:
+            self.store.push(labels, families, self._clock(), replace=request.method == "PUT")
+        except RejectedError as error:
+            return _text(400, _INCONSISTENT + str(error))
+        return Response(200)
+
+    def _metrics(self) -> Response:
+        text = render.to_text(self._own, self.store.groups())
+        body = text.encode("utf-8", "surrogateescape")
+        return Response(200, body, {"Content-Type": _EXPOSITION})
+
+    def _api_metrics(self) -> Response:
+        return _json(render.to_json(self.store.groups()))
+
+    def _api_status(self) -> Response:
+        started = render.rfc3339(self._started)
+        return _json({"build_information": _BUILD, "flags": {}, "start_time": started})
+
+    def _wipe(self) -> Response:
+        self.store.wipe()
+        return Response(202)
+
+
+def _other_method(request: Request, *allowed: str) -> Response:
+    headers = {"Allow": ", ".join(sorted({"OPTIONS", *allowed}))}
+    if request.method == "OPTIONS":
+        return Response(200, headers=headers)
+    return _text(405, "Method Not Allowed", headers)
+
+
+def _text(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    body = text.encode("utf-8", "backslashreplace")
+    body += b"\n" if status >= 400 else b""
+    return Response(status, body, {"Content-Type": _TEXT, **(headers or {})})
+
+
+def _json(data: Any) -> Response:
+    text = json.dumps({"status": "success", "data": data}, ensure_ascii=False)
+    return Response(200, text.encode(), {"Content-Type": "application/json"})

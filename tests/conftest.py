@@ -1,0 +1,54 @@
+"""Fixtures that run a test against the embedded gateway and against real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import hypothesis
+import pytest
+
+from support.gateways import KINDS, GatewayUnderTest, open_gateway
+
+
+@pytest.fixture(scope="session")
+def shared_gateway() -> Iterator[Callable[[str], GatewayUnderTest]]:
+    """The session's one gateway of a kind, started when first asked for."""
+    opened: dict[str, GatewayUnderTest] = {}
+    with ExitStack() as stack:
+
+        def of_kind(kind: str) -> GatewayUnderTest:
+            if kind not in opened:
+                opened[kind] = stack.enter_context(open_gateway(kind))
+            return opened[kind]
+
+        yield of_kind
+
+
+@pytest.fixture(params=KINDS)
+def gateway(
+    request: pytest.FixtureRequest, shared_gateway: Callable[[str], GatewayUnderTest]
+) -> GatewayUnderTest:
+    """A gateway without groups, shared by the session's tests one after the other."""
+    server = shared_gateway(request.param)
+    server.wipe()
+    return server
+
+
+@pytest.fixture
+def gateway_url(gateway: GatewayUnderTest) -> str:
+    return gateway.url
+
+
+@pytest.fixture(params=KINDS)
+def fresh_gateway(request: pytest.FixtureRequest) -> Iterator[GatewayUnderTest]:
+    """A gateway of the test's own, for tests that leave it broken."""
+    with open_gateway(request.param) as server:
+        yield server
+
+
+# Hypothesis builds its table of Unicode on first use, which a new machine is slow at.
+hypothesis.settings.register_profile(
+    "pushgate", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("pushgate")

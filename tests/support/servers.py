@@ -1,0 +1,119 @@
+"""Real servers on loopback ports, for the length of a `with` block.
+
+In: a binary from support.debian and flags. Out: a running server whose log is at hand. A server is
+ready when its own log says that it listens, and is always ended by its pid.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+START_TIMEOUT = 20.0  # seconds until "Listening on"; it takes 20 ms
+BIND_TRIES = 5
+
+
+class ServerError(RuntimeError):
+    """The server did not start; the text has its log."""
+
+
+class Pushgateway:
+    """A Pushgateway process. Its port stays the same over kill() and restart()."""
+
+    def __init__(self, binary: Path, *flags: str, scheme: str = "http") -> None:
+        self._binary = binary
+        # Debian's build would otherwise share one file between all instances.
+        persistence = (
+            ()
+            if any(f.startswith("--persistence.file") for f in flags)
+            else ("--persistence.file=",)
+        )
+        self._flags = (*persistence, *flags)
+        self._scheme = scheme
+        self._log: list[str] = []
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self.port = 0
+        for _ in range(BIND_TRIES):
+            self.port = _free_port()
+            if self._start():
+                return
+        raise ServerError(f"no free port in {BIND_TRIES} tries\n{self.log}")
+
+    @property
+    def url(self) -> str:
+        return f"{self._scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not running"
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return "".join(self._log)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        if self._process and self._reader:
+            self._process.kill()
+            self._process.wait()
+            self._reader.join()
+            self._process = None
+
+    def restart(self) -> None:
+        """Start it again on the same port, after kill()."""
+        if not self._start():
+            raise ServerError(f"port {self.port} was taken meanwhile\n{self.log}")
+
+    def _start(self) -> bool:
+        """False when the port is taken. Raises ServerError on any other failure."""
+        before = len(self._log)
+        self._process = subprocess.Popen(
+            [self._binary, f"--web.listen-address=127.0.0.1:{self.port}", *self._flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        decided = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(self._process, decided))
+        self._reader.start()
+        in_time = decided.wait(START_TIMEOUT)
+        log = "".join(self._log[before:])
+        if in_time and "listening on" in log.lower():
+            return True
+        self.kill()
+        if "address already in use" in log:
+            return False
+        raise ServerError(f"{self._binary.name} {' '.join(self._flags)} did not start\n{log}")
+
+    def _read(self, process: subprocess.Popen[str], decided: threading.Event) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                self._log.append(line)
+                if "listening on" in line.lower():
+                    decided.set()
+        decided.set()  # it ended
+
+
+@contextmanager
+def pushgateway(binary: Path, *flags: str, scheme: str = "http") -> Iterator[Pushgateway]:
+    """`with pushgateway(require("pushgateway-1.11"), "--web.enable-admin-api") as server:`"""
+    server = Pushgateway(binary, *flags, scheme=scheme)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

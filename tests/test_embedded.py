@@ -1,0 +1,156 @@
+"""What only the embedded gateway has; what it shares with real ones is in test_conformance.py."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from urllib.parse import urlsplit
+
+import pytest
+
+from pushgate.embedded import EmbeddedGateway
+from pushgate.embedded.model import format_number
+from support.gateways import EMBEDDED, GatewayUnderTest
+
+JOB = "/metrics/job/x"
+
+
+def under_test(gateway: EmbeddedGateway) -> GatewayUnderTest:
+    return GatewayUnderTest(EMBEDDED, gateway.url)
+
+
+def address(gateway: EmbeddedGateway) -> tuple[str, int]:
+    parts = urlsplit(gateway.url)
+    return parts.hostname or "", parts.port or 0
+
+
+@pytest.fixture
+def embedded() -> Iterator[EmbeddedGateway]:
+    with EmbeddedGateway() as gateway:
+        yield gateway
+
+
+def test_it_listens_on_loopback_and_is_quiet(
+    embedded: EmbeddedGateway, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert embedded.url.startswith("http://127.0.0.1:")
+    assert under_test(embedded).exchange("PUT", "/metrics/job/x/k", "").status == 400
+    assert capfd.readouterr() == ("", "")
+
+
+def test_push_times_come_from_its_clock() -> None:
+    with EmbeddedGateway(clock=lambda: 1234.5) as gateway:
+        under_test(gateway).exchange("PUT", JOB, "m 1\n")
+        (group,) = under_test(gateway).groups()
+    assert group["push_time_seconds"]["metrics"][0]["value"] == "1234.5"
+    assert group["m"]["time_stamp"] == "1970-01-01T00:20:34.500000Z"
+
+
+def test_groups_survive_a_restart_on_the_same_port_but_not_a_wipe(
+    embedded: EmbeddedGateway,
+) -> None:
+    under_test(embedded).exchange("PUT", JOB, "m 1\n")
+    embedded.stop()
+    with pytest.raises(RuntimeError, match="before start"):
+        _ = embedded.url
+    embedded.start()
+    with pytest.raises(RuntimeError, match="already listening"):
+        embedded.start()
+    assert [group["labels"] for group in under_test(embedded).groups()] == [{"job": "x"}]
+    embedded.wipe()
+    assert under_test(embedded).groups() == []
+
+
+def test_stop_ends_kept_connections_and_their_threads() -> None:
+    before = threading.active_count()
+    gateway = EmbeddedGateway()
+    gateway.start()
+    with closing(http.client.HTTPConnection(*address(gateway), timeout=10)) as connection:
+        connection.request("PUT", JOB, b"m 1\n")
+        connection.getresponse().read()
+        gateway.stop()
+        assert connection.sock.recv(1) == b""
+    gateway.stop()  # twice does no harm
+    assert threading.active_count() == before
+
+
+def test_serve_forever_returns_on_stop() -> None:
+    with EmbeddedGateway() as gateway:
+        server = threading.Thread(target=gateway.serve_forever)
+        server.start()
+        gateway.stop()
+        server.join(timeout=10)
+        assert not server.is_alive()
+
+
+def test_a_push_cut_short_changes_nothing(embedded: EmbeddedGateway) -> None:
+    with socket.create_connection(address(embedded), timeout=10) as connection:
+        connection.sendall(
+            b"PUT /metrics/job/x HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nm 1\n"
+        )
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+    assert under_test(embedded).groups() == []
+
+
+def test_a_client_that_resets_does_no_harm(embedded: EmbeddedGateway) -> None:
+    connection = socket.create_connection(address(embedded), timeout=10)
+    connection.sendall(b"PUT /metrics/job/x HTTP/1.1\r\n")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    assert under_test(embedded).exchange("PUT", JOB, "m 1\n").status == 200
+
+
+def test_snappy_without_its_library(
+    embedded: EmbeddedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "snappy", None)
+    answer = under_test(embedded).exchange("PUT", JOB, b"m 1\n", Content_Encoding="snappy")
+    assert answer.status == 415
+    assert "pip install 'pushgate[snappy]'" in answer.text
+
+
+def test_concurrent_pushes_to_one_group_are_all_kept(embedded: EmbeddedGateway) -> None:
+    gateway = under_test(embedded)
+
+    def push(number: int) -> None:
+        for turn in range(10):
+            answer = gateway.exchange("POST", JOB, f"m_{number}_{turn} 1\n")
+            assert answer.status == 200
+
+    threads = [threading.Thread(target=push, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (group,) = gateway.groups()
+    assert len([name for name in group if name.startswith("m_")]) == 80
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (1.0, "1"),
+        (-1.5, "-1.5"),
+        (999999.5, "999999.5"),
+        (1e6, "1e+06"),
+        (123456789.0, "1.23456789e+08"),
+        (-1e21, "-1e+21"),
+        (0.0001, "0.0001"),
+        (0.00012345, "0.00012345"),
+        (0.000012345, "1.2345e-05"),
+        (5e-324, "5e-324"),
+        (1.7976931348623157e308, "1.7976931348623157e+308"),
+        (float("inf"), "+Inf"),
+        (2**64 - 1, "18446744073709551615"),
+    ],
+)
+def test_numbers_are_written_as_go_does(number: float, text: str) -> None:
+    assert format_number(number) == text
