@@ -102,6 +102,8 @@ def _encode_family(family: FamilyLike, out: list[str], preflight: Preflight) -> 
     if _need_escaping(heads, family.samples):
         lines = lines.emptied()
         heads = lines.write(family.samples, escape=True)
+    if kind in ("histogram", "summary"):
+        preflight.distribution(family.name, kind, family.samples)
     if len(set(heads)) < len(heads):
         raise preflight.duplicate(heads)
     out += lines.own

@@ -6,7 +6,6 @@ is the last step of the pipeline; everything before it is pure.
 
 from __future__ import annotations
 
-import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from .compression import compress
 from .errors import DeliveryError, InvalidPayloadError, PushError
 from .exposition import encode
 from .grouping import GroupingKey
-from .groups import parse_groups
 from .handlers import HTTPHandler, default_handler
 from .retries import with_retries
 
@@ -140,11 +138,9 @@ class Gateway:
 
     def groups(self, *, timeout: float | None = None) -> list[Group]:
         """Everything the gateway holds."""
-        document = self._get("/api/v1/metrics", timeout)
-        try:
-            return parse_groups(json.loads(document))
-        except ValueError as error:
-            raise PushError(f"{self.url} does not answer as a Pushgateway: {error}") from error
+        from .groups import parse_groups
+
+        return parse_groups(self._get_json("/api/v1/metrics", timeout))
 
     def ready(self, *, timeout: float | None = None) -> bool:
         """Whether the gateway answers and says that it is ready. Never raises DeliveryError."""
@@ -156,11 +152,20 @@ class Gateway:
 
     def version(self, *, timeout: float | None = None) -> str:
         """The gateway's version, such as ``1.11.2``."""
-        document = self._get("/api/v1/status", timeout)
+        status = self._get_json("/api/v1/status", timeout)
         try:
-            return str(json.loads(document)["data"]["build_information"]["version"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise PushError(f"{self.url} does not answer as a Pushgateway: {error!r}") from error
+            return str(status["data"]["build_information"]["version"])
+        except (KeyError, TypeError) as error:
+            raise PushError("/api/v1/status is not what a Pushgateway answers") from error
+
+    def _get_json(self, path: str, timeout: float | None) -> Any:
+        import json
+
+        document = self._get(path, timeout)
+        try:
+            return json.loads(document)
+        except ValueError as error:
+            raise PushError(f"{self.url}{path} does not answer with JSON: {error}") from error
 
     def _get(self, path: str, timeout: float | None) -> bytes:
         body: bytes = self._bounded(lambda left: self._reader.get(self._url + path, left), timeout)

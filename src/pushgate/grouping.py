@@ -164,6 +164,14 @@ def _checked_value(name: str, value: object) -> str:
             label=name,
             value=text,
         ) from None
+    if name == "instance" and not text:
+        # Next to the same group without instance it breaks every scrape and every other push, until
+        # it is deleted (seen on 1.5.1 and 1.11.2).
+        raise InvalidGroupingKeyError(
+            "the grouping label instance is empty; leave it out: the gateway then sets it to ''",
+            label=name,
+            value=text,
+        )
     return text
 
 

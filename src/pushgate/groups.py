@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .errors import PushError
 from .families import Sample
 
 __all__ = ("Group", "GroupFamily", "parse_groups")
@@ -64,11 +65,11 @@ class Group:
 
 
 def parse_groups(document: Any) -> list[Group]:
-    """The groups of a decoded ``/api/v1/metrics`` answer. Raises ValueError for another layout."""
+    """The groups of a decoded ``/api/v1/metrics`` answer. Raises PushError for another layout."""
     try:
         return [_group(entry) for entry in document["data"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"not the answer of a Pushgateway's /api/v1/metrics: {error!r}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise PushError("/api/v1/metrics is not what a Pushgateway answers") from error
 
 
 def _group(entry: dict[str, Any]) -> Group:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidPayloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ("Preflight",)
 
-# The gateway adds these to every group itself.
+# The gateway adds these to every group itself. Pushed, the first is dropped without a word, and the
+# second takes the place of its own: as a counter, it makes every new group's push fail.
 _RESERVED_FAMILIES = frozenset({"push_time_seconds", "push_failure_time_seconds"})
 # Which sample names the text format's types own beside the family's; any other is an untyped family
 # of its own.
@@ -26,6 +27,8 @@ _MEMBERS = {
     "histogram": ("_bucket", "_count", "_sum"),
     "summary": ("_count", "_sum"),
 }
+# The label that tells the series of one distribution apart; nobody else may set it.
+_BOUNDS = {"histogram": "le", "summary": "quantile"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -50,7 +53,41 @@ class Preflight:
                 " one of the collectors that produce it",
                 metric=name,
             )
+        bound = _BOUNDS.get(kind)
+        if bound in self._grouping:
+            raise InvalidPayloadError(
+                f"the grouping key has the label {bound!r}, which the {kind} {name!r} needs for its"
+                " own; rename the grouping label",
+                metric=name,
+                label=bound,
+            )
         self._types[name] = kind
+
+    def distribution(self, name: str, kind: str, samples: Iterable[Any]) -> None:
+        """The samples of a histogram or summary, where a gateway reads bounds and counts."""
+        bound, bucket = _BOUNDS[kind], "_bucket" if kind == "histogram" else ""
+        counts = ("_bucket", "_count") if bucket else ("_count",)
+        bounds: set[Any] = set()
+        for sample in samples:
+            if sample.name == name + bucket:
+                bounds.add((sample.labels or {}).get(bound))
+            # Written as its type wants it: a negative or missing count wraps round to 1.8e19.
+            if sample.name.endswith(counts) and not sample.value >= 0:
+                raise InvalidPayloadError(
+                    f"a sample of {sample.name!r} has the value {sample.value!r}; a {kind}'s counts"
+                    " begin at 0",
+                    metric=sample.name,
+                )
+        for text in bounds:
+            try:
+                float(text)
+            except (TypeError, ValueError):
+                raise InvalidPayloadError(
+                    f"a sample of the {kind} {name!r} has {bound}={text!r}; that label must hold a"
+                    " number",
+                    metric=name + bucket,
+                    label=bound,
+                ) from None
 
     def schema(self, family: str, name: str, labels: Sequence[str]) -> None:
         """Samples called ``name`` with these label names belong to ``family``."""

@@ -6,13 +6,12 @@ whatever the gateway or the user's handler does, because monitoring must not cha
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from .vocabulary import end_families, start_families
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .families import Family
     from .gateway import Gateway
@@ -20,25 +19,44 @@ if TYPE_CHECKING:
 
 __all__ = ("Reporter",)
 
-_log = logging.getLogger("pushgate")
+
+def _log(run: JobRun, error: Exception) -> None:
+    import logging  # 8 ms, which a wrapper of short commands would pay each time
+
+    logging.getLogger("pushgate").warning("the push for %s failed: %s", run.key, error)
 
 
 class Reporter:
-    """Reports to one gateway. ``timeout`` bounds each report with its retries, in seconds."""
+    """Reports to one gateway. ``timeout`` bounds each report with its retries, in seconds.
 
-    def __init__(self, gateway: Gateway, *, timeout: float = 10.0) -> None:
+    ``on_error`` is called with what kept a report from arriving; by default it is logged as a
+    warning of the logger ``pushgate``.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        timeout: float = 10.0,
+        on_error: Callable[[JobRun, Exception], None] = _log,
+    ) -> None:
         self._gateway = gateway
         self._timeout = timeout
+        self._on_error = on_error
 
     def started(self, run: JobRun, *, timeout: float | None = None) -> Exception | None:
-        """Report that ``run`` has started. Returns what kept it from arriving, after logging it."""
+        """Report that ``run`` has started. Returns what kept it from arriving, or None."""
         return self._report(run, start_families(run), timeout)
 
     def finished(
         self, run: JobRun, outcome: Outcome, *, timeout: float | None = None
     ) -> Exception | None:
-        """Report how ``run`` ended. Returns what kept it from arriving, after logging it."""
+        """Report how ``run`` ended. Returns what kept it from arriving, or None."""
         return self._report(run, end_families(run, outcome), timeout)
+
+    def alive(self, run: JobRun, *, timeout: float | None = None) -> Exception | None:
+        """Report that ``run`` goes on: an empty POST, which only moves ``push_time_seconds``."""
+        return self._report(run, (), timeout)
 
     def _report(
         self, run: JobRun, families: Sequence[Family], timeout: float | None
@@ -46,6 +64,6 @@ class Reporter:
         try:
             self._gateway.pushadd(run.key, families, timeout=timeout or self._timeout)
         except Exception as error:
-            _log.warning("the push for %s was not delivered: %s", run.key, error)
+            self._on_error(run, error)
             return error
         return None

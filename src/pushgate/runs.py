@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,20 +21,20 @@ class Status(Enum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True)
-class JobRun:
+class JobRun(NamedTuple):
     """One run of a job. ``key`` identifies the job, never the run.
 
     ``started_at`` is in Unix seconds, ``expected_interval`` the schedule's period in seconds.
+    ``vanished_runs`` counts the runs of the job so far that began and never reported their end.
     """
 
     key: GroupingKey
     started_at: float
     expected_interval: float | None = None
+    vanished_runs: int | None = None
 
 
-@dataclass(frozen=True)
-class CommandEnd:
+class CommandEnd(NamedTuple):
     """What is known of a command that ended, beyond success or failure.
 
     ``exit_code`` is the shell's (128+n for signal n), ``signal`` the number of the signal that
@@ -52,8 +51,7 @@ class CommandEnd:
     context_switches: Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a run ended: ``ended_at`` in Unix seconds, ``duration`` in seconds by a monotonic clock.
 
     A skipped run has no duration. ``try_number`` counts from 1; ``command`` is for commands.

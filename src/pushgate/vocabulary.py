@@ -37,6 +37,7 @@ _HELP = {
     "last_try_number": "Which try of the task the last run was, from 1.",
     "last_skipped_timestamp_seconds": "Unix time at which a run was last skipped.",
     "expected_interval_seconds": "Period of the job's schedule.",
+    "vanished_runs": "Runs of the job, on its host, that began and never reported their end.",
 }
 
 
@@ -45,6 +46,8 @@ def start_families(run: JobRun) -> list[Family]:
     families = [_gauge("last_start_timestamp_seconds", run.started_at)]
     if run.expected_interval is not None:
         families.append(_gauge("expected_interval_seconds", run.expected_interval))
+    if run.vanished_runs is not None:
+        families.append(_gauge("vanished_runs", run.vanished_runs))
     return families
 
 
