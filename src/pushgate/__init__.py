@@ -6,12 +6,13 @@ cost a wrapper of short commands more than the push itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # type checkers take it for typing's, which costs 5 ms to import
 if TYPE_CHECKING:
     from .auth import TLS as TLS
     from .auth import BasicAuth as BasicAuth
     from .auth import BearerToken as BearerToken
+    from .durations import parse_duration as parse_duration
+    from .environment import child_environment as child_environment
     from .errors import DeliveryError as DeliveryError
     from .errors import GatewayRejectedError as GatewayRejectedError
     from .errors import GatewayUnreachableError as GatewayUnreachableError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .errors import PushError as PushError
     from .errors import SettingsError as SettingsError
     from .errors import TLSFileError as TLSFileError
+    from .exposition import encode as encode
     from .families import Family as Family
     from .families import Sample as Sample
     from .families import gauge as gauge
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from .runs import JobRun as JobRun
     from .runs import Outcome as Outcome
     from .runs import Status as Status
+    from .settings import Settings as Settings
+    from .vocabulary import end_families as end_families
+    from .vocabulary import start_families as start_families
 
 _MODULE_OF = {
     # prometheus_client's push functions and handlers
@@ -68,9 +73,16 @@ _MODULE_OF = {
     "Outcome": "runs",
     "Status": "runs",
     "CommandEnd": "runs",
+    "start_families": "vocabulary",
+    "end_families": "vocabulary",
     "Family": "families",
     "Sample": "families",
     "gauge": "families",
+    "encode": "exposition",
+    # settings
+    "Settings": "settings",
+    "parse_duration": "durations",
+    "child_environment": "environment",
     # errors
     "PushError": "errors",
     "InvalidGroupingKeyError": "errors",

@@ -15,6 +15,7 @@ from .errors import SettingsError
 __all__ = ("Address", "base_url", "parse", "without_credentials")
 
 _USERINFO = re.compile(r"//[^/?#]*@")
+_UP_TO_AT = re.compile(r"//.*@", re.DOTALL)
 _UNFIT = re.compile(r"[^\x21-\x7e]")
 
 
@@ -40,15 +41,20 @@ def base_url(gateway: str) -> str:
     if not separator:
         gateway = f"http://{gateway}"
     elif scheme.lower() not in ("http", "https"):
-        raise SettingsError(
-            f"the gateway URL begins with {scheme + '://'!r}; use http:// or https://"
-        )
+        # Not shown: in "user:a://b@host" it is half a password.
+        raise SettingsError("the gateway URL begins with neither http:// nor https://; use these")
     gateway = gateway.rstrip("/")
     parse(gateway)
     if "?" in gateway or "#" in gateway:
         raise SettingsError(
-            f"the gateway URL {without_credentials(gateway)!r} has a query or fragment;"
-            " leave it out"
+            f"the gateway URL {_malformed(gateway)!r} has a query or fragment; leave it out, and"
+            " percent-encode '?' and '#' in a user name or password"
+        )
+    if "@" in gateway.partition("://")[2].partition("/")[2]:
+        # http://user:12/34@host is host "user", port 12: half the password would be the path.
+        raise SettingsError(
+            f"the gateway URL {_malformed(gateway)!r} has an '@' after a '/'; percent-encode '/'"
+            " and '@' in a user name or password (%2F, %40)"
         )
     return gateway
 
@@ -57,7 +63,7 @@ def parse(url: str) -> Address:
     """Take an http or https URL apart. Raises SettingsError where that can't be done."""
     if _UNFIT.search(url):
         raise SettingsError(
-            f"the URL {without_credentials(url)!r} holds a space, a control character or a"
+            f"the URL {_malformed(url)!r} holds a space, a control character or a"
             " character outside ASCII; percent-encode it, or write the host as punycode"
         )
     try:
@@ -65,14 +71,14 @@ def parse(url: str) -> Address:
         port = parts.port
     except ValueError:
         raise SettingsError(
-            f"the URL {without_credentials(url)!r} has a bad port or host; write it as"
+            f"the URL {_malformed(url)!r} has a bad port or host; write it as"
             " http://host:port, an IPv6 address in brackets, and percent-encode '@', ':' and '/'"
             " in a user name or password"
         ) from None
     scheme = parts.scheme.lower()
     if not parts.hostname or scheme not in ("http", "https"):
         raise SettingsError(
-            f"the URL {without_credentials(url)!r} names no host; write it as http://host:port"
+            f"the URL {_malformed(url)!r} names no host; write it as http://host:port"
         )
     if port is None:
         port = 443 if scheme == "https" else 80
@@ -83,6 +89,11 @@ def parse(url: str) -> Address:
 def without_credentials(url: str) -> str:
     """``url`` with the user name and password taken out: fit for logs and errors."""
     return _USERINFO.sub("//", url, count=1) if "@" in url else url
+
+
+def _malformed(url: str) -> str:
+    """``url``, which may not be cut where its writer thought, without all that may be a secret."""
+    return _UP_TO_AT.sub("//", url, count=1)
 
 
 def _credentials(parts: SplitResult) -> tuple[str, str] | None:

@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from .errors import TLSFileError
+from .errors import SettingsError, TLSFileError
 
 __all__ = ("TLS", "BasicAuth", "BearerToken")
 
@@ -22,7 +22,11 @@ class BasicAuth:
 
     def header(self) -> str:
         """The value of the Authorization header."""
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        try:
+            credentials = f"{self.username}:{self.password}".encode()
+        except UnicodeEncodeError:  # which holds the password
+            raise SettingsError("the user name or password is not valid Unicode") from None
+        return "Basic " + base64.b64encode(credentials).decode()
 
 
 @dataclass(frozen=True)

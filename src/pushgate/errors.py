@@ -40,7 +40,9 @@ class PushError(Exception):
 
 
 def _rebuild(cls: type[PushError], args: tuple[Any, ...], state: dict[str, Any]) -> PushError:
-    error = cls.__new__(cls, *args)
+    # Beside ValueError, cls.__new__ would be the wrong base's.
+    new = OSError.__new__ if issubclass(cls, OSError) else cls.__new__
+    error = new(cls, *args)
     error.args = args
     error.__dict__.update(state)
     return error

@@ -20,7 +20,10 @@ from . import transport
 from .addresses import Address, parse, without_credentials
 from .auth import TLS, BasicAuth, BearerToken
 from .errors import GatewayRejectedError, GatewayUnreachableError
-from .transport import Deadline, Origin, Request, Response
+from .masking import Mask, one_line
+from .proxies import proxy_for
+from .transport import Origin, Request
+from .wire import Deadline, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,7 +41,6 @@ __all__ = (
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_HOPS = 10
 _MAX_ANSWER = 64 * 1024  # bytes; a Pushgateway's longest complaint is far below
-_MAX_REASON = 500  # characters of the server's words in the error text
 # All that may follow a redirect to another origin: neither Authorization nor the user's own
 # headers, which may hold a key.
 _HARMLESS = ("content-type", "content-encoding")
@@ -112,31 +114,35 @@ class HTTPHandler:
         *,
         max_body: int | None,
     ) -> Response:
-        if timeout is not None and not timeout > 0:
+        if timeout is not None and not timeout > 0:  # NaN too
             raise ValueError(f"timeout is {timeout!r}; give seconds above 0, or None for no limit")
         deadline = Deadline(timeout)
-        address = parse(url)
-        sent = self._headers(address, headers)
+        address, shown = parse(url), without_credentials(url)
+        first_sent = sent = self._headers(address, headers)
         for hop in range(self.redirects + 1):
-            shown = without_credentials(url)
-            response = self._exchange(address, method, shown, sent, data, deadline, max_body)
-            if response.status < 300:
+            tls = self.tls.context() if address.scheme == "https" else None
+            request = Request(Origin(*address[:3]), method, address.target, sent, data, tls)
+            response = _exchange(request, deadline, max_body, shown, first_sent)
+            if 200 <= response.status < 300:
                 return response
-            target = response.headers.get("Location")
-            if response.status not in _REDIRECTS or not target:
-                raise _rejection(response, method, shown, _server_words(response, sent))
-            url = urljoin(shown, target.replace(" ", "%20"))
-            if not self.redirects:
+            mask = _mask(request, first_sent)
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or not location:
+                raise _rejection(response, method, shown, mask)
+            previous, (url, next_address) = address, _resolve(url, location)
+            target = mask(without_credentials(url))
+            if next_address is None:
+                advice = "which is no URL that can be followed"
+            elif not self.redirects:
                 advice = "use passthrough_redirect_handler, or the final URL"
             elif hop == self.redirects:
                 advice = f"gave up after {hop} redirects"
             else:
-                previous, address = address, parse(url)
+                address, shown = next_address, target
                 if address[:3] != previous[:3]:
                     sent = [(name, value) for name, value in sent if name.lower() in _HARMLESS]
                 continue
-            words = f"redirected to {without_credentials(url)}; {advice}"
-            raise _rejection(response, method, shown, words)
+            raise _rejection(response, method, shown, mask, f"redirected to {target}; {advice}")
         raise AssertionError("unreachable")
 
     def _headers(
@@ -150,32 +156,6 @@ class HTTPHandler:
         if "user-agent" not in given:
             sent.append(("User-Agent", "pushgate"))
         return sent
-
-    def _exchange(
-        self,
-        address: Address,
-        method: str,
-        shown: str,
-        headers: list[tuple[str, str | bytes]],
-        data: bytes,
-        deadline: Deadline,
-        max_body: int | None,
-    ) -> Response:
-        request = Request(
-            Origin(*address[:3]),
-            method,
-            address.target,
-            headers,
-            data,
-            self.tls.context() if address.scheme == "https" else None,
-        )
-        try:
-            return transport.exchange(request, deadline, max_body)
-        except (OSError, HTTPException) as error:
-            reason, retryable = _explain(error)
-            raise GatewayUnreachableError(
-                reason, method=method, url=shown, retryable=retryable
-            ) from error
 
 
 _DEFAULT = HTTPHandler()
@@ -248,40 +228,76 @@ def tls_auth_handler(
     return HTTPHandler(tls=tls)(url, method, timeout, headers, data)
 
 
+_Headers = list[tuple[str, "str | bytes"]]
+
+
+def _exchange(
+    request: Request, deadline: Deadline, max_body: int | None, shown: str, first_sent: _Headers
+) -> Response:
+    try:
+        return transport.exchange(request, deadline, max_body)
+    except OSError as error:
+        raise _unreachable(error, request, shown, first_sent) from error
+    except (HTTPException, UnicodeError) as error:
+        # Not chained: text and attributes of these may repeat what was sent.
+        raise _unreachable(error, request, shown, first_sent) from None
+
+
+def _resolve(url: str, location: str) -> tuple[str, Address | None]:
+    """Where a Location at ``url`` leads; no address if that is nowhere."""
+    try:
+        target = urljoin(without_credentials(url), location.replace(" ", "%20"))
+        return target, parse(target)
+    except ValueError:
+        return location, None
+
+
+def _mask(request: Request, sent: _Headers) -> Mask:
+    """For what the server, or a proxy, says to ``request`` after the headers ``sent``."""
+    proxy = proxy_for(request.origin.scheme, request.origin.authority)
+    return Mask([*sent, *(proxy.headers if proxy else ())])
+
+
+def _unreachable(
+    error: Exception, request: Request, shown: str, sent: _Headers
+) -> GatewayUnreachableError:
+    reason, retryable = _explain(error)
+    words = one_line(_mask(request, sent)(reason))
+    return GatewayUnreachableError(words, method=request.method, url=shown, retryable=retryable)
+
+
 def _explain(error: Exception) -> tuple[str, bool]:
     """The reason in words, and whether trying again may help."""
+    text, retryable = str(getattr(error, "strerror", None) or error), True
     if isinstance(error, TimeoutError):
-        return "timed out", True
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted: {error.verify_message}", False
-    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
-        return f"TLS failed: {error.reason or error}", False
-    if isinstance(error, (RemoteDisconnected, ssl.SSLEOFError)):
-        return "the server closed the connection without an answer", True
-    if isinstance(error, HTTPException):
-        return f"the answer was cut short or is not HTTP ({type(error).__name__})", True
-    return str(getattr(error, "strerror", None) or error), True
+        text = text if text.startswith("timed out") else "timed out"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        text, retryable = f"the server's certificate is not trusted: {error.verify_message}", False
+    elif isinstance(error, (RemoteDisconnected, ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        text = "the server closed the connection without an answer"
+    elif isinstance(error, ssl.SSLError):
+        text, retryable = f"TLS failed: {error.reason or error}", False
+    elif isinstance(error, HTTPException):
+        text = f"the answer was cut short or is not HTTP ({type(error).__name__}: {error})"
+    elif isinstance(error, UnicodeError):
+        text, retryable = "the host name is not one that can be looked up", False
+    return text, retryable
 
 
-def _server_words(response: Response, sent: list[tuple[str, str | bytes]]) -> str:
-    """The server's own reason: its body's text on one line."""
-    text = " ".join(response.body.decode("utf-8", "replace").split())
-    for name, value in sent:
-        # A server that echoes its request must not put the secret into our error.
-        if name.lower() not in (*_HARMLESS, "user-agent"):
-            secret = value.decode("latin-1") if isinstance(value, bytes) else value
-            text = text.replace(secret, "***") if secret else text
-    return text if len(text) <= _MAX_REASON else text[:_MAX_REASON] + "…"
-
-
-def _rejection(response: Response, method: str, url: str, words: str) -> GatewayRejectedError:
+def _rejection(
+    response: Response, method: str, url: str, mask: Mask, words: str | None = None
+) -> GatewayRejectedError:
+    """``words`` explain the answer; where there are none, the server's own do, in its body."""
+    body = mask(response.body.decode("utf-8", "surrogateescape"))
+    reason = one_line(mask(response.reason))
+    words = one_line(words or body)
     return GatewayRejectedError(
         status=response.status,
-        reason=f"{response.reason}: {words}" if words else response.reason,
+        reason=f"{reason}: {words}" if words else reason,
         method=method,
         url=url,
         headers=response.headers,
-        body=response.body,
+        body=body.encode("utf-8", "surrogateescape"),
         retryable=response.status in (408, 429) or response.status >= 500,
         retry_after=_retry_after(response.headers),
     )
@@ -289,15 +305,12 @@ def _rejection(response: Response, method: str, url: str, words: str) -> Gateway
 
 def _retry_after(headers: Message) -> float | None:
     """Retry-After in seconds; the header has seconds or a date (RFC 9110, section 10.2.3)."""
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        from email.utils import parsedate_to_datetime
+    value = (headers.get("Retry-After") or "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    from email.utils import parsedate_to_datetime
 
-        try:
-            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-        except ValueError:
-            return None
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -48,19 +48,20 @@ def _parse(url: str, name: str) -> Proxy:
     import base64
     from urllib.parse import unquote, urlsplit
 
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    unusable = SettingsError(
+        f"{name} does not name a usable proxy; write it as http://host:port or"
+        " http://user:password@host:port"
+    )
     try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port or 80
     except ValueError:
-        port = 0
-    if parts.scheme != "http" or not parts.hostname or not port:
-        raise SettingsError(
-            f"{name} does not name a usable proxy; write it as http://host:port or"
-            " http://user:password@host:port"
-        )
+        raise unusable from None
+    if parts.scheme != "http" or not parts.hostname:
+        raise unusable
     headers: tuple[tuple[str, str], ...] = ()
     if parts.username is not None:
         credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        token = base64.b64encode(credentials.encode()).decode()
+        token = base64.b64encode(credentials.encode("utf-8", "surrogateescape")).decode()
         headers = (("Proxy-Authorization", f"Basic {token}"),)
     return Proxy(parts.hostname, port, headers)

@@ -6,6 +6,7 @@ whatever the gateway or the user's handler does, because monitoring must not cha
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .vocabulary import end_families, start_families
@@ -27,7 +28,9 @@ def _log(run: JobRun, error: Exception) -> None:
 
 
 class Reporter:
-    """Reports to one gateway. ``timeout`` bounds each report with its retries, in seconds.
+    """Reports to one gateway.
+
+    ``timeout`` bounds each report with its retries, in seconds; None leaves that to the gateway.
 
     ``on_error`` is called with what kept a report from arriving; by default it is logged as a
     warning of the logger ``pushgate``.
@@ -37,7 +40,7 @@ class Reporter:
         self,
         gateway: Gateway,
         *,
-        timeout: float = 10.0,
+        timeout: float | None = None,
         on_error: Callable[[JobRun, Exception], None] = _log,
     ) -> None:
         self._gateway = gateway
@@ -46,24 +49,25 @@ class Reporter:
 
     def started(self, run: JobRun, *, timeout: float | None = None) -> Exception | None:
         """Report that ``run`` has started. Returns what kept it from arriving, or None."""
-        return self._report(run, start_families(run), timeout)
+        return self._report(run, lambda: start_families(run), timeout)
 
     def finished(
         self, run: JobRun, outcome: Outcome, *, timeout: float | None = None
     ) -> Exception | None:
         """Report how ``run`` ended. Returns what kept it from arriving, or None."""
-        return self._report(run, end_families(run, outcome), timeout)
+        return self._report(run, lambda: end_families(run, outcome), timeout)
 
     def alive(self, run: JobRun, *, timeout: float | None = None) -> Exception | None:
         """Report that ``run`` goes on: an empty POST, which only moves ``push_time_seconds``."""
-        return self._report(run, (), timeout)
+        return self._report(run, tuple, timeout)
 
     def _report(
-        self, run: JobRun, families: Sequence[Family], timeout: float | None
+        self, run: JobRun, families: Callable[[], Sequence[Family]], timeout: float | None
     ) -> Exception | None:
         try:
-            self._gateway.pushadd(run.key, families, timeout=timeout or self._timeout)
+            self._gateway.pushadd(run.key, families(), timeout=timeout or self._timeout)
         except Exception as error:
-            self._on_error(run, error)
+            with suppress(Exception):  # a broken on_error, logging filter or __str__
+                self._on_error(run, error)
             return error
         return None

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import DeliveryError, GatewayRejectedError
-from .transport import Deadline
+from .wire import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.1  # seconds; doubled each time
 _LONGEST_PAUSE = 5.0
+_LONGEST_ASKED = 300.0  # of Retry-After, where no deadline bounds it
 
 
 def with_retries(attempt: Callable[[float | None], T], *, timeout: float | None, retries: int) -> T:
@@ -36,18 +37,23 @@ def with_retries(attempt: Callable[[float | None], T], *, timeout: float | None,
         try:
             return attempt(left)
         except DeliveryError as error:
-            if not error.retryable or tried == retries:
-                raise
             pause = _pause(tried, error)
-            try:
-                left = deadline.remaining()
-            except TimeoutError:
-                raise error from None
-            if left is not None and pause >= left:
+            left = _left(deadline)
+            longest = _LONGEST_ASKED if left is None else left
+            if not error.retryable or tried == retries or pause >= longest:
                 raise
             time.sleep(pause)
-            left = left and left - pause
+            left = _left(deadline)
+            if left == 0:  # the clock went on faster than the pause, as over a suspend
+                raise
     raise AssertionError("unreachable")
+
+
+def _left(deadline: Deadline) -> float | None:
+    try:
+        return deadline.remaining()
+    except TimeoutError:
+        return 0.0
 
 
 def _pause(tried: int, error: DeliveryError) -> float:
@@ -55,5 +61,5 @@ def _pause(tried: int, error: DeliveryError) -> float:
         return error.retry_after
     from random import uniform
 
-    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2**tried))
+    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tried, 16))
     return uniform(longest / 2, longest)  # noqa: S311 - jitter is no secret

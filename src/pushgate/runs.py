@@ -24,12 +24,13 @@ class Status(Enum):
 class JobRun(NamedTuple):
     """One run of a job. ``key`` identifies the job, never the run.
 
-    ``started_at`` is in Unix seconds, ``expected_interval`` the schedule's period in seconds.
+    ``started_at`` is in Unix seconds, None where not known; ``expected_interval`` is the
+    schedule's period in seconds.
     ``vanished_runs`` counts the runs of the job so far that began and never reported their end.
     """
 
     key: GroupingKey
-    started_at: float
+    started_at: float | None
     expected_interval: float | None = None
     vanished_runs: int | None = None
 

@@ -43,7 +43,9 @@ _HELP = {
 
 def start_families(run: JobRun) -> list[Family]:
     """What is known when a run starts. ``last_start > last_completion`` says that it is running."""
-    families = [_gauge("last_start_timestamp_seconds", run.started_at)]
+    families = []
+    if run.started_at is not None:
+        families.append(_gauge("last_start_timestamp_seconds", run.started_at))
     if run.expected_interval is not None:
         families.append(_gauge("expected_interval_seconds", run.expected_interval))
     if run.vanished_runs is not None:

@@ -1,0 +1,87 @@
+"""The command line. Enters: arguments. Leaves: an exit code.
+
+Each command is a module with ``main(arguments) -> int``, imported only when it is asked for: what
+one command needs must not slow down another, least of all ``run``, which starts with every job.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ("main",)
+
+_COMMANDS = ("run", "start", "finish", "push", "show", "delete", "gateway", "demo")
+
+_HELP = """\
+pushgate - the outcome of every batch job in Prometheus, through a Pushgateway
+
+usage:
+  pushgate run --job NAME [options] -- COMMAND ...  run it, push how it went
+  pushgate start --job NAME                         in a script: it starts
+  pushgate finish --job NAME --exit-code $?         in a script: it has ended
+  pushgate push --job NAME [--add] [FILE|-]         push Prometheus text
+  pushgate show [--job NAME] [--json]               what the gateway holds
+  pushgate delete --job NAME [--group LABEL=VALUE]  delete one group
+  pushgate gateway [--listen ADDRESS:PORT]          an in-memory gateway
+  pushgate demo                                     see it work, all in one
+  pushgate COMMAND --help | --help | --version
+
+settings, from the first that has them:
+  flags        --gateway, --timeout, ...; 'pushgate push --help' has them all
+  environment  PUSHGATE_GATEWAY, PUSHGATE_TIMEOUT, ...; also PUSHGATEWAY_URL
+  file         --config or PUSHGATE_CONFIG, else ~/.config/pushgate/config.toml,
+               else /etc/pushgate/config.toml
+Secrets never go into arguments: set PUSHGATE_PASSWORD or PUSHGATE_TOKEN to the
+secret itself or to file:/path.
+
+exit status: 0 done, 1 not delivered, 2 wrong usage; run: the command's or 125
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command with ``argv``, by default the process's. Returns the exit code."""
+    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if command == "run":
+        # As it came and without a guard: it has exit codes of its own and never writes to stdout.
+        from .run import main as run
+
+        return run(rest)
+    from .ending import guarded
+
+    return guarded(lambda: _dispatch(command, rest))
+
+
+def _dispatch(command: str, rest: list[str]) -> int:
+    if command == "help":
+        command, rest = (rest[0], ["--help"]) if rest else ("--help", [])
+    if command in _COMMANDS:
+        from importlib import import_module
+
+        return int(import_module(f".{command}", __name__).main(rest))
+    if command in ("--help", "-h"):
+        sys.stdout.write(_HELP)
+        return 0
+    if command == "--version":
+        from importlib.metadata import version
+
+        sys.stdout.write(f"pushgate {version('pushgate')}\n")
+        return 0
+    from .ending import UsageError
+
+    raise UsageError(_what_is_wrong(command))
+
+
+def _what_is_wrong(command: str) -> str:
+    if not command:
+        return "give a command; see 'pushgate --help'"
+    if command.startswith("-"):
+        return f"there is no option {command!r} before the command; see 'pushgate --help'"
+    from difflib import get_close_matches
+
+    near = get_close_matches(command, _COMMANDS, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_COMMANDS)}"
+    return f"there is no command {command!r}; {advice}"

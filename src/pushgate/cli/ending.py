@@ -1,0 +1,84 @@
+"""How a command ends. Enters: what it returns, raises and writes. Leaves: an exit code and, where
+it failed, one line on stderr; never a traceback for what is not our bug."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidGroupingKeyError, PushError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ("CommandError", "UsageError", "complain", "guarded", "printable")
+
+_READER_GONE = 128 + 13  # as if SIGPIPE had ended us, which shells take as normal
+_INTERRUPTED = 128 + 2
+
+
+class UsageError(Exception):
+    """The arguments make no sense; the text says what to change."""
+
+
+class CommandError(Exception):
+    """The command can't do its work; the text says why."""
+
+
+def guarded(action: Callable[[], int]) -> int:
+    """The exit code of ``action``: 1 where nothing was delivered, 2 for wrong usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
+    try:
+        code = _code_of(action)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+        return _READER_GONE
+    except (UsageError, SettingsError, InvalidGroupingKeyError) as error:
+        complain(str(error))
+        return 2
+    except (CommandError, PushError) as error:
+        complain(str(error))
+        return 1
+    except OSError as error:
+        _discard_stdout()
+        complain(f"can't write the output: {error.strerror or error}")
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return code
+
+
+def _code_of(action: Callable[[], int]) -> int:
+    try:
+        return action()
+    except SystemExit as end:  # argparse, after --help
+        return end.code if isinstance(end.code, int) else 0
+
+
+def complain(text: str) -> None:
+    """Write ``text`` to stderr as one line; nowhere, where stderr can't be written."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"pushgate: {printable(' '.join(text.split()))}\n")
+            sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """``text`` without characters that could steer a terminal; others put them into a gateway."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _discard_stdout() -> None:
+    """Let what is still buffered go nowhere: the interpreter writes it at exit and would fail."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

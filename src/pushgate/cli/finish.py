@@ -1,0 +1,49 @@
+"""``pushgate finish``: the run that ``pushgate start`` began has ended.
+
+Enters: the job and its exit code. Leaves: a push, and exit code 0 whether or not it arrived.
+"""
+
+from __future__ import annotations
+
+from .ending import complain
+from .options import (
+    Parser,
+    add_gateway_options,
+    add_group_options,
+    exit_codes,
+    gateway_or_complaint,
+    grouping_key,
+)
+
+__all__ = ("main",)
+
+
+def main(arguments: list[str]) -> int:
+    """Report the end."""
+    parser = Parser("finish", "Report that a job has ended, after 'pushgate start'.")
+    add_group_options(parser)
+    parser.add_argument(
+        "--exit-code", type=exit_codes, required=True, metavar="N", help="the job's: $?"
+    )
+    parser.add_argument(
+        "--success-codes",
+        type=exit_codes,
+        default=frozenset({0}),
+        metavar="N,...",
+        help="exit codes that count as success",
+    )
+    add_gateway_options(parser)
+    options = parser.parse_args(arguments)
+    if len(options.exit_code) != 1:
+        parser.error("--exit-code takes one number")
+    key, gateway = grouping_key(options), gateway_or_complaint(options)
+    from pushgate_subprocess._script import finish
+
+    finish(
+        key,
+        gateway,
+        exit_code=min(options.exit_code),
+        success_codes=options.success_codes,
+        say=complain,
+    )
+    return 0

@@ -1,0 +1,61 @@
+"""``pushgate gateway``: the embedded gateway as a process, until Ctrl-C or TERM."""
+
+from __future__ import annotations
+
+import errno
+import signal
+
+from .ending import CommandError, UsageError
+from .options import Parser
+
+__all__ = ("main",)
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 0 once it was asked to end. Raises CommandError where it can't listen."""
+    parser = Parser(
+        "gateway",
+        "An in-memory Pushgateway for development and tests. It keeps nothing on disk and asks\n"
+        "nobody for a password: leave it on a loopback address.",
+    )
+    parser.add_argument(
+        "--listen",
+        default="127.0.0.1:9091",
+        metavar="[ADDRESS:]PORT",
+        help="where to listen, by default %(default)s; port 0 takes a free one",
+    )
+    host, port = _address(parser.parse_args(arguments).listen)
+    from ..embedded import EmbeddedGateway
+
+    gateway = EmbeddedGateway(host, port)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        try:
+            gateway.start()
+        except OSError as error:
+            raise CommandError(_why_not(error, host, port)) from error
+        print(f"listening on {gateway.url}; Ctrl-C ends it", flush=True)  # noqa: T201
+        gateway.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        gateway.stop()
+    return 0
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise UsageError(f"--listen {text!r}: write it as ADDRESS:PORT, such as 127.0.0.1:9091")
+    return host, int(port)
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"another process listens on {host}:{port}; end it, or choose another port with"
+            f" --listen {host}:{port + 1 if port < 65535 else 0}"
+        )
+    return f"can't listen on {host}:{port}: {error.strerror or error}"

@@ -1,0 +1,158 @@
+"""What several commands take. Enters: arguments. Leaves: Settings and a GroupingKey, or a
+UsageError or SettingsError. No flag takes a secret: the arguments of a process are for all to see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+from ..durations import parse_duration
+from ..errors import SettingsError
+from .ending import UsageError, complain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..gateway import Gateway
+    from ..grouping import GroupingKey
+    from ..settings import Settings
+
+__all__ = (
+    "Parser",
+    "add_gateway_options",
+    "add_group_options",
+    "duration",
+    "exit_codes",
+    "gateway_or_complaint",
+    "group_labels",
+    "grouping_key",
+    "load_settings",
+)
+
+# Option, setting, placeholder and help; the setting is also the name in the namespace.
+_OPTIONS = (
+    ("--gateway", "gateway", "URL", "the Pushgateway, http://host:9091 or host:port"),
+    ("--config", "config", "FILE", "settings from this TOML file"),
+    ("--timeout", "timeout", "DURATION", "for the whole delivery, such as 2.5, 30s or 1m"),
+    ("--retries", "retries", "N", "tries more after a failure that may pass"),
+    ("--redirects", "redirects", "N", "redirects to follow"),
+    ("--compression", "compression", "NAME", "gzip, snappy or none"),
+    ("--username", "username", "NAME", "for basic authentication, with PUSHGATE_PASSWORD"),
+    ("--cafile", "cafile", "FILE", "authorities to trust instead of the system's"),
+    ("--certfile", "certfile", "FILE", "the client certificate"),
+    ("--keyfile", "keyfile", "FILE", "its key, if that is in another file"),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with UsageError in place of an exit and without abbreviated options."""
+
+    def __init__(self, command: str, description: str, epilog: str | None = None) -> None:
+        super().__init__(
+            prog=f"pushgate {command}",
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+def add_gateway_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which gateway and how to reach it."""
+    group = parser.add_argument_group("gateway")
+    for option, setting, placeholder, text in _OPTIONS:
+        group.add_argument(option, dest=setting, metavar=placeholder, help=text)
+    group.add_argument(
+        "--header",
+        dest="headers",
+        metavar="'NAME: VALUE'",
+        action="append",
+        help="add a header; VALUE may be file:/path; may be repeated",
+    )
+    group.add_argument(
+        "--insecure",
+        dest="insecure_skip_verify",
+        action="store_const",
+        const=True,
+        help="do not check the server's certificate",
+    )
+
+
+def load_settings(
+    options: argparse.Namespace, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings, with the options that add_gateway_options added. Raises SettingsError."""
+    from ..settings import Settings
+
+    names = [setting for _, setting, _, _ in _OPTIONS] + ["headers", "insecure_skip_verify"]
+    flags = {name: getattr(options, name) for name in names}
+    return Settings.load(flags, os.environ if environ is None else environ)
+
+
+def add_group_options(parser: argparse.ArgumentParser, *, job_required: bool = True) -> None:
+    """Add ``--job`` and ``--group``."""
+    parser.add_argument("--job", required=job_required, metavar="NAME", help="the job's name")
+    parser.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        metavar="LABEL=VALUE",
+        help="a further label of the group; may be repeated",
+    )
+
+
+def gateway_or_complaint(options: argparse.Namespace) -> Gateway | None:
+    """The configured gateway; where that can't be used, one line on stderr and None.
+
+    For commands inside a job, which must go on whatever is wrong with its monitoring.
+    """
+    try:
+        return load_settings(options).to_gateway()
+    except SettingsError as error:
+        complain(str(error))
+        return None
+
+
+def duration(text: str) -> float:
+    """For argparse: a duration above 0 in seconds."""
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not seconds:
+        raise argparse.ArgumentTypeError("give a duration above 0")
+    return seconds
+
+
+def exit_codes(text: str) -> frozenset[int]:
+    """For argparse: exit codes, with commas between them."""
+    codes = [int(code) if code.isascii() and code.isdecimal() else -1 for code in text.split(",")]
+    if not all(0 <= code <= 255 for code in codes):
+        raise argparse.ArgumentTypeError(f"write {text!r} as numbers from 0 to 255, such as 0,3")
+    return frozenset(codes)
+
+
+def group_labels(options: argparse.Namespace) -> dict[str, str]:
+    """The labels of all ``--group``. Raises UsageError."""
+    labels: dict[str, str] = {}
+    for text in options.group:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--group {text!r}: write it as LABEL=VALUE")
+        if name in labels:
+            raise UsageError(f"--group gives the label {name!r} twice; keep one")
+        labels[name] = value
+    return labels
+
+
+def grouping_key(options: argparse.Namespace) -> GroupingKey:
+    """The group of ``--job`` and ``--group``. Raises UsageError or InvalidGroupingKeyError."""
+    from ..grouping import GroupingKey
+
+    return GroupingKey(options.job, group_labels(options))

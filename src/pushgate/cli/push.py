@@ -1,0 +1,64 @@
+"""``pushgate push``: Prometheus text from a file or stdin, checked and pushed as it is."""
+
+from __future__ import annotations
+
+import sys
+
+from .ending import CommandError, complain
+from .options import Parser, add_gateway_options, add_group_options, grouping_key, load_settings
+
+__all__ = ("main",)
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 0 once the gateway has the metrics. Raises CommandError for unfit ones."""
+    options = _parser().parse_args(arguments)
+    key = grouping_key(options)
+    gateway = load_settings(options).to_gateway()
+    from .metrics_text import count_samples, normalised
+
+    name = "stdin" if options.file == "-" else options.file
+    text = normalised(_read(options.file))
+    if not count_samples(text, key, name) and not (options.add or options.clear):
+        raise CommandError(
+            f"{name}: there is no metric in it, and pushing that would empty the group {key}; give"
+            " --clear if that is meant"
+        )
+    gateway.send("POST" if options.add else "PUT", key, text)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "push",
+        "Push metrics in Prometheus's text format, by default in place of all that the group\n"
+        "holds. What a gateway would refuse is refused here, with the line.",
+        "example:\n  echo rows_loaded 42 | pushgate push --job nightly-load --add",
+    )
+    parser.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="the metrics; - or none is stdin"
+    )
+    add_group_options(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--add", action="store_true", help="keep the group's metrics of other names (POST)"
+    )
+    how.add_argument(
+        "--clear", action="store_true", help="allow an empty FILE, which empties the group"
+    )
+    add_gateway_options(parser)
+    return parser
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file != "-":
+            with open(file, "rb") as opened:
+                return opened.read()
+        if sys.stdin is None:
+            return b""
+        if sys.stdin.isatty():
+            complain("reading metrics from the terminal; Ctrl-D ends them")
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror or error}") from error

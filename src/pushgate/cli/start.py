@@ -1,0 +1,38 @@
+"""``pushgate start``: a run of a script that can't be wrapped begins.
+
+Enters: the job. Leaves: a push, and exit code 0 whether or not it arrived, because a script with
+``set -e`` must not end through its monitoring.
+"""
+
+from __future__ import annotations
+
+from .ending import complain
+from .options import (
+    Parser,
+    add_gateway_options,
+    add_group_options,
+    duration,
+    gateway_or_complaint,
+    grouping_key,
+)
+
+__all__ = ("main",)
+
+
+def main(arguments: list[str]) -> int:
+    """Report the start."""
+    parser = Parser("start", "Report that a job starts, from a script that can't be wrapped.")
+    add_group_options(parser)
+    parser.add_argument(
+        "--expect-every",
+        type=duration,
+        metavar="DURATION",
+        help="the schedule's period, such as 24h, for the alert on missed runs",
+    )
+    add_gateway_options(parser)
+    options = parser.parse_args(arguments)
+    key, gateway = grouping_key(options), gateway_or_complaint(options)
+    from pushgate_subprocess._script import start
+
+    start(key, gateway, expect_every=options.expect_every, say=complain)
+    return 0

@@ -1,0 +1,65 @@
+"""Making a server's words fit for an error: one line, printable, without the secrets it was sent.
+
+Enters: the headers of a request, then any text. Leaves: the text with ``***`` where a server has
+echoed a credential or the value of a header of the user's.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ("Mask", "one_line")
+
+_PUBLIC = ("accept", "content-encoding", "content-length", "content-type", "host", "user-agent")
+_SHORTEST = 4  # characters; a shorter word is no secret, and a text without it is no text
+_LONGEST_LINE = 500
+
+
+class Mask:
+    """Replaces what is secret in ``headers``: values, their words, the password in Basic."""
+
+    def __init__(self, headers: Iterable[tuple[str, object]]) -> None:
+        secrets: set[str] = set()
+        for name, value in headers:
+            if name.lower() in _PUBLIC:
+                continue
+            text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+            scheme, *words = text.split() or [""]
+            secrets.update((text, *(words or [scheme])))
+            if scheme.lower() == "basic":
+                secrets.update(map(_password, words))
+        for secret in tuple(secrets):
+            # As a URL has it, and as http.client decodes UTF-8 in a header or reason.
+            secrets.add(quote(secret, safe="", errors="replace"))
+            secrets.add(secret.encode("utf-8", "replace").decode("latin-1"))
+        # The longest first, so that none is left in part.
+        self._secrets = sorted(filter(_long_enough, secrets), key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def one_line(text: str) -> str:
+    """``text`` on one line, without control characters, cut."""
+    line = "".join([c if c.isprintable() else "?" for c in " ".join(text.split())])
+    return line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "…"
+
+
+def _long_enough(secret: str) -> bool:
+    return len(secret) >= _SHORTEST
+
+
+def _password(token: str) -> str:
+    """The password in a Basic token, or the user name where that is all there is."""
+    try:
+        user, _, password = base64.b64decode(token).decode().partition(":")
+    except ValueError:
+        return ""
+    return password or user

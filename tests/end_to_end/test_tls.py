@@ -1,0 +1,275 @@
+"""The real Pushgateway behind TLS, client certificates and basic auth, as exporter-toolkit does it.
+
+https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import pytest
+import trustme
+
+import pushgate
+from pushgate import (
+    TLS,
+    BasicAuth,
+    Gateway,
+    GatewayRejectedError,
+    GatewayUnreachableError,
+    HTTPHandler,
+    gauge,
+    transport,
+)
+from support.debian import require
+from support.servers import Pushgateway, pushgateway
+
+pytestmark = pytest.mark.end_to_end
+
+USER, PASSWORD = "jöbs", "pä55 word"
+# bcrypt of PASSWORD at the lowest cost; at the usual one, each request would take long.
+HASH = "$2b$04$VAblNqnVe5v1B1zaPad20er58fvyZZIZFg/gyJ5ykxAzcmSKdJRnm"
+METRICS = (gauge("m", "A metric", 1),)
+BIG = (gauge("m", "x" * 2_000_000, 1),)
+VERSIONS = ("pushgateway-1.5.1", "pushgateway-1.11")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_connections() -> Iterator[None]:
+    transport.close_idle()
+    yield
+    transport.close_idle()
+
+
+class Certificates:
+    """What a server and a client need, as files in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ca, self.other_ca, self.server_cert, self.server_key, self.cert, self.key = (
+            str(folder / f"{name}.pem")
+            for name in ("ca", "other-ca", "server-cert", "server-key", "cert", "key")
+        )
+        self._authority = trustme.CA()
+        self._authority.cert_pem.write_to_path(self.ca)
+        self.other_authority = trustme.CA()
+        self.other_authority.cert_pem.write_to_path(self.other_ca)
+        server = self._authority.issue_cert("127.0.0.1")
+        server.cert_chain_pems[0].write_to_path(self.server_cert)
+        server.private_key_pem.write_to_path(self.server_key)
+        self.issue_client(self._authority)
+
+    def issue_client(self, authority: trustme.CA | None = None) -> None:
+        """Write a new client certificate and key to the same two files."""
+        client = (authority or self._authority).issue_cert("batch.example")
+        client.cert_chain_pems[0].write_to_path(self.cert)
+        client.private_key_pem.write_to_path(self.key)
+
+    def config(self, *, tls: bool, client: bool, auth: bool) -> Path:
+        lines = []
+        if tls:
+            lines += [
+                "tls_server_config:",
+                f"  cert_file: {self.server_cert}",
+                f"  key_file: {self.server_key}",
+            ]
+        if client:
+            lines += [
+                "  client_auth_type: RequireAndVerifyClientCert",
+                f"  client_ca_file: {self.ca}",
+            ]
+        if auth:
+            lines += ["basic_auth_users:", f"  {USER}: '{HASH}'"]
+        path = self.folder / f"web-{tls}-{client}-{auth}.yml"
+        path.write_text("\n".join([*lines, ""]))
+        return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+Start = Callable[..., Pushgateway]
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def start(request: pytest.FixtureRequest, files: Certificates) -> Iterator[Start]:
+    """Servers of one version, each configuration started once."""
+    from contextlib import ExitStack
+
+    binary = require(request.param)
+    running: dict[tuple[bool, ...], Pushgateway] = {}
+    with ExitStack() as stack:
+
+        def of(*, tls: bool = True, client: bool = False, auth: bool = False) -> Pushgateway:
+            wanted = (tls, client, auth)
+            if wanted not in running:
+                config = files.config(tls=tls, client=client, auth=auth)
+                running[wanted] = stack.enter_context(
+                    pushgateway(
+                        binary,
+                        f"--web.config.file={config}",
+                        scheme="https" if tls else "http",
+                    )
+                )
+            return running[wanted]
+
+        yield of
+
+
+def use(gateway: Gateway) -> None:
+    """Everything a gateway can be asked for."""
+    gateway.push("j", METRICS)
+    gateway.pushadd("j", METRICS)
+    (group,) = gateway.groups()
+    assert group.value("m") == 1
+    assert gateway.ready()
+    assert gateway.version()
+    gateway.delete("j")
+
+
+def test_a_custom_ca_is_enough_for_tls(start: Start, files: Certificates) -> None:
+    use(Gateway(start().url, tls=TLS(cafile=files.ca)))
+
+
+def test_verification_can_be_skipped(start: Start) -> None:
+    use(Gateway(start().url, tls=TLS(insecure_skip_verify=True)))
+
+
+@pytest.mark.parametrize("cafile", [None, "other"])
+def test_an_authority_that_is_not_trusted_is_named_as_the_cause(
+    cafile: str | None, start: Start, files: Certificates
+) -> None:
+    tls = TLS(cafile=files.other_ca if cafile else None)
+    with pytest.raises(GatewayUnreachableError, match="certificate is not trusted") as caught:
+        Gateway(start().url, tls=tls).push("j", METRICS)
+    assert not caught.value.retryable
+
+
+def test_plain_http_to_a_tls_port_gets_the_servers_hint(start: Start) -> None:
+    url = start().url.replace("https", "http")
+    with pytest.raises(GatewayRejectedError, match="HTTP request to an HTTPS server") as caught:
+        Gateway(url).push("j", METRICS)
+    assert caught.value.status == 400
+
+
+def test_client_certificates_work(start: Start, files: Certificates) -> None:
+    server = start(client=True)
+    use(Gateway(server.url, tls=TLS(files.ca, files.cert, files.key)))
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.Gauge("m", "A metric", registry=registry)
+
+    def handler(**call: Any) -> Callable[[], None]:
+        return pushgate.tls_auth_handler(
+            **call, certfile=files.cert, keyfile=files.key, cafile=files.ca
+        )
+
+    pushgate.push_to_gateway(server.url, "j", registry, handler=handler)
+    pushgate.delete_from_gateway(server.url, "j", handler=handler)
+
+
+@pytest.mark.parametrize("metrics", [METRICS, BIG], ids=["small", "big"])
+def test_a_missing_client_certificate_is_a_clear_error(
+    metrics: Any, start: Start, files: Certificates
+) -> None:
+    gateway = Gateway(start(client=True).url, tls=TLS(cafile=files.ca))
+    # The alert of Go below 1.22 is only "bad certificate".
+    with pytest.raises(GatewayUnreachableError, match=r"TLS failed: .*CERTIFICATE") as caught:
+        gateway.push("j", metrics)
+    assert not caught.value.retryable
+
+
+def test_a_client_certificate_of_another_authority_is_a_clear_error(
+    start: Start, tmp_path: Path, files: Certificates
+) -> None:
+    strange = Certificates(tmp_path)
+    gateway = Gateway(start(client=True).url, tls=TLS(files.ca, strange.cert, strange.key))
+    with pytest.raises(GatewayUnreachableError, match="TLS failed"):
+        gateway.push("j", METRICS)
+
+
+def test_a_certificate_renewed_on_disk_is_used_without_a_restart(
+    start: Start, files: Certificates
+) -> None:
+    gateway = Gateway(start(client=True).url, tls=TLS(files.ca, files.cert, files.key))
+    gateway.push("j", METRICS)
+    try:
+        files.issue_client(files.other_authority)  # the server does not take this one
+        with pytest.raises(GatewayUnreachableError, match="TLS failed"):
+            gateway.push("j", METRICS)
+    finally:
+        files.issue_client()
+    gateway.push("j", METRICS)
+    gateway.delete("j")
+
+
+@pytest.mark.parametrize(
+    ("tls", "client"),
+    [(False, False), (True, False), (True, True)],
+    ids=["http", "https", "client certificate"],
+)
+def test_basic_auth_works_alone_and_with_tls(
+    tls: bool, client: bool, start: Start, files: Certificates
+) -> None:
+    server = start(tls=tls, client=client, auth=True)
+    files_of = TLS(files.ca, files.cert, files.key) if client else TLS(cafile=files.ca)
+    use(Gateway(server.url, tls=files_of, auth=BasicAuth(USER, PASSWORD)))
+    use(Gateway(server.url.replace("//", "//j%C3%B6bs:p%C3%A455%20word@"), tls=files_of))
+    handler = HTTPHandler(tls=files_of, auth=BasicAuth(USER, PASSWORD))
+    pushgate.delete_from_gateway(server.url, "j", handler=handler)
+
+
+def test_basic_auth_handler_is_taken(start: Start) -> None:
+    def handler(**call: Any) -> Callable[[], None]:
+        return pushgate.basic_auth_handler(**call, username=USER, password=PASSWORD)
+
+    pushgate.delete_from_gateway(start(tls=False, auth=True).url, "j", handler=handler)
+
+
+@pytest.mark.parametrize("auth", [None, BasicAuth(USER, "wrong"), BasicAuth("who", PASSWORD)])
+@pytest.mark.parametrize("metrics", [METRICS, BIG], ids=["small", "big"])
+def test_a_missing_or_wrong_password_is_a_401_at_once(
+    auth: BasicAuth | None, metrics: Any, start: Start
+) -> None:
+    with pytest.raises(GatewayRejectedError, match="401: Unauthorized") as caught:
+        Gateway(start(tls=False, auth=True).url, auth=auth).push("j", metrics)
+    assert caught.value.status == 401
+    assert not caught.value.retryable
+    assert "wrong" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
+def test_a_server_that_restarts_is_pushed_to_again_without_an_error(
+    encrypted: bool, files: Certificates
+) -> None:
+    config = files.config(tls=encrypted, client=False, auth=False)
+    with pushgateway(
+        require("pushgateway-1.11"),
+        f"--web.config.file={config}",
+        scheme="https" if encrypted else "http",
+    ) as server:
+        gateway = Gateway(server.url, tls=TLS(cafile=files.ca), retries=0)
+        gateway.push("j", METRICS)
+        server.kill()
+        server.restart()
+        gateway.push("j", METRICS)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "snappy"])
+def test_what_a_version_can_decompress_is_accepted(
+    compression: Any, start: Start, files: Certificates
+) -> None:
+    gateway = Gateway(start().url, tls=TLS(cafile=files.ca), compression=compression)
+    if compression == "snappy" and gateway.version() == "1.5.1":
+        with pytest.raises(GatewayRejectedError, match="invalid metric name") as caught:
+            gateway.push("j", METRICS)
+        assert caught.value.status == 400
+        return
+    gateway.push("j", BIG)
+    (group,) = gateway.groups()
+    assert group.value("m") == 1
+    gateway.delete("j")

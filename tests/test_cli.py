@@ -1,0 +1,316 @@
+"""The commands as a person and as a script meet them: outcomes, exit codes, one line on stderr."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pushgate import Gateway
+from pushgate.cli import main
+
+TEXT = """\
+# HELP rows_total Rows loaded.
+# TYPE rows_total counter
+rows_total{table="a"} 3
+rows_total{table="b"} 4
+plain{x="1"} 1
+plain{x="2"} 2
+# TYPE took summary
+took{quantile="0.5"} 0.2
+took_sum 5
+took_count 2
+# TYPE size histogram
+size_bucket{le="1"} 1
+size_bucket{le="+Inf"} 2
+size_sum 3
+size_count 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if "PUSHGATE" in name]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch):
+    """Run a command in this process; returns its exit code, stdout and the lines of stderr."""
+
+    def run(*arguments, stdin=""):
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        code = main(list(arguments))
+        out, err = capsys.readouterr()
+        return code, out, err.splitlines()
+
+    return run
+
+
+def pushgate(*arguments, **options):
+    """A command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pushgate", *arguments], stderr=subprocess.PIPE, **options
+    )
+
+
+def types(url):
+    return {f.name: f.type for group in Gateway(url).groups() for f in group.families}
+
+
+def test_pushed_text_arrives_as_it_is_on_every_gateway(cli, gateway_url):
+    assert cli("push", "--job", "j", "--gateway", gateway_url, stdin=TEXT) == (0, "", [])
+    assert types(gateway_url) == {
+        "rows_total": "counter",
+        "plain": "untyped",
+        "took": "summary",
+        "size": "histogram",
+    }
+
+
+def test_files_from_windows_and_without_a_last_newline_are_pushed(cli, pushgateway, tmp_path):
+    file = tmp_path / "metrics.prom"
+    file.write_bytes(b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").rstrip().encode())
+    push = ("push", str(file), "--job", "j", "--gateway", pushgateway.url)
+    assert cli(*push, "--group", "k=a/b=c") == (0, "", [])
+    pushgateway.assert_pushed("size_count", 2, job="j", k="a/b=c")
+
+
+def test_a_push_replaces_the_group_and_add_does_not(cli, pushgateway, monkeypatch):
+    monkeypatch.setenv("PUSHGATEWAY_URL", pushgateway.url)
+    for stdin, options in (("a 1", []), ("b 1", ["--add"])):
+        assert cli("push", "--job", "j", *options, stdin=stdin)[0] == 0
+    pushgateway.assert_pushed("a", 1)
+    assert cli("push", "--job", "j", "-", stdin="c 1")[0] == 0
+    pushgateway.assert_not_pushed("a")
+    pushgateway.assert_pushed("c", 1)
+
+
+def test_an_empty_push_empties_the_group_only_when_asked_to(cli, pushgateway):
+    push = ("push", "--job", "j", "--gateway", pushgateway.url)
+    assert cli(*push, stdin="a 1")[0] == 0
+    code, _, errors = cli(*push, stdin="# nothing\n")
+    assert (code, len(errors)) == (1, 1)
+    assert "--clear" in errors[0]
+    assert cli(*push, "--add", stdin="")[0] == 0
+    pushgateway.assert_pushed("a", 1)
+    assert cli(*push, "--clear", stdin="")[0] == 0
+    pushgateway.assert_not_pushed("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("a 1\nb x\n", 2, '"x"'),
+        ("# TYPE a unknown\na 1\n", 1, '"unknown"'),
+        ("b 1\na 1\nb{x=''} 2\n", 3, "quoted"),
+        ('a{x="1",y="2"} 1\nb 1\na{y="2",x="1"} 2\nc 1\n', 3, "twice"),
+        ("a 1\nb 1 1700000000\n", 2, "timestamp"),
+        ('a 1\n\nb{x="1",job="mine"} 1\n', 3, "'job'"),
+        ('a 1\nb{k="1"} 1\n', 2, "'k'"),
+        ("a 1\npush_time_seconds 1\n", 2, "rename"),
+        ("# TYPE a summary\na_sum 1\na_count 1\n# HELP z \udcff\n# TYPE z gauge\nz 1", 6, "help"),
+    ],
+)
+def test_what_a_gateway_would_refuse_or_alter_is_refused_with_its_line(
+    cli, pushgateway, text, line, words
+):
+    stdin = text.encode("utf-8", "surrogateescape")
+    code, out, errors = cli(
+        "push", "--job", "j", "--group", "k=v", "--gateway", pushgateway.url, stdin=stdin
+    )
+    assert (code, out, len(errors)) == (1, "", 1)
+    assert errors[0].startswith(f"pushgate: stdin, line {line}: ")
+    assert words in errors[0]
+    assert pushgateway.groups() == []
+
+
+def test_show_is_readable_and_can_be_narrowed_down(cli, pushgateway):
+    gateway = ("--gateway", pushgateway.url)
+    cli("push", "--job", "load", "--group", "k=1", *gateway, stdin=TEXT)
+    cli("push", "--job", "load", "--group", "k=2", *gateway, stdin="done_timestamp_seconds 1.7e9")
+    cli("push", "--job", "other", *gateway, stdin="a 1")
+
+    code, out, errors = cli("show", *gateway)
+    assert (code, errors) == (0, [])
+    assert [line.split("  ")[0] for line in out.splitlines() if line.startswith("{")] == [
+        '{job="load",k="1"}',
+        '{job="load",k="2"}',
+        '{job="other"}',
+    ]
+    assert '  rows_total{table="a"}  3' in out.splitlines()
+    assert "size_count" in out
+    assert "size_bucket" not in out
+    assert "done_timestamp_seconds  2023-11-14 " in out.replace("15 ", "14 ")
+    _, narrow, _ = cli("show", "--job", "load", "--group", "k=1", *gateway)
+    assert "rows_total" in narrow
+    assert "done_timestamp_seconds" not in narrow
+
+
+def test_show_as_json_has_everything_and_is_json(cli, pushgateway):
+    gateway = ("--gateway", pushgateway.url)
+    cli("push", "--job", "j", *gateway, stdin=TEXT + "bad NaN\nlow -Inf\nhigh +Inf\n")
+    code, out, _ = cli("show", "--json", *gateway)
+    (group,) = json.loads(out, parse_constant=pytest.fail)
+    families = {family["name"]: family for family in group["families"]}
+    assert code == 0
+    assert group["labels"]["job"] == "j"
+    assert group["last_push_successful"] is True
+    assert families["rows_total"]["type"] == "counter"
+    assert families["rows_total"]["help"] == "Rows loaded."
+    buckets = [s for s in families["size"]["samples"] if s["name"] == "size_bucket"]
+    assert {s["labels"]["le"]: s["value"] for s in buckets} == {"1": 1, "+Inf": 2}
+    values = [families[name]["samples"][0]["value"] for name in ("bad", "low", "high")]
+    assert values == ["NaN", "-Inf", "+Inf"]
+    assert cli("show", "--json", "--job", "none", *gateway)[1].split() == ["[]"]
+
+
+def test_what_others_pushed_cannot_steer_the_terminal(cli, pushgateway):
+    Gateway(pushgateway.url).send("PUT", key("\x1b[2J"), b'a{x="\x1b]0;hi\x07\\n"} 1\n')
+    _, out, _ = cli("show", "--gateway", pushgateway.url)
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert len(out.splitlines()) == 2
+
+
+def test_delete_removes_this_group_alone(cli, pushgateway):
+    gateway = ("--gateway", pushgateway.url)
+    cli("push", "--job", "j", *gateway, stdin="a 1")
+    cli("push", "--job", "j", "--group", "k=v", *gateway, stdin="a 2")
+    assert cli("delete", "--job", "j", "--group", "k=v", *gateway) == (0, "", [])
+    assert [group.labels.get("k") for group in pushgateway.groups()] == [None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--help"),
+        (["shwo"], "did you mean 'show'"),
+        (["--job"], "--job"),
+        (["push"], "--job"),
+        (["push", "--job", "j", "--jbo", "x"], "--jbo"),
+        (["push", "--job", "j", "--gate", "h"], "--gate"),  # no abbreviations
+        (["push", "--job", ""], "empty"),
+        (["push", "--job", "j", "--group", "x"], "LABEL=VALUE"),
+        (["push", "--job", "j", "--group", "a=1", "--group", "a=2"], "twice"),
+        (["push", "--job", "j", "--group", "job=x"], "'job'"),
+        (["push", "--job", "j", "--add", "--clear"], "--clear"),
+        (["push", "--job", "j"], "no gateway is configured"),
+        (["push", "--job", "j", "--gateway", "h", "--timeout", "1w"], "--timeout: '1w'"),
+        (["delete"], "--job"),
+        (["show", "--gateway", "https://h", "--cafile", "/nope"], "/nope"),
+        (["gateway", "--listen", "host:x"], "127.0.0.1:9091"),
+        (["gateway", "--listen", "65536"], "65536"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(cli, arguments, words):
+    code, out, errors = cli(*arguments)
+    assert (code, out, len(errors)) == (2, "", 1)
+    assert errors[0].startswith("pushgate: ")
+    assert words in errors[0]
+
+
+@pytest.mark.parametrize("command", ["push", "show", "delete"])
+def test_what_was_not_delivered_is_one_line_and_1(cli, monkeypatch, httpserver, command):
+    httpserver.expect_request("/metrics/job/j").respond_with_data("out\nof order", status=400)
+    httpserver.expect_request("/api/v1/metrics").respond_with_data("out of order", status=400)
+    url = f"http://me:hunter2@{httpserver.host}:{httpserver.port}"
+    monkeypatch.setenv("PUSHGATE_GATEWAY", url)
+    code, out, errors = cli(command, "--job", "j", stdin="a 1")
+    assert (code, out, len(errors)) == (1, "", 1)
+    assert "out of order" in errors[0]
+    assert "hunter2" not in errors[0]
+
+
+def test_a_file_that_is_not_there_is_one_line_and_1(cli):
+    code, _, errors = cli("push", "/nope", "--job", "j", "--gateway", "h")
+    assert (code, errors) == (1, ["pushgate: /nope: No such file or directory"])
+
+
+def test_help_fits_a_screen_and_each_command_has_its_own(cli):
+    code, out, errors = cli("--help")
+    assert (code, errors) == (0, [])
+    assert len(out.splitlines()) <= 24
+    assert max(map(len, out.splitlines())) <= 80
+    for command in ("push", "show", "delete", "gateway"):
+        code, out, _ = cli(command, "--help")
+        assert code == 0
+        assert out.startswith(f"usage: pushgate {command}")
+        assert cli("help", command)[1] == out
+    assert cli("--version")[1].startswith("pushgate 0.")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["show"], ["show", "--json"]])
+def test_a_reader_that_goes_away_early_makes_no_noise(pushgateway, arguments):
+    Gateway(pushgateway.url).send("PUT", key("j"), b"a 1\n")
+    read, write = os.pipe()
+    os.close(read)
+    process = pushgate(
+        *arguments, stdout=write, env={**os.environ, "PUSHGATE_GATEWAY": pushgateway.url}
+    )
+    os.close(write)
+    assert process.communicate(timeout=20)[1] == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_full_disk_is_one_line_and_1():
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    with open("/dev/full", "wb") as full:
+        process = pushgate("--help", stdout=full)
+        errors = process.communicate(timeout=20)[1].splitlines()
+    assert process.returncode == 1
+    assert errors == [b"pushgate: can't write the output: No space left on device"]
+
+
+def test_a_terminal_that_is_not_utf8_gets_escapes(pushgateway):
+    Gateway(pushgateway.url).send("PUT", key("été"), b"a 1\n")
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    process = pushgate("show", "--gateway", pushgateway.url, stdout=subprocess.PIPE, env=environ)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, b"")
+    assert out.startswith(b'{job="\\xe9t\\xe9"}')
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_gateway_serves_until_it_is_asked_to_end(cli, number):
+    server = pushgate("gateway", "--listen", "127.0.0.1:0", stdout=subprocess.PIPE)
+    try:
+        url = server.stdout.readline().decode().split()[2].rstrip(";")
+        assert cli("push", "--job", "j", "--gateway", url, stdin="a 1") == (0, "", [])
+        assert Gateway(url).groups()[0].value("a") == 1
+        code, out, errors = cli("gateway", "--listen", url.removeprefix("http://"))
+        assert (code, out, len(errors)) == (1, "", 1)
+        assert "another process listens on" in errors[0]
+        server.send_signal(number)
+        assert server.communicate(timeout=20) == (b"", b"")
+        assert server.returncode == 0
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_run_gets_its_arguments_as_they_came_and_pays_for_no_other_command():
+    code = """if True:
+        import sys, types
+        before = set(sys.modules)
+        run = sys.modules["pushgate.cli.run"] = types.ModuleType("pushgate.cli.run")
+        run.main = lambda arguments: print(arguments) or 7
+        from pushgate.cli import main
+        print(main(["run", "--", "a b", "", "--", "--help"]))
+        ours = ("pushgate", "pushgate.cli", "pushgate.cli.run", "__future__")
+        print(*sorted(set(sys.modules) - before - set(ours)))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["['--', 'a b', '', '--', '--help']", "7", ""]
+
+
+def key(job):
+    from pushgate import GroupingKey
+
+    return GroupingKey(job)

@@ -1,0 +1,674 @@
+"""Gateway and the push functions: what they send, when they try again, what they raise."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import urllib.error
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from email.utils import formatdate
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import prometheus_client
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+from prometheus_client.core import GaugeMetricFamily, UntypedMetricFamily
+
+import pushgate
+from pushgate import (
+    TLS,
+    BasicAuth,
+    Gateway,
+    GatewayRejectedError,
+    GatewayUnreachableError,
+    GroupingKey,
+    HTTPHandler,
+    InvalidPayloadError,
+    JobRun,
+    Outcome,
+    PushError,
+    Reporter,
+    SettingsError,
+    Status,
+    gauge,
+    retries,
+    transport,
+    wire,
+)
+from support import faults
+from support.faults import OK, FaultServer, answer
+from support.gateways import GatewayUnderTest
+
+METRICS = (gauge("m", "A metric", 1),)
+BODY = b"# HELP m A metric\n# TYPE m gauge\nm 1.0\n"
+FUNCTIONS: tuple[Callable[..., None], ...] = (pushgate.push_to_gateway, pushgate.pushadd_to_gateway)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies_and_no_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    transport.close_idle()
+    yield
+    transport.close_idle()
+
+
+class Clock:
+    """Time that passes only in pauses, for the retries and the deadline."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+        self.during_pause: Callable[[], object] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+        self.during_pause()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(retries, "time", SimpleNamespace(sleep=clock.sleep))
+    for module in (transport, wire):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def registry() -> CollectorRegistry:
+    metrics = CollectorRegistry()
+    Gauge("m", "A metric", registry=metrics).set(1)
+    return metrics
+
+
+# What is sent.
+
+
+def test_each_method_sends_its_request() -> None:
+    with FaultServer(faults.accept) as server:
+        gateway = Gateway(server.url + "/pre/")
+        key = GroupingKey("j", {"a": "x/y"})
+        gateway.push("j", METRICS, {"a": "x/y"})
+        gateway.push(key, registry())
+        gateway.pushadd(key, METRICS[0])
+        gateway.delete(key)
+        gateway.push(key, METRICS, {"b": "2"})
+        assert [(seen.method, seen.target, seen.body) for seen in server.requests] == [
+            ("PUT", "/pre/metrics/job/j/a@base64/eC95", BODY),
+            ("PUT", "/pre/metrics/job/j/a@base64/eC95", BODY),
+            ("POST", "/pre/metrics/job/j/a@base64/eC95", BODY),
+            ("DELETE", "/pre/metrics/job/j/a@base64/eC95", b""),
+            ("PUT", "/pre/metrics/job/j/a@base64/eC95/b/2", BODY),
+        ]
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        assert {seen.header("Content-Type") for seen in server.requests} == {kind}
+        assert server.accepted == 1
+
+
+def test_options_combine() -> None:
+    with FaultServer(
+        faults.respond(answer("307 There", headers=(("Location", "/there"),)), OK)
+    ) as server:
+        Gateway(
+            server.url,
+            auth=BasicAuth("u", "p"),
+            tls=TLS(),
+            headers=[("X-Mine", "1")],
+            redirects=1,
+            compression="gzip",
+        ).push("j", METRICS)
+        seen = server.requests[-1]
+    assert seen.target == "/there"
+    assert seen.header("Authorization") == "Basic dTpw"
+    assert seen.header("X-Mine") == "1"
+    assert seen.header("Content-Encoding") == "gzip"
+
+
+def test_a_delete_is_never_compressed() -> None:
+    with FaultServer(faults.accept) as server:
+        Gateway(server.url, compression="gzip").delete("j")
+        assert server.requests[0].header("Content-Encoding") is None
+        assert server.requests[0].body == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (SettingsError, {"url": "ftp://h"}),
+        (SettingsError, {"url": ""}),
+        (SettingsError, {"url": "http://h:port"}),
+        (ValueError, {"url": "h", "compression": "zstd"}),
+        (TypeError, {"url": "h", "handler": pushgate.default_handler, "auth": BasicAuth("u", "p")}),
+        (TypeError, {"url": "h", "handler": pushgate.default_handler, "redirects": 3}),
+        (TypeError, {"url": "h", "time_out": 3}),
+    ],
+)
+def test_options_that_make_no_sense_fail_at_construction(
+    error: type[Exception], options: dict[str, Any]
+) -> None:
+    with pytest.raises(error):
+        Gateway(**options)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [(), CollectorRegistry(), GaugeMetricFamily("m", "No sample")],
+    ids=["none", "an empty registry", "a family without samples"],
+)
+def test_a_put_of_nothing_is_refused_unless_the_group_is_to_be_cleared(metrics: Any) -> None:
+    with FaultServer(faults.accept) as server:
+        gateway = Gateway(server.url)
+        with pytest.raises(InvalidPayloadError, match="clear=True"):
+            gateway.push("j", metrics)
+        assert not server.requests
+        gateway.push("j", metrics, clear=True)
+        gateway.pushadd("j", metrics)  # a heartbeat
+        assert [seen.method for seen in server.requests] == ["PUT", "POST"]
+
+
+def test_the_put_function_warns_of_an_empty_registry_at_its_callers_line() -> None:
+    with FaultServer(faults.accept) as server:
+        with pytest.warns(UserWarning, match="empties the group") as caught:
+            pushgate.push_to_gateway(server.url, "j", CollectorRegistry())
+        assert [(w.filename) for w in caught] == [__file__]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            pushgate.pushadd_to_gateway(server.url, "j", CollectorRegistry())
+        assert [seen.method for seen in server.requests] == ["PUT", "POST"]
+
+
+def test_bad_metrics_and_keys_are_refused_before_a_byte_is_sent() -> None:
+    twice = (gauge("m", "", 1), gauge("m", "", 2))
+    with FaultServer(faults.accept) as server:
+        gateway = Gateway(server.url)
+        for call in (gateway.push, gateway.pushadd):
+            with pytest.raises(InvalidPayloadError):
+                call("j", twice)
+            with pytest.raises(pushgate.InvalidGroupingKeyError):
+                call("", METRICS)
+        with pytest.raises(pushgate.InvalidGroupingKeyError):
+            gateway.delete("j", {"__a": "b"})
+        assert server.accepted == 0
+
+
+# Trying again.
+
+_DATE = formatdate(usegmt=True)  # now: a wait of none
+
+PASSING: dict[str, faults.Script] = {
+    "reset": faults.reset,
+    "closed": faults.respond_and_close(b""),
+    "cut short": faults.respond_and_close(b"HTTP/1.1 2"),
+    "408": faults.respond(answer("408 Request Timeout")),
+    "429": faults.respond(answer("429 Too Many Requests")),
+    "500": faults.respond(answer("500 Internal Server Error")),
+    "502": faults.respond(answer("502 Bad Gateway")),
+    "503": faults.respond(answer("503 Service Unavailable")),
+    "504": faults.respond(answer("504 Gateway Timeout")),
+}
+
+
+def once(script: faults.Script, then: faults.Script = faults.accept) -> faults.Script:
+    """This script for the first request of a connection; what follows is another's."""
+
+    def both(peer: faults.Peer) -> None:
+        if not peer.server.requests:
+            script(OneRequest(peer))  # type: ignore[arg-type]
+        then(peer)
+
+    return both
+
+
+class OneRequest:
+    """A peer that says after one request that the client has left."""
+
+    def __init__(self, peer: faults.Peer) -> None:
+        self._peer = peer
+        self._asked = False
+
+    def request(self) -> faults.Seen | None:
+        self._asked, asked = True, self._asked
+        return None if asked else self._peer.request()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._peer, name)
+
+
+CALLS: dict[str, Callable[[Gateway], object]] = {
+    "push": lambda gateway: gateway.push("j", METRICS),
+    "pushadd": lambda gateway: gateway.pushadd("j", METRICS),
+    "delete": lambda gateway: gateway.delete("j"),
+    "ready": lambda gateway: gateway.ready() or pytest.fail("not ready"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("script", PASSING.values(), ids=PASSING)
+def test_a_failure_that_may_pass_is_tried_again_after_a_pause(
+    script: faults.Script, call: Callable[[Gateway], object], clock: Clock
+) -> None:
+    with FaultServer(once(script)) as server:
+        call(Gateway(server.url))
+        first, second = server.requests
+        assert first[:2] == second[:2]
+        assert first.body == second.body
+    assert len(clock.pauses) == 1
+    assert 0.05 <= clock.pauses[0] <= 0.1
+
+
+def test_a_gateway_that_comes_up_between_attempts_gets_the_push(clock: Clock) -> None:
+    with ExitStack() as stack:
+        port = free_port()
+        started: list[FaultServer] = []
+        clock.during_pause = lambda: started.append(
+            stack.enter_context(FaultServer(faults.accept, port=port))
+        )
+        Gateway(f"127.0.0.1:{port}").push("j", METRICS)
+        assert [seen.body for seen in started[0].requests] == [BODY]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_retries_are_as_many_as_asked_for_with_growing_pauses(count: int, clock: Clock) -> None:
+    with FaultServer(faults.respond(answer("503 Busy", b"busy"))) as server:
+        with pytest.raises(GatewayRejectedError, match="busy") as caught:
+            Gateway(server.url, retries=count).push("j", METRICS)
+        assert len(server.requests) == 1 + count
+    assert caught.value.group == {"job": "j"}
+    assert len(clock.pauses) == count
+    for number, pause in enumerate(clock.pauses):
+        assert 0.05 * 2**number <= pause <= 0.1 * 2**number
+
+
+def test_pauses_are_bounded_however_many_there_are(clock: Clock) -> None:
+    with pytest.raises(GatewayUnreachableError):
+        Gateway(f"127.0.0.1:{free_port()}", retries=1200, timeout=None).push("j", METRICS)
+    assert len(clock.pauses) == 1200
+    assert max(clock.pauses) <= 5.0
+
+
+def test_pauses_are_jittered(clock: Clock) -> None:
+    for _ in range(20):
+        with pytest.raises(GatewayUnreachableError):
+            Gateway(f"127.0.0.1:{free_port()}", retries=1).push("j", METRICS)
+    assert len(set(clock.pauses)) > 10
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 431])
+def test_a_failure_that_stays_is_not_tried_again(status: int, clock: Clock) -> None:
+    with FaultServer(faults.respond(answer(f"{status} No", b"never"))) as server:
+        with pytest.raises(GatewayRejectedError, match="never"):
+            Gateway(server.url).push("j", METRICS)
+        assert len(server.requests) == 1
+    assert not clock.pauses
+
+
+def test_the_functions_never_try_again(clock: Clock) -> None:
+    for function in FUNCTIONS:
+        with FaultServer(faults.respond(answer("503 Busy"))) as server:
+            with pytest.raises(GatewayRejectedError):
+                function(server.url, "j", registry())
+            assert len(server.requests) == 1
+    assert not clock.pauses
+
+
+@pytest.mark.parametrize("status", ["429 Slow Down", "503 Busy"])
+@pytest.mark.parametrize(
+    ("header", "at_least", "at_most"),
+    [
+        ("0", 0.0, 0.0),
+        ("3", 3.0, 3.0),
+        (_DATE, 0.0, 0.0),
+        ("+5 s", 5.0 - 2, 5.0),
+        ("soon", 0.05, 0.1),
+        ("-3", 0.05, 0.1),
+        ("", 0.05, 0.1),
+    ],
+)
+def test_a_retry_after_is_honoured(
+    status: str, header: str, at_least: float, at_most: float, clock: Clock
+) -> None:
+    if header == "+5 s":
+        import time
+
+        header = formatdate(time.time() + 5, usegmt=True)
+    busy = faults.respond(answer(status, headers=(("Retry-After", header),)))
+    with FaultServer(once(busy)) as server:
+        Gateway(server.url).push("j", METRICS)
+    assert len(clock.pauses) == 1
+    assert at_least <= clock.pauses[0] <= at_most
+
+
+@pytest.mark.parametrize(
+    ("timeout", "asked"), [(10.0, "10"), (10.0, "3600"), (None, "86400"), (1.0, "9" * 400)]
+)
+def test_a_retry_after_beyond_the_deadline_gives_up_at_once(
+    timeout: float | None, asked: str, clock: Clock
+) -> None:
+    busy = answer("429 Slow Down", headers=(("Retry-After", asked),))
+    with FaultServer(faults.respond(busy)) as server:
+        with pytest.raises(GatewayRejectedError) as caught:
+            Gateway(server.url, timeout=timeout).push("j", METRICS)
+        assert caught.value.retry_after == float(asked)
+        assert len(server.requests) == 1
+    assert not clock.pauses
+
+
+def test_one_deadline_bounds_all_attempts(clock: Clock) -> None:
+    left: list[float | None] = []
+
+    def handler(timeout: float | None, **_: Any) -> Callable[[], None]:
+        left.append(timeout)
+        clock.now += 2.0  # each attempt takes two seconds
+
+        def fail() -> None:
+            raise GatewayUnreachableError("refused", method="PUT", url="u")
+
+        return fail
+
+    with pytest.raises(GatewayUnreachableError, match="refused"):
+        Gateway("h", handler=handler, timeout=5.0, retries=50).push("j", METRICS)
+    # 5, then what two seconds and a pause leave, twice.
+    assert len(left) == 3
+    assert left[0] == 5.0
+    assert all(a is not None and b is not None and a - b > 2.0 for a, b in pairwise(left))
+    assert clock.now <= 1000.0 + 5.0 + 2.0
+
+
+def test_a_pause_that_took_too_long_is_not_followed_by_an_attempt(clock: Clock) -> None:
+    def suspend() -> None:
+        clock.now += 3600
+
+    clock.during_pause = suspend
+    with FaultServer(faults.respond(answer("503 Busy"))) as server:
+        with pytest.raises(GatewayRejectedError):
+            Gateway(server.url).push("j", METRICS)
+        assert len(server.requests) == 1
+
+
+def test_a_retried_error_keeps_its_cause(clock: Clock) -> None:
+    with pytest.raises(GatewayUnreachableError) as caught:
+        Gateway(f"127.0.0.1:{free_port()}", timeout=0.01).push("j", METRICS)
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan])
+def test_a_timeout_that_is_none_is_refused(timeout: float, clock: Clock) -> None:
+    with FaultServer(faults.accept) as server:
+        for call in (
+            lambda: Gateway(server.url, timeout=timeout).push("j", METRICS),
+            lambda: Gateway(server.url).push("j", METRICS, timeout=timeout),
+            lambda: Gateway(server.url).groups(timeout=timeout),
+            lambda: pushgate.push_to_gateway(server.url, "j", registry(), timeout=timeout),
+        ):
+            with pytest.raises(ValueError, match="timeout"):
+                call()
+        assert server.accepted == 0
+    assert not clock.pauses
+
+
+@pytest.mark.parametrize("timeout", [None, math.inf, 5, 0.5])
+def test_a_timeout_reaches_the_handler(timeout: float | None) -> None:
+    seen: list[float | None] = []
+
+    def handler(timeout: float | None, **_: Any) -> Callable[[], None]:
+        seen.append(timeout)
+        return lambda: None
+
+    Gateway("h", handler=handler, timeout=timeout).push("j", METRICS)
+    for function in FUNCTIONS:
+        function("h", "j", registry(), timeout=timeout, handler=handler)
+    assert seen == [timeout] * 3
+
+
+# Handlers of the user's.
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("o"), urllib.error.URLError("u"), RuntimeError("r"), KeyError("k")]
+)
+@pytest.mark.parametrize("when", ["prepared", "performed"])
+def test_whatever_a_handler_raises_arrives_as_it_is_and_once(
+    error: Exception, when: str, clock: Clock
+) -> None:
+    calls = []
+
+    def handler(**call: Any) -> Callable[[], None]:
+        calls.append(call)
+
+        def fail() -> None:
+            raise error
+
+        return fail() if when == "prepared" else fail
+
+    for push in (
+        lambda: Gateway("h", handler=handler).push("j", METRICS),
+        lambda: pushgate.push_to_gateway("h", "j", registry(), handler=handler),
+    ):
+        with pytest.raises(type(error)) as caught:
+            push()
+        assert caught.value is error
+    assert len(calls) == 2
+    assert not clock.pauses
+
+
+def test_a_handler_may_alter_its_headers_at_each_attempt(clock: Clock) -> None:
+    def handler(headers: list[Any], **call: Any) -> Callable[[], None]:
+        headers.append(("X-Attempt", "1"))
+        return HTTPHandler()(headers=headers, **call)
+
+    with FaultServer(once(PASSING["503"])) as server:
+        Gateway(server.url, handler=handler).push("j", METRICS)
+        for seen in server.requests:
+            assert seen.header("X-Attempt") == "1"
+        assert len(server.requests) == 2
+
+
+def test_prometheus_clients_handler_serves_a_gateway() -> None:
+    with FaultServer(faults.accept) as server:
+        gateway = Gateway(server.url, handler=prometheus_client.exposition.default_handler)
+        gateway.push("j", METRICS)
+        assert server.requests[0].body == BODY
+
+
+def test_reading_with_a_handler_of_the_users_knows_the_urls_credentials() -> None:
+    def never(**_: Any) -> Callable[[], None]:
+        raise AssertionError("reading does not push")
+
+    data = json.dumps({"status": "success", "data": []}).encode()
+    with FaultServer(faults.respond(answer(body=data))) as server:
+        assert Gateway(server.url.replace("//", "//u:p@"), handler=never).groups() == []
+        assert server.requests[0].header("Authorization") == "Basic dTpw"
+
+
+# Threads.
+
+
+def test_a_gateway_is_shared_by_threads() -> None:
+    with FaultServer(faults.accept) as server:
+        gateway = Gateway(server.url, auth=BasicAuth("u", "p"))
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda n: gateway.push("j", METRICS, {"n": n}), range(300)))
+        assert sorted(int(seen.target.rpartition("/")[2]) for seen in server.requests) == list(
+            range(300)
+        )
+
+
+# Reading back.
+
+
+def test_groups_are_typed(gateway: GatewayUnderTest) -> None:
+    metrics = CollectorRegistry()
+    Gauge("a_gauge", "One", ["l"], registry=metrics).labels("x").set(math.inf)
+    Counter("a_counter", "Two", registry=metrics).inc(3)
+    Histogram("a_histogram", "Three", buckets=(0.5, 1), registry=metrics).observe(0.7)
+    Summary("a_summary", "Four", registry=metrics).observe(4)
+
+    class Untyped:
+        def collect(self) -> Iterator[Any]:
+            yield UntypedMetricFamily("an_untyped", "Five", value=math.nan)
+
+    metrics.register(Untyped())  # type: ignore[arg-type]
+    pushed = Gateway(gateway.url)
+    pushed.push("j", metrics, {"instance": "a/b", "aa": ""})
+    (group,) = pushed.groups()
+
+    assert list(group.labels.items()) == [("job", "j"), ("aa", ""), ("instance", "a/b")]
+    assert group.last_push_successful
+    assert group.push_time > 1.6e9
+    assert group.push_failure_time == 0
+    kinds = {f.name: (f.type, f.documentation) for f in group.families if "created" not in f.name}
+    assert kinds == {
+        "a_gauge": ("gauge", "One"),
+        "a_counter_total": ("counter", "Two"),
+        "a_histogram": ("histogram", "Three"),
+        "a_summary": ("summary", "Four"),
+        "an_untyped": ("untyped", "Five"),
+    }
+    assert all(f.pushed_at == pytest.approx(group.push_time, abs=5) for f in group.families)
+    assert group.value("a_gauge", l="x") == math.inf
+    assert group.value("a_gauge", l="y") is None
+    assert group.value("a_counter_total") == 3
+    assert group.value("a_histogram_bucket", le="0.5") == 0
+    assert group.value("a_histogram_bucket", le="1") == 1
+    assert group.value("a_histogram_bucket", le="+Inf") == 1
+    assert (group.value("a_histogram_sum"), group.value("a_histogram_count")) == (0.7, 1)
+    assert (group.value("a_summary_sum"), group.value("a_summary_count")) == (4, 1)
+    untyped = group.value("an_untyped")
+    assert untyped is not None
+    assert math.isnan(untyped)
+    assert group.family("a_gauge") is not None
+    assert group.family("nothing") is None
+
+
+def test_a_failed_push_shows_in_its_group(gateway: GatewayUnderTest) -> None:
+    pushed = Gateway(gateway.url)
+    key = GroupingKey("j")
+    with pytest.raises(GatewayRejectedError, match="must not have timestamps") as caught:
+        pushed.send("PUT", key, b"m 1 1600000000000\n")
+    assert caught.value.group == {"job": "j"}
+    (group,) = pushed.groups()
+    assert not group.last_push_successful
+    assert group.push_failure_time > group.push_time == 0
+
+
+def test_put_post_and_delete_do_what_they_say(gateway: GatewayUnderTest) -> None:
+    pushed = Gateway(gateway.url, compression="gzip")
+    pushed.push("j", (gauge("a", "", 1), gauge("b", "", 1)))
+    pushed.pushadd("j", (gauge("b", "", 2),))
+    (group,) = pushed.groups()
+    assert (group.value("a"), group.value("b")) == (1, 2)
+    pushed.push("j", (gauge("b", "", 3),))
+    (group,) = pushed.groups()
+    assert (group.value("a"), group.value("b")) == (None, 3)
+    pushed.push("j", (), clear=True)
+    (group,) = pushed.groups()
+    assert group.families == ()
+    pushed.delete("j", {"no": "such"})
+    pushed.delete("j")
+    for _ in range(1000):  # a real gateway deletes after it has answered
+        if not pushed.groups():
+            break
+    assert pushed.groups() == []
+
+
+def test_ready_and_version(gateway: GatewayUnderTest) -> None:
+    pushed = Gateway(gateway.url)
+    assert pushed.ready() is True
+    assert pushed.version()[:1].isdigit()
+
+
+def test_a_gateway_that_is_away_or_not_ready_is_not_ready(clock: Clock) -> None:
+    assert Gateway(f"127.0.0.1:{free_port()}").ready() is False
+    with FaultServer(faults.respond(answer("503 Not Ready"))) as server:
+        assert Gateway(server.url).ready() is False
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"[]", b"null", b'{"status":"success"}', b'{"data":[1]}', b'{"data":7}',
+     b'{"data":[{"labels":{}}]}', b"\xff", b'{"data":[{"labels":{},"last_push_successful":true,'
+     b'"m":{"metrics":[{}],"type":"GAUGE","time_stamp":"then"}}]}'],
+)  # fmt: skip
+def test_an_answer_that_no_pushgateway_gives_is_a_push_error(body: bytes) -> None:
+    with FaultServer(faults.respond(answer(body=body))) as server:
+        gateway = Gateway(server.url)
+        for call in (gateway.groups, gateway.version):
+            with pytest.raises(PushError):
+                call()
+
+
+# The Reporter.
+
+RUN = JobRun(GroupingKey("j"), started_at=1.0, expected_interval=60.0)
+OUTCOME = Outcome(Status.FAILURE, ended_at=2.0, duration=1.0)
+
+
+def test_a_report_is_posted() -> None:
+    with FaultServer(faults.accept) as server:
+        reporter = Reporter(Gateway(server.url))
+        assert reporter.started(RUN) is None
+        assert reporter.finished(RUN, OUTCOME) is None
+        assert [seen.method for seen in server.requests] == ["POST", "POST"]
+        assert b"batch_job_last_failure_timestamp_seconds 2.0\n" in server.requests[1].body
+        assert b"last_success" not in server.requests[1].body
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("o"), ValueError("v"), RuntimeError("r"), AssertionError("a"), RecursionError("x")],
+)
+def test_a_report_that_fails_is_logged_and_raises_nothing(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(**_: Any) -> Callable[[], None]:
+        raise error
+
+    reporter = Reporter(Gateway("h", handler=handler))
+    assert reporter.started(RUN) is error
+    assert reporter.finished(RUN, OUTCOME) is error
+    assert [record.name for record in caplog.records] == ["pushgate", "pushgate"]
+
+
+def test_a_broken_on_error_raises_nothing() -> None:
+    def broken(run: JobRun, error: Exception) -> None:
+        raise RuntimeError("on_error")
+
+    reporter = Reporter(Gateway(f"127.0.0.1:{free_port()}", retries=0), on_error=broken)
+    assert isinstance(reporter.started(RUN), GatewayUnreachableError)
+
+
+def test_a_report_is_bounded_by_its_timeout() -> None:
+    with FaultServer(faults.hang) as server:
+        reporter = Reporter(Gateway(server.url, timeout=None), timeout=0.1)
+        assert isinstance(reporter.started(RUN), GatewayUnreachableError)
+        assert isinstance(reporter.started(RUN, timeout=0.05), GatewayUnreachableError)
+
+
+@pytest.mark.parametrize(
+    ("run", "outcome"),
+    [
+        (JobRun(GroupingKey("j"), "yesterday"), OUTCOME),  # type: ignore[arg-type]
+        (RUN, Outcome(Status.SUCCESS, "soon")),  # type: ignore[arg-type]
+        (RUN, None),
+    ],
+)
+def test_a_report_of_nonsense_raises_nothing(run: JobRun, outcome: Any) -> None:
+    with FaultServer(faults.accept) as server:
+        assert isinstance(Reporter(Gateway(server.url)).finished(run, outcome), Exception)

@@ -1,0 +1,1003 @@
+"""The handlers beside prometheus_client's, their errors, redirects, credentials and proxies."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gzip
+import inspect
+import pickle
+import socket
+import ssl
+import traceback
+import urllib.error
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import prometheus_client.exposition as theirs
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from pytest_httpserver import HTTPServer
+from werkzeug import Request as WerkzeugRequest
+from werkzeug import Response as WerkzeugResponse
+
+import pushgate
+from pushgate import (
+    TLS,
+    BasicAuth,
+    BearerToken,
+    GatewayRejectedError,
+    GatewayUnreachableError,
+    HTTPHandler,
+    PushError,
+    SettingsError,
+    TLSFileError,
+    transport,
+)
+from pushgate.handlers import _retry_after
+from support import faults
+from support.faults import PATIENCE, FaultServer, answer
+
+FUNCTIONS = ("push_to_gateway", "pushadd_to_gateway", "delete_from_gateway")
+HANDLERS = (
+    "default_handler",
+    "basic_auth_handler",
+    "tls_auth_handler",
+    "passthrough_redirect_handler",
+)
+PATH = "/metrics/job/j"
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies_and_no_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    transport.close_idle()
+    yield
+    transport.close_idle()
+
+
+def registry() -> CollectorRegistry:
+    metrics = CollectorRegistry()
+    Gauge("g", "A gauge", ["l"], registry=metrics).labels('é"\\\n').set(1e7)
+    Counter("c", "A counter", registry=metrics).inc()
+    Histogram("h", "A histogram", registry=metrics).observe(0.2)
+    return metrics
+
+
+class Recorder:
+    """A user's handler that only writes down what it was called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.performed = 0
+
+    def __call__(self, **call: Any) -> Callable[[], None]:
+        self.calls.append({**call, "headers": list(call["headers"])})
+        assert type(call["headers"]) is list
+        return self._perform
+
+    def _perform(self) -> None:
+        self.performed += 1
+
+
+def push(base: str, handler: Any = pushgate.default_handler, **changes: Any) -> None:
+    call: dict[str, Any] = {
+        "url": base + PATH,
+        "method": "PUT",
+        "timeout": PATIENCE,
+        "headers": [("Content-Type", "text/plain")],
+        "data": b"m 1\n",
+    }
+    handler(**{**call, **changes})()
+
+
+# Beside prometheus_client: the same signatures, and the same calls of a handler.
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *HANDLERS, "instance_ip_grouping_key"])
+def test_signatures_are_prometheus_clients(name: str) -> None:
+    def shape(function: Callable[..., Any]) -> list[tuple[Any, ...]]:
+        return [
+            # The default handler is each library's own.
+            (p.name, p.kind, getattr(p.default, "__name__", p.default))
+            for p in inspect.signature(function).parameters.values()
+        ]
+
+    assert shape(getattr(pushgate, name)) == shape(getattr(theirs, name))
+
+
+def test_handlers_are_importable_from_their_module() -> None:
+    from pushgate import handlers
+
+    for name in HANDLERS:
+        assert getattr(handlers, name) is getattr(pushgate, name)
+
+
+def test_instance_ip_grouping_key_is_prometheus_clients() -> None:
+    assert pushgate.instance_ip_grouping_key() == prometheus_client.instance_ip_grouping_key()
+
+
+GATEWAYS = (
+    "localhost:9091",
+    "http://h:1",
+    "HTTPS://h:1",
+    "https://h",
+    "http://h///",
+    "http://h/pre/",
+    "[::1]:9091",
+    "http://[::1]:9091/pre",
+    "http://user:pass@h:1",
+    "h",
+)
+JOBS = ("j", "a/b", "a b", " ", "a+b", "a&b=c?d#e%f", "~-_.", "a:b@c", "x\ny", "日本 /", "日本")
+GROUPINGS: tuple[dict[str, Any] | None, ...] = (
+    None,
+    {},
+    {"a": 9},
+    {"a": None},
+    {"a": True},
+    {"a": 1.5},
+    {"b": "2", "a": "1"},
+    {"a": "x", "_": "y", "B": "z"},
+    {"a": ""},
+    {"a": "???/>>>"},
+    {"a": "%2F"},
+    {"a": "\t"},
+    {"a": "a/b c", "instance": "é"},
+)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("gateway", "job", "grouping"),
+    [
+        *((gateway, "j", None) for gateway in GATEWAYS),
+        *(("h:1", job, None) for job in JOBS),
+        *(("h:1", "j", grouping) for grouping in GROUPINGS),
+    ],
+)
+def test_a_handler_is_called_as_prometheus_client_calls_it(
+    function: str, gateway: str, job: str, grouping: dict[str, Any] | None
+) -> None:
+    given_grouping = copy.copy(grouping)
+    recorder = Recorder()
+    metrics = () if function == "delete_from_gateway" else (registry(),)
+    for library in (pushgate, prometheus_client):
+        push_it = getattr(library, function)
+        push_it(gateway, job, *metrics, grouping_key=grouping, timeout=4.5, handler=recorder)
+    ours, expected = recorder.calls
+    assert without_created(ours) == without_created(expected)
+    assert recorder.performed == 2
+    assert grouping == given_grouping
+
+
+def without_created(call: dict[str, Any]) -> dict[str, Any]:
+    """Both registries are new each, and their _created samples differ."""
+    lines = call["data"].splitlines(keepends=True)
+    return {**call, "data": b"".join(line for line in lines if b"_created" not in line)}
+
+
+@pytest.mark.parametrize("timeout", [30, None, 0.5])
+@pytest.mark.parametrize("compression", [None, "gzip", "GZip", "snappy", "SNAPPY"])
+def test_compression_and_timeout_reach_a_handler_as_prometheus_clients(
+    compression: Any, timeout: float | None
+) -> None:
+    metrics, recorder = registry(), Recorder()
+    for library in (pushgate, prometheus_client):
+        library.push_to_gateway(
+            "h", "j", metrics, timeout=timeout, handler=recorder, compression=compression
+        )
+    ours, expected = recorder.calls
+    if (compression or "").lower() == "gzip":
+        for call in recorder.calls:
+            call["data"] = gzip.decompress(call["data"])
+    assert ours == expected
+
+
+@pytest.mark.parametrize("compression", ["", "zstd"])
+def test_an_unknown_compression_is_prometheus_clients_error(compression: Any) -> None:
+    recorder = Recorder()
+    for library in (pushgate, prometheus_client):
+        with pytest.raises(ValueError, match="Unsupported compression type"):
+            library.push_to_gateway("h", "j", registry(), handler=recorder, compression=compression)
+    assert not recorder.calls
+
+
+def test_no_registry_means_the_global_one_at_run_time() -> None:
+    late = Gauge("pushgate_test_late", "Registered just now")
+    try:
+        recorder = Recorder()
+        pushgate.push_to_gateway("h", "j", None, handler=recorder)
+        assert b"pushgate_test_late 0.0\n" in recorder.calls[0]["data"]
+    finally:
+        prometheus_client.REGISTRY.unregister(late)
+
+
+@pytest.mark.parametrize(
+    ("job", "grouping", "path"),
+    [
+        ("..", {}, "/metrics/job@base64/Li4="),
+        (".", {}, "/metrics/job@base64/Lg=="),
+        ("j", {"a": ".."}, "/metrics/job/j/a@base64/Li4="),
+    ],
+)
+def test_dots_land_in_their_own_group(job: str, grouping: dict[str, str], path: str) -> None:
+    recorder = Recorder()
+    pushgate.push_to_gateway("h", job, registry(), grouping, handler=recorder)
+    assert recorder.calls[0]["url"] == "http://h" + path
+
+
+@pytest.mark.parametrize(
+    ("job", "grouping"),
+    [("", {}), ("\ud800", {}), *(("j", {name: "x"}) for name in ("a b", "a/b", "job", "", "__x"))],
+)
+def test_a_key_that_a_gateway_refuses_reaches_no_handler(
+    job: str, grouping: dict[str, str]
+) -> None:
+    recorder = Recorder()
+    with pytest.raises(pushgate.InvalidGroupingKeyError):
+        pushgate.push_to_gateway("h", job, registry(), grouping, handler=recorder)
+    assert not recorder.calls
+
+
+# On the wire beside prometheus_client.
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "snappy"])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_request_on_the_wire_is_prometheus_clients(
+    function: str, compression: Any, httpserver: HTTPServer
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def record(request: WerkzeugRequest) -> WerkzeugResponse:
+        body = request.data
+        if request.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        names = ("Content-Type", "Content-Encoding", "Host", "Authorization")
+        headers = {name: request.headers.get(name) for name in names}
+        seen.append((request.method, request.environ["RAW_URI"], body, headers))
+        return WerkzeugResponse(status=202)
+
+    httpserver.expect_request("/pre" + PATH + "/a@base64/eC95").respond_with_handler(record)
+    arguments: tuple[Any, ...] = (f"{httpserver.host}:{httpserver.port}/pre/", "j")
+    options: dict[str, Any] = {"grouping_key": {"a": "x/y"}}
+    if function != "delete_from_gateway":
+        arguments += (registry(),)
+        options["compression"] = compression
+    for library in (pushgate, prometheus_client):
+        assert getattr(library, function)(*arguments, **options) is None
+    httpserver.check_assertions()
+    assert seen[0] == seen[1]
+
+
+def test_each_librarys_handlers_work_in_the_other(httpserver: HTTPServer) -> None:
+    httpserver.expect_request(
+        PATH, headers={"Authorization": "Basic ZsO2OmLDpHI="}
+    ).respond_with_data()
+
+    for handlers, pusher in ((theirs, pushgate), (pushgate, prometheus_client)):
+
+        def mine(url, method, timeout, headers, data, handlers=handlers):
+            # The way of prometheus_client's documentation.
+            headers.append(("X-Mine", "1"))
+            return handlers.basic_auth_handler(url, method, timeout, headers, data, "fö", "bär")
+
+        pusher.push_to_gateway(httpserver.url_for(""), "j", registry(), handler=mine)
+        request, _ = httpserver.log[-1]
+        assert request.headers["X-Mine"] == "1"
+        pusher.delete_from_gateway(httpserver.url_for(""), "j", handler=mine)
+    assert len(httpserver.log) == 4
+    assert {response.status_code for _, response in httpserver.log} == {200}
+
+
+def test_headers_appended_before_the_call_is_performed_are_sent() -> None:
+    with FaultServer(faults.accept) as server:
+        headers: list[tuple[str, Any]] = [("Content-Type", "text/plain")]
+        perform = pushgate.default_handler(server.url + PATH, "PUT", PATIENCE, headers, b"")
+        headers.append(("X-Late", b"bytes, as prometheus_client appends"))
+        perform()
+        assert server.requests[0].header("X-Late") == "bytes, as prometheus_client appends"
+
+
+def test_a_basic_auth_handler_performed_twice_sends_one_authorization_each_time() -> None:
+    with FaultServer(faults.accept) as server:
+        headers: list[tuple[str, str]] = []
+        perform = pushgate.basic_auth_handler(
+            server.url + PATH, "PUT", PATIENCE, headers, b"", "u", "p"
+        )
+        perform()
+        perform()
+        assert [seen.header("Authorization") for seen in server.requests] == ["Basic dTpw"] * 2
+        assert headers == []  # the caller's list stays as it was
+
+
+def test_of_two_headers_of_one_name_the_last_counts_as_in_prometheus_client() -> None:
+    headers = [("Content-Type", "a"), ("X-A", "1"), ("content-type", "b")]
+    with FaultServer(faults.accept) as server:
+        for handler in (pushgate.default_handler, theirs.default_handler):
+            push(server.url, handler, headers=list(headers))
+        for seen in server.requests:
+            assert (seen.header("Content-Type"), seen.header("X-A")) == ("b", "1")
+
+
+# Errors.
+
+LIBRARY_ERRORS = [OSError, urllib.error.URLError]
+
+
+@pytest.mark.parametrize("handler", [pushgate.default_handler, theirs.default_handler])
+def test_a_rejection_is_what_prometheus_clients_users_catch(handler: Any) -> None:
+    body = b"text format parsing error in line 1:\n  unexpected end\tof input stream\n"
+    with FaultServer(faults.respond(answer("400 Bad Request", body, (("X-A", "b"),)))) as server:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            push(server.url, handler)
+        error = caught.value
+        assert all(isinstance(error, base) for base in LIBRARY_ERRORS)
+        assert (error.code, error.headers["X-A"], error.read()) == (400, "b", body)
+        assert error.url == error.geturl() == server.url + PATH
+        assert str(error).startswith("HTTP Error 400: Bad Request")
+        error.close()
+
+
+def test_a_rejection_says_why() -> None:
+    body = b"text format parsing error in line 1:\n  unexpected end\tof input stream\n"
+    with (
+        FaultServer(faults.respond(answer("400 Bad Request", body))) as server,
+        pytest.raises(GatewayRejectedError) as caught,
+    ):
+        pushgate.pushadd_to_gateway(server.url, "j", registry(), {"a": "b"})
+    error = caught.value
+    assert str(error) == (
+        "HTTP Error 400: Bad Request: text format parsing error in line 1: unexpected end of"
+        " input stream"
+    )
+    assert (error.status, error.method, error.retryable) == (400, "POST", False)
+    assert error.group == {"job": "j", "a": "b"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\x1b[31mred\x07\x00\r\nX: y", b"\xff\xfe\x80", "日本\u2028\u202e".encode(), b"w" * 100_000],
+    ids=["escapes", "no UTF-8", "line separators", "long"],
+)
+def test_a_servers_words_are_one_printable_line(body: bytes) -> None:
+    with (
+        FaultServer(faults.respond(answer("500 \x1b[1mOops", body))) as server,
+        pytest.raises(GatewayRejectedError) as caught,
+    ):
+        push(server.url)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+def test_an_unreachable_gateway_is_an_urlerror() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(urllib.error.URLError, match="refused") as caught:
+        pushgate.delete_from_gateway(url, "j", {"a": "b"})
+    error = caught.value
+    assert isinstance(error, GatewayUnreachableError)
+    assert str(error) == f"DELETE {url}{PATH}/a/b: {error.reason}"
+    assert error.group == {"job": "j", "a": "b"}
+
+
+def every_error() -> list[PushError]:
+    def caught(call: Callable[[], object]) -> PushError:
+        with pytest.raises(PushError) as info:
+            call()
+        return info.value
+
+    errors = [
+        caught(lambda: pushgate.GroupingKey("", {})),
+        caught(lambda: pushgate.Gateway("ftp://x")),
+        caught(lambda: TLS(cafile="/no/such/file").context()),
+        caught(lambda: pushgate.Gateway("h").push("j", ())),
+        pushgate.MissingExtraError("snappy needs it", extra="snappy"),
+    ]
+    rejecting = faults.respond(answer("429 Slow Down", b"wait", (("Retry-After", "7"),)))
+    for script in (rejecting, faults.reset):
+        with FaultServer(script) as server:
+            errors.append(caught(lambda s=server: pushgate.delete_from_gateway(s.url, "j")))
+    return errors
+
+
+def test_every_error_survives_pickling_and_copying() -> None:
+    errors = every_error()
+    assert {type(error) for error in errors} == {
+        *(getattr(pushgate, name) for name in pushgate.__all__ if name.endswith("Error")),
+    } - {PushError, pushgate.DeliveryError}
+    for error in errors:
+        for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert type(twin) is type(error)
+            assert str(twin) == str(error)
+            assert repr(twin) == repr(error)
+            for name in ("label", "value", "metric", "extra", "method", "url", "group", "code"):
+                assert getattr(twin, name, None) == getattr(error, name, None)
+            for name in ("retryable", "retry_after", "reason"):
+                assert getattr(twin, name, None) == getattr(error, name, None)
+        if isinstance(error, GatewayRejectedError):
+            assert pickle.loads(pickle.dumps(error)).read() == b"wait"
+
+
+# Secrets.
+
+PASSWORD, TOKEN, KEY = "hunter2-päss/word", "t0ken-of-mine", "k3y-of-mine"
+
+
+def quoted(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+def texts_of(error: BaseException) -> str:
+    shown = [*traceback.format_exception(error), str(error), repr(error), repr(error.args)]
+    if isinstance(error, GatewayRejectedError):
+        shown.append(repr(error.read()))
+    shown += [repr(getattr(error, name, "")) for name in ("__notes__", "url", "reason", "filename")]
+    cause = error.__cause__
+    return "\n".join(shown) + (texts_of(cause) if cause else "")
+
+
+def echo_head(peer: faults.Peer) -> None:
+    """Not HTTP: a server that says back what it hears, the secrets first."""
+    lines = peer.head().split(b"\r\n")
+    peer.send(b"\r\n".join(sorted(lines, key=lambda line: b"okie" in line, reverse=True)))
+    peer.sock.close()
+
+
+def echo_each(status: str, place: str) -> faults.Script:
+    """Say every secret back, as it came and in every form it can be taken apart into."""
+
+    def script(peer: faults.Peer) -> None:
+        while seen := peer.request():
+            values = [value for name, value in seen.headers if name not in ("host", "user-agent")]
+            for value in tuple(values):
+                values += value.split()[1:]
+            values += [base64.b64decode(v.split()[1]).decode() for v in values if "Basic " in v]
+            values += [PASSWORD] if any("Basic" in v for v in values) else []
+            text = " | ".join(values)
+            if place == "Location":
+                location = f"http://u:{quoted(PASSWORD)}@127.0.0.1:1/?echo={quoted(text)}"
+                peer.send(answer(status, headers=(("Location", location),)))
+            elif place == "Location as it is":
+                raw = text.encode().decode("latin-1")
+                peer.send(answer(status, headers=(("Location", f"/{raw}"),)))
+            elif place == "reason":
+                peer.send(answer(f"{status} {text.encode().decode('latin-1')}"))
+            else:
+                peer.send(answer(status, text.encode()))
+
+    return script
+
+
+ECHOES: dict[str, faults.Script] = {
+    "in a body": echo_each("403 Forbidden", "body"),
+    "in a reason": echo_each("403", "reason"),
+    "in a target": echo_each("302 Found", "Location"),
+    "in an odd target": echo_each("302 Found", "Location as it is"),
+    "as garbage": echo_head,
+    "not at all": faults.reset,
+}
+CARRIERS: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "basic": (lambda: HTTPHandler(auth=BasicAuth("me", PASSWORD)), "", ""),
+    "basic, redirects": (
+        lambda: HTTPHandler(auth=BasicAuth("me", PASSWORD), redirects=5),
+        "",
+        "",
+    ),
+    "url": (HTTPHandler, f"me:{quoted(PASSWORD)}@", ""),
+    "user name only in url": (HTTPHandler, f"{quoted(PASSWORD)}@", ""),
+    "bearer": (lambda: HTTPHandler(auth=BearerToken(TOKEN)), "", ""),
+    "header": (lambda: HTTPHandler(headers=(("X-Api-Key", KEY),)), "", ""),
+    "header with a scheme": (lambda: HTTPHandler(headers=(("X-Auth", f"Key {KEY}"),)), "", ""),
+    "cookie": (lambda: HTTPHandler(headers=(("Cookie", f"session={KEY}"),)), "", ""),
+    "the call's own header": (HTTPHandler, "", f"Bearer {TOKEN}"),
+}
+
+
+@pytest.mark.parametrize("script", ECHOES.values(), ids=ECHOES)
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+def test_no_credential_is_in_any_text_of_an_error(
+    carrier: tuple[Callable[[], Any], str, str], script: faults.Script
+) -> None:
+    make, userinfo, authorization = carrier
+    headers = [("Authorization", authorization)] if authorization else []
+    with FaultServer(script) as server:
+        with pytest.raises(pushgate.DeliveryError) as caught:
+            push(server.url.replace("//", f"//{userinfo}"), make(), headers=headers)
+        shown = texts_of(caught.value) + texts_of(pickle.loads(pickle.dumps(caught.value)))
+        sent = (
+            [value for name, value in server.requests[0].headers if name == "authorization"]
+            if (server.requests)
+            else []
+        )
+    basic = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+    raw = PASSWORD.encode().decode("latin-1")
+    for secret in (PASSWORD, quoted(PASSWORD), raw, TOKEN, KEY, basic, *sent):
+        assert secret not in shown
+
+
+def test_a_short_header_value_does_not_blot_out_the_servers_words() -> None:
+    with FaultServer(faults.respond(answer("400 Bad Request", b"in line 1: bad"))) as server:
+        handler = HTTPHandler(headers=(("X-Scope-OrgID", "1"),))
+        with pytest.raises(GatewayRejectedError, match="in line 1: bad"):
+            push(server.url, handler)
+
+
+def test_reprs_hold_no_secret() -> None:
+    handler = HTTPHandler(auth=BasicAuth("me", PASSWORD), headers=(("X-Key", KEY),))
+    gateway = pushgate.Gateway(f"http://me:{quoted(PASSWORD)}@h", headers=[("X-Key", KEY)])
+    for value in (handler, BasicAuth("me", PASSWORD), BearerToken(TOKEN), gateway, gateway.url):
+        shown = repr(value) + str(value)
+        assert not any(secret in shown for secret in (PASSWORD, quoted(PASSWORD), TOKEN, KEY))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:s3cret/with@h:1",
+        "http://me:s3cret?with@h:1",
+        "http://me:s3cret#with@h:1",
+        "http://me:s3cret with@h:1",
+        "http://me:s3crét@h:1",
+        "http://me:s3cret@h:port",
+        "http://me:s3cret@",
+        "http://me:s3cret@[h:1",
+        "http://me:12/s3cret@h",
+        "ftp://me:s3cret@h",
+        "http://me:s3cret@h/?q",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        pushgate.Gateway(url)
+    assert "s3c" not in texts_of(caught.value)
+
+
+def test_credentials_that_are_no_unicode_are_refused_without_showing_them() -> None:
+    for auth in (BasicAuth("me", "s3cret\udcff"), BearerToken("s3cret\udcff")):
+        with FaultServer(faults.accept) as server, pytest.raises(SettingsError) as caught:
+            push(server.url, HTTPHandler(auth=auth))
+        assert "s3cret" not in texts_of(caught.value)
+
+
+# Redirects.
+
+REDIRECTS = (301, 302, 303, 307, 308)
+METHODS = ("PUT", "POST", "DELETE")
+
+
+def redirecting(status: int, *targets: str) -> faults.Script:
+    """Answer with these Locations in turn, then accept."""
+    answers = [answer(f"{status} Elsewhere", headers=(("Location", t),)) for t in targets]
+    return faults.respond(*answers, answer())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("status", REDIRECTS)
+def test_the_default_handler_follows_no_redirect_and_names_the_target(
+    status: int, method: str
+) -> None:
+    with FaultServer(redirecting(status, "/elsewhere")) as server:
+        with pytest.raises(GatewayRejectedError, match="/elsewhere; use passthrough") as caught:
+            push(server.url, method=method)
+        assert caught.value.code == status
+        assert [seen.method for seen in server.requests] == [method]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("status", REDIRECTS)
+def test_passthrough_replays_method_body_and_headers(status: int, method: str) -> None:
+    userinfo = "me:pass@"
+    with FaultServer(redirecting(status, "/elsewhere", "again?q=1")) as server:
+        push(
+            server.url.replace("//", f"//{userinfo}"),
+            pushgate.passthrough_redirect_handler,
+            method=method,
+            headers=[("Content-Type", "text/plain"), ("X-Mine", "kept")],
+        )
+        assert [seen.target for seen in server.requests] == [PATH, "/elsewhere", "/again?q=1"]
+        for seen in server.requests:
+            assert (seen.method, seen.body) == (method, b"m 1\n")
+            assert seen.header("X-Mine") == "kept"
+            assert seen.header("Authorization") == "Basic bWU6cGFzcw=="
+
+
+@pytest.mark.parametrize("status", REDIRECTS)
+def test_another_origin_gets_the_content_and_no_secret(status: int) -> None:
+    with FaultServer(faults.accept) as other:
+        home = f"http://127.0.0.1:{other.port}/there"
+        with FaultServer(redirecting(status, home)) as server:
+            push(
+                server.url,
+                HTTPHandler(auth=BasicAuth("me", "pass"), headers=(("X-Key", "key"),), redirects=1),
+                headers=[
+                    ("Content-Type", "text/plain"),
+                    ("Content-Encoding", "gzip"),
+                    ("Cookie", "c"),
+                    ("Proxy-Authorization", "p"),
+                ],
+            )
+        (seen,) = other.requests
+    assert (seen.method, seen.target, seen.body) == ("PUT", "/there", b"m 1\n")
+    assert {name for name, _ in seen.headers} == {
+        *("host", "content-length", "content-type", "content-encoding"),
+    }
+    assert seen.header("Host") == f"127.0.0.1:{other.port}"
+
+
+def test_secrets_do_not_come_back_with_a_redirect_to_the_first_origin() -> None:
+    def back(peer: faults.Peer) -> None:
+        while peer.request():
+            peer.send(answer("307 Back", headers=(("Location", f"{server.url}/back"),)))
+
+    with FaultServer(back) as other, FaultServer(redirecting(307, f"{other.url}/")) as server:
+        handler = HTTPHandler(auth=BearerToken("t"), redirects=5)
+        push(server.url, handler)
+        assert [seen.header("Authorization") for seen in server.requests] == ["Bearer t", None]
+
+
+def test_redirects_end_after_ten_hops_within_one_deadline() -> None:
+    with FaultServer(redirecting(302, *["/round"] * 50)) as server:
+        with pytest.raises(GatewayRejectedError, match="gave up after 10 redirects"):
+            push(server.url, pushgate.passthrough_redirect_handler)
+        assert len(server.requests) == 11
+
+    def slow(peer: faults.Peer) -> None:
+        while peer.request():
+            if server.stopping.wait(0.05):
+                return
+            peer.send(answer("302 Found", headers=(("Location", "/round"),)))
+
+    with FaultServer(slow) as server, pytest.raises(GatewayUnreachableError, match="timed out"):
+        push(server.url, pushgate.passthrough_redirect_handler, timeout=0.15)
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["ftp://h/x", "javascript:alert(1)", "http://[", "http://h:port/", "/é", "/\x01"],
+)
+@pytest.mark.parametrize("redirects", [0, 5])
+def test_a_redirect_to_nowhere_is_a_rejection(location: str, redirects: int) -> None:
+    with FaultServer(redirecting(302, location)) as server:
+        with pytest.raises(GatewayRejectedError, match="is no URL that can be followed"):
+            push(server.url, HTTPHandler(redirects=redirects))
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 302])
+def test_a_redirect_without_a_target_is_a_rejection(status: int) -> None:
+    with (
+        FaultServer(faults.respond(answer(f"{status} What", b"words"))) as server,
+        pytest.raises(GatewayRejectedError) as caught,
+    ):
+        push(server.url, HTTPHandler(redirects=5))
+    assert caught.value.code == status
+
+
+# Credentials and TLS.
+
+
+@pytest.mark.parametrize(
+    ("handler", "userinfo", "expected"),
+    [
+        (HTTPHandler(auth=BasicAuth("fö", "bär")), "", "Basic ZsO2OmLDpHI="),
+        (HTTPHandler(auth=BasicAuth("u", "")), "", "Basic dTo="),
+        (HTTPHandler(auth=BearerToken("abc")), "", "Bearer abc"),
+        (HTTPHandler(), "f%C3%B6:b%C3%A4r@", "Basic ZsO2OmLDpHI="),
+        (HTTPHandler(), "a%40b:c%3Ad%2Fe@", "Basic YUBiOmM6ZC9l"),
+        (HTTPHandler(), "token@", "Basic dG9rZW46"),
+        (HTTPHandler(auth=BearerToken("abc")), "u:p@", "Bearer abc"),
+        (HTTPHandler(), "", None),
+    ],
+)
+def test_credentials_are_sent(handler: HTTPHandler, userinfo: str, expected: str | None) -> None:
+    with FaultServer(faults.accept) as server:
+        push(server.url.replace("//", f"//{userinfo}"), handler)
+        (seen,) = server.requests
+    assert seen.header("Authorization") == expected
+    assert seen.header("Host") == f"127.0.0.1:{server.port}"
+    assert seen.target == PATH
+
+
+def test_the_calls_own_authorization_goes_before_the_handlers() -> None:
+    with FaultServer(faults.accept) as server:
+        push(server.url, HTTPHandler(auth=BearerToken("h")), headers=[("authorization", "mine")])
+        assert server.requests[0].header("Authorization") == "mine"
+
+
+@pytest.mark.parametrize(("user", "password"), [(None, None), ("u", None), (None, "p")])
+def test_basic_auth_handler_without_both_sends_none(user: str | None, password: str | None) -> None:
+    with FaultServer(faults.accept) as server:
+        pushgate.basic_auth_handler(server.url + PATH, "PUT", 9, [], b"", user, password)()
+        assert server.requests[0].header("Authorization") is None
+
+
+class Files:
+    """A CA with a server's context and a client's certificate, on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1", "gateway.example").configure_cert(self.server)
+        authority.configure_trust(self.server)
+        self.ca, self.cert, self.key, self.both = (
+            str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem", "both.pem")
+        )
+        authority.cert_pem.write_to_path(self.ca)
+        client = authority.issue_cert("client.example")
+        client.cert_chain_pems[0].write_to_path(self.cert)
+        client.private_key_pem.write_to_path(self.key)
+        client.private_key_and_cert_chain_pem.write_to_path(self.both)
+
+    def script(self, *, client_certificate: bool) -> faults.Script:
+        def script(peer: faults.Peer) -> None:
+            self.server.verify_mode = ssl.CERT_REQUIRED if client_certificate else ssl.CERT_NONE
+            peer.start_tls(self.server)
+            faults.accept(peer)
+
+        return script
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("tls"))
+
+
+def test_a_custom_ca_needs_no_client_certificate(files: Files) -> None:
+    with FaultServer(files.script(client_certificate=False)) as server:
+        push(server.url.replace("http", "https"), HTTPHandler(tls=TLS(cafile=files.ca)))
+        assert server.accepted == 1
+
+
+def test_client_certificate_basic_auth_headers_and_redirects_compose(files: Files) -> None:
+    def script(peer: faults.Peer) -> None:
+        peer.start_tls(files.server)
+        peer.request()
+        assert isinstance(peer.sock, ssl.SSLSocket)
+        assert peer.sock.getpeercert()
+        peer.send(answer("307 There", headers=(("Location", "/there"),)))
+        peer.request()
+        peer.send(answer())
+
+    files.server.verify_mode = ssl.CERT_REQUIRED
+    with FaultServer(script) as server:
+        handler = HTTPHandler(
+            auth=BasicAuth("u", "p"),
+            tls=TLS(cafile=files.ca, certfile=files.both),
+            headers=(("X-Mine", "1"),),
+            redirects=2,
+        )
+        push(server.url.replace("http", "https"), handler)
+        assert [seen.target for seen in server.requests] == [PATH, "/there"]
+        for seen in server.requests:
+            assert seen.header("Authorization") == "Basic dTpw"
+            assert seen.header("X-Mine") == "1"
+
+
+@pytest.mark.parametrize("handlers", [pushgate, theirs])
+def test_tls_auth_handler_takes_prometheus_clients_arguments(handlers: Any, files: Files) -> None:
+    with FaultServer(files.script(client_certificate=True)) as server:
+        url = server.url.replace("http", "https") + PATH
+        call = (url, "PUT", PATIENCE, [], b"m 1\n", files.cert, files.key)
+        handlers.tls_auth_handler(*call, files.ca)()
+        handlers.tls_auth_handler(*call, insecure_skip_verify=True)()
+        assert len(server.requests) == 2
+
+
+def test_pushes_with_equal_tls_files_share_one_connection(files: Files) -> None:
+    with FaultServer(files.script(client_certificate=True)) as server:
+        url = server.url.replace("http", "https") + PATH
+        for _ in range(3):
+            pushgate.tls_auth_handler(
+                url, "PUT", PATIENCE, [], b"", files.cert, files.key, files.ca
+            )()
+        assert server.accepted == 1
+
+
+def test_a_missing_client_certificate_is_named_by_the_servers_alert(files: Files) -> None:
+    with FaultServer(files.script(client_certificate=True)) as server:
+        for data in (b"m 1\n", b"x" * 4_000_000):
+            with pytest.raises(GatewayUnreachableError, match="CERTIFICATE_REQUIRED") as caught:
+                push(
+                    server.url.replace("http", "https"),
+                    HTTPHandler(tls=TLS(cafile=files.ca)),
+                    data=data,
+                )
+            assert not caught.value.retryable
+
+
+def test_a_server_name_that_is_not_in_the_certificate_is_refused(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer(files.script(client_certificate=False)) as server:
+        with pytest.raises(GatewayUnreachableError, match=r"not trusted.*localhost") as caught:
+            push(f"https://localhost:{server.port}", HTTPHandler(tls=TLS(cafile=files.ca)))
+        assert not caught.value.retryable
+        assert not server.requests
+
+
+def test_plain_http_on_a_tls_port_and_tls_on_a_plain_one_say_so(files: Files) -> None:
+    def speak_plainly(peer: faults.Peer) -> None:
+        peer.sock.recv(65536)
+        peer.send(answer("400 Bad Request"))
+
+    with (
+        FaultServer(speak_plainly) as server,
+        pytest.raises(GatewayUnreachableError, match="TLS failed: WRONG_VERSION_NUMBER"),
+    ):
+        push(server.url.replace("http", "https"))
+    with (
+        FaultServer(files.script(client_certificate=False)) as server,
+        pytest.raises(GatewayUnreachableError),
+    ):
+        push(server.url)
+
+
+def test_tls_files_that_cannot_be_used_are_named_at_once(files: Files, tmp_path: Path) -> None:
+    missing, garbage = str(tmp_path / "missing.pem"), tmp_path / "garbage.pem"
+    garbage.write_text("no PEM")
+    call = ("https://127.0.0.1:1" + PATH, "PUT", PATIENCE, [], b"")
+    for cert, key, ca, name in (
+        (missing, files.key, files.ca, "missing.pem"),
+        (files.cert, missing, files.ca, "missing.pem"),
+        (files.cert, files.key, missing, "missing.pem"),
+        (str(garbage), files.key, files.ca, "garbage.pem"),
+        (files.cert, files.key, str(garbage), "garbage.pem"),
+    ):
+        with pytest.raises(TLSFileError, match=name) as caught:
+            pushgate.tls_auth_handler(*call, cert, key, ca)
+        assert isinstance(caught.value, OSError)
+
+
+def test_an_encrypted_key_is_refused_without_a_prompt(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    certificate = trustme.CA().issue_cert("c.example").cert_chain_pems[0].bytes()
+    path = tmp_path / "encrypted.pem"
+    path.write_bytes(
+        certificate
+        + ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"pass"),
+        )
+    )
+    with pytest.raises(TLSFileError, match="pass phrase"):
+        TLS(certfile=str(path)).context()
+
+
+def test_a_certificate_that_changes_on_disk_is_used_at_once(tmp_path: Path) -> None:
+    first, second = Files(tmp_path), None
+    handler = HTTPHandler(tls=TLS(cafile=first.ca, certfile=first.both))
+    with FaultServer(first.script(client_certificate=True)) as server:
+        push(server.url.replace("http", "https"), handler)
+    second = Files(tmp_path)  # the same paths
+    with FaultServer(second.script(client_certificate=True)) as server:
+        push(server.url.replace("http", "https"), handler)
+        assert len(server.requests) == 1
+
+
+# Proxies by environment.
+
+
+def test_http_proxy_gets_the_absolute_form_and_its_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with FaultServer(faults.accept) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://pr%C3%B6x:p%40ss@127.0.0.1:{proxy.port}")
+        for handler in (pushgate.default_handler, theirs.default_handler):
+            push("http://gateway.example:9091", handler)
+        for seen in proxy.requests:
+            assert seen.target == "http://gateway.example:9091" + PATH
+            assert seen.header("Host") == "gateway.example:9091"
+            expected = "Basic " + base64.b64encode("pröx:p@ss".encode()).decode()
+            assert seen.header("Proxy-Authorization") == expected
+        push("http://other.example")
+        assert proxy.accepted == 3  # each origin has its connection; prometheus_client's is the 2nd
+
+
+def test_https_proxy_makes_a_tunnel(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = HTTPHandler(auth=BasicAuth("u", "p"), tls=TLS(cafile=files.ca))
+    with (
+        FaultServer(files.script(client_certificate=False)) as server,
+        FaultServer(faults.proxy_to(server.port)) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://u:p%40ss@127.0.0.1:{proxy.port}")
+        for _ in range(2):
+            push("https://gateway.example:9091", handler)
+        (connect,) = proxy.requests  # the tunnel is kept, too
+        assert connect.target == "gateway.example:9091"
+        assert connect.header("Proxy-Authorization") == "Basic dTpwQHNz"
+        assert connect.header("Authorization") is None
+        for seen in server.requests:
+            assert seen.header("Proxy-Authorization") is None
+            assert seen.header("Authorization") == "Basic dTpw"
+            assert seen.target == PATH
+
+
+@pytest.mark.parametrize("exempt", ["127.0.0.1", "*", "example.org, 127.0.0.1:{port}"])
+def test_no_proxy_goes_straight(exempt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer(faults.accept) as proxy, FaultServer(faults.accept) as server:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", exempt.format(port=server.port))
+        push(server.url)
+        assert (proxy.accepted, server.accepted) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["socks5://u:s3cret@h:1", "http://u:s3cret@h:port", "http://u:s3cret@", "http://u:s3cret@[h"],
+)
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", value)
+    with pytest.raises(SettingsError, match="http_proxy") as caught:
+        push("http://gateway.example")
+    assert "s3cret" not in texts_of(caught.value)
+
+
+def test_a_proxys_failures_name_the_proxy_and_not_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def blabbing(peer: faults.Peer) -> None:
+        while seen := peer.request():
+            echoed = seen.header("Proxy-Authorization") or ""
+            peer.send(answer(f"407 {echoed} u:s3cret", f"{echoed} u:s3cret".encode()))
+
+    with FaultServer(blabbing) as proxy:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://u:s3cret@127.0.0.1:{proxy.port}")
+        for scheme in ("http", "https"):
+            with pytest.raises(pushgate.DeliveryError, match="407") as caught:
+                push(f"{scheme}://gateway.example")
+            assert "s3cret" not in texts_of(caught.value)
+            assert "dTpz" not in texts_of(caught.value)
+    with pytest.raises(GatewayUnreachableError, match=f"proxy 127.0.0.1:{proxy.port} .*refused"):
+        push("https://gateway.example")
+
+
+# Small print.
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, -1, float("nan"), float("-inf")])
+def test_a_timeout_that_is_none_is_refused(timeout: float) -> None:
+    with FaultServer(faults.accept) as server:
+        with pytest.raises(ValueError, match="timeout"):
+            push(server.url, timeout=timeout)
+        assert server.accepted == 0
+
+
+@given(
+    st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ [\d:]+ [+-]?\w*")
+)
+def test_any_retry_after_is_a_number_of_seconds_or_nothing(value: str) -> None:
+    from email.message import Message
+
+    headers = Message()
+    headers.add_header("Retry-After", value.replace("\n", " ").replace("\r", " "))
+    seconds = _retry_after(headers)
+    assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("7", 7.0), (" 0 ", 0.0), ("-1", None), ("nan", None), ("1e3", None), ("soon", None)],
+)
+def test_retry_after_in_seconds(value: str, expected: float | None) -> None:
+    from email.message import Message
+
+    headers = Message()
+    headers["Retry-After"] = value
+    assert _retry_after(headers) == expected

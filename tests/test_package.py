@@ -1,0 +1,144 @@
+"""The shape of the package: which way imports point, what importing costs, what is public."""
+
+import ast
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import pushgate
+
+# A module may import those before it. A step in the way of the data is a place in this row.
+ORDER = (
+    "errors",
+    "durations",
+    "families",
+    "grouping",
+    "runs",
+    "vocabulary",
+    "preflight",
+    "exposition",
+    "compression",
+    "addresses",
+    "auth",
+    "proxies",
+    "wire",
+    "dialing",
+    "transport",
+    "masking",
+    "handlers",
+    "retries",
+    "groups",
+    "gateway",
+    "reporter",
+    "environment",
+    "config_file",
+    "setting_values",
+    "settings",
+    "embedded",
+    "testing",
+    "cli",
+    "__main__",
+)
+CORE = Path(pushgate.__file__).parent
+ADAPTERS = sorted(CORE.parent.glob("pushgate_*/")) or sorted(
+    (Path(__file__).parents[1] / "integrations").glob("pushgate_*/")
+)
+FOREIGN = ("airflow", "celery")
+
+
+def sources(package):
+    return {path: ast.parse(path.read_text()) for path in sorted(package.rglob("*.py"))}
+
+
+def imports(path, tree, package):
+    """The absolute dotted names that a module imports, ``from x import y`` as x and x.y."""
+    parents = (package.name, *path.relative_to(package).parts[:-1])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = parents[: len(parents) - node.level + 1] if node.level else ()
+            base = ".".join((*above, *(node.module or "").split("."))).rstrip(".")
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def test_imports_of_the_core_point_one_way():
+    for path, tree in sources(CORE).items():
+        module = path.relative_to(CORE).parts[0].removesuffix(".py")
+        if module == "__init__":
+            continue
+        assert module in ORDER, f"{module} has no place in the order of imports"
+        for name in imports(path, tree, CORE):
+            first, _, rest = name.partition(".")
+            imported = rest.partition(".")[0]
+            if first == "pushgate" and imported in ORDER:
+                assert ORDER.index(imported) <= ORDER.index(module), f"{module} imports {imported}"
+            assert first not in FOREIGN, f"{path.name} imports {name}"
+            assert not first.startswith("pushgate_") or module == "cli", (
+                f"{module} imports the adapter {first}"
+            )
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+def test_an_adapter_imports_public_names_of_the_core_and_no_other_adapter(adapter):
+    for path, tree in sources(adapter).items():
+        for name in imports(path, tree, adapter):
+            first, _, rest = name.partition(".")
+            assert first == adapter.name or not first.startswith("pushgate_"), (
+                f"{path.name} imports {name}"
+            )
+            if first == "pushgate" and rest:
+                assert rest in pushgate.__all__, f"{path.name} imports {name}, which is not public"
+
+
+def test_every_public_name_is_there_and_known_to_type_checkers():
+    (block,) = (
+        node
+        for node in ast.parse((CORE / "__init__.py").read_text()).body
+        if isinstance(node, ast.If)
+    )
+    for_checkers = {alias.asname for node in block.body for alias in node.names}
+
+    assert for_checkers == set(pushgate.__all__)
+    for name in pushgate.__all__:
+        assert getattr(pushgate, name) is not None
+    assert set(pushgate.__all__) <= set(dir(pushgate))
+    with pytest.raises(AttributeError, match="no attribute 'push_to_gatway'"):
+        _ = pushgate.push_to_gatway
+
+
+def test_importing_does_no_work():
+    code = "import sys; old = set(sys.modules); import pushgate; print(*set(sys.modules) - old)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(found.stdout.split()) <= {"pushgate", "__future__"}
+
+
+def test_pushing_our_own_families_imports_neither_prometheus_client_nor_urllib_request():
+    code = """if True:
+        import sys
+        from pushgate import Gateway, GatewayUnreachableError, gauge
+        try:
+            Gateway("127.0.0.1:1", retries=0).pushadd("j", [gauge("m", "h", 1)])
+        except GatewayUnreachableError:
+            print(*sys.modules)
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert not {"prometheus_client", "urllib.request"} & set(found.stdout.split())
+
+
+def test_the_pytest_plugin_is_registered():
+    (plugin,) = entry_points(group="pytest11", name="pushgate")
+    assert plugin.value == "pushgate.testing"
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="the wheel is what CI tests")
+def test_ci_tests_the_installed_wheel():
+    assert "site-packages" in CORE.parts

@@ -1,0 +1,294 @@
+"""Each setting comes from the right place, and secrets from nowhere but where they may stand."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pushgate import SettingsError
+from pushgate.durations import parse_duration
+from pushgate.environment import child_environment
+from pushgate.settings import Settings
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home with the start of a configuration; ``load`` is meant to be given its ``HOME``."""
+    (tmp_path / ".config" / "pushgate").mkdir(parents=True)
+    return tmp_path
+
+
+def config(home, text):
+    path = home / ".config" / "pushgate" / "config.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def load(flags=None, *, home=None, system_file="/nonexistent/config.toml", **environ):
+    variables = {**({"HOME": str(home)} if home else {}), **environ}
+    return Settings.load(flags or {}, variables, system_file=system_file)
+
+
+def test_the_first_source_that_has_a_setting_wins(home):
+    path = config(home, 'gateway = "from-file:1"\ntimeout = "2m"\nretries = 7')
+    wild = {"PROMETHEUS_PUSHGATEWAY": "d:1"}
+    sources = [
+        (path, "http://from-file:1", {}, {}),
+        ("PROMETHEUS_PUSHGATEWAY", "http://d:1", {}, wild),
+        ("PROMETHEUS_PUSHGATEWAY_URL", "http://c:1", {}, {"PROMETHEUS_PUSHGATEWAY_URL": "c:1"}),
+        ("PUSHGATEWAY_URL", "http://b:1", {}, {"PUSHGATEWAY_URL": "b:1"}),
+        ("PUSHGATE_GATEWAY", "http://a:1", {}, {"PUSHGATE_GATEWAY": "a:1"}),
+        ("--gateway", "http://flag:1", {"gateway": "flag:1"}, {}),
+    ]
+    flags, environ = {}, {}
+    for origin, url, more_flags, more_environ in sources:
+        flags |= more_flags
+        environ |= more_environ
+        settings = load(flags, home=home, **environ)
+        assert (settings.gateway, settings.origins["gateway"]) == (url, origin)
+        # Settings come from sources one by one: the file still gives what the others leave out.
+        assert (settings.timeout, settings.retries, settings.origins["timeout"]) == (120, 7, path)
+
+
+def test_an_empty_variable_is_not_set():
+    assert load(PUSHGATE_GATEWAY="", PUSHGATEWAY_URL="b:1").gateway == "http://b:1"
+
+
+def test_the_file_is_the_named_one_else_the_users_else_the_systems(home, tmp_path):
+    system = tmp_path / "system.toml"
+    system.write_text('gateway = "system"')
+    named, xdg = tmp_path / "named.toml", tmp_path / "xdg"
+    named.write_text('gateway = "named"')
+    places = {"home": home, "system_file": str(system)}
+
+    assert load(**places).gateway == "http://system"
+    config(home, 'gateway = "user"')
+    assert load(**places).gateway == "http://user"
+    (xdg / "pushgate").mkdir(parents=True)
+    (xdg / "pushgate" / "config.toml").write_text('gateway = "xdg"')
+    assert load(**places, XDG_CONFIG_HOME=str(xdg)).gateway == "http://xdg"
+    assert load(**places, PUSHGATE_CONFIG=str(named)).gateway == "http://named"
+    assert load({"config": str(named)}, PUSHGATE_CONFIG="/nope").gateway == "http://named"
+    with pytest.raises(SettingsError, match="PUSHGATE_CONFIG: there is no file '/nope'"):
+        load(PUSHGATE_CONFIG="/nope")
+
+
+def test_nothing_is_read_from_the_current_directory(tmp_path, monkeypatch):
+    for folder in (tmp_path, tmp_path / "pushgate", tmp_path / ".config" / "pushgate"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.toml").write_text('gateway = "http://evil"')
+    monkeypatch.chdir(tmp_path)
+    for environ in ({}, {"HOME": ""}, {"HOME": "."}, {"XDG_CONFIG_HOME": "."}):
+        assert load(**environ).gateway is None
+
+
+def test_secrets_are_read_from_files_and_lose_their_line_break(home):
+    (home / "secret").write_text("s3cret\r\n")
+    (home / ".config" / "pushgate" / "beside").write_text("pass word \n")
+    assert load(PUSHGATE_TOKEN=f"file:{home}/secret").token == "s3cret"
+    assert load(home=home, PUSHGATE_TOKEN="file:~/secret").token == "s3cret"
+    config(home, 'username = "u"\npassword = "file:beside"')
+    assert load(home=home).password == "pass word "
+    headers = load({"headers": [f"X-Api-Key: file:{home}/secret"]}).headers
+    assert headers == (("X-Api-Key", "s3cret"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'username = "u"\npassword = "hunter2"',
+        'token = "hunter2"',
+        'gateway = "https://u:hunter2@host"',
+        'headers = {Authorization = "Bearer hunter2"}',
+        'headers = {X-Api-Key = "hunter2"}',
+    ],
+)
+def test_a_secret_in_the_file_is_refused_with_what_to_do_instead(home, text):
+    path = config(home, text)
+    with pytest.raises(SettingsError) as caught:
+        load(home=home)
+    assert str(caught.value).startswith(path)
+    assert "file:/path" in str(caught.value)
+    assert "PUSHGATE_" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_in_the_arguments_is_refused():
+    for flags in ({"gateway": "u:hunter2@host"}, {"headers": ["Authorization: hunter2"]}):
+        with pytest.raises(SettingsError, match="does not belong here") as caught:
+            load(flags)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_typo_in_the_file_is_an_error_with_the_likely_name(home):
+    path = config(home, 'gatway = "host"')
+    with pytest.raises(SettingsError, match="did you mean 'gateway'") as caught:
+        load(home=home)
+    assert path in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "text", "named"),
+    [
+        ({"timeout": "5x"}, {}, "", "--timeout: '5x'"),
+        ({"timeout": "0"}, {}, "", "--timeout: '0'"),
+        ({"insecure_skip_verify": "maybe"}, {}, "", "--insecure: 'maybe'"),
+        ({}, {"PUSHGATE_COMPRESSION": "zip"}, "", "PUSHGATE_COMPRESSION: 'zip'"),
+        ({}, {"PUSHGATE_RETRIES": "-1"}, "", "PUSHGATE_RETRIES: '-1'"),
+        ({}, {"PUSHGATEWAY_URL": "ftp://host"}, "", "PUSHGATEWAY_URL: .*http"),
+        ({}, {"PUSHGATE_GATEWAY": "h/metrics/job/x"}, "", "PUSHGATE_GATEWAY: .*group"),
+        ({}, {"PUSHGATE_TOKEN": "file:/nope"}, "", "PUSHGATE_TOKEN: .*'/nope'.*No such file"),
+        ({}, {}, "timeout = true", "config.toml: timeout: 'True'"),
+        ({}, {}, "gateway = 5", "config.toml: gateway: "),
+        ({}, {}, "gateway = x", "config.toml is not valid TOML: .*line 1"),
+    ],
+)
+def test_an_invalid_value_names_the_setting_and_its_source(home, flags, environ, text, named):
+    config(home, text)
+    with pytest.raises(SettingsError, match=named):
+        load(flags, home=home, **environ)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"PUSHGATE_TOKEN": "hun ter2"},
+        {"PUSHGATE_HEADERS": "hun ter2"},
+        {"PUSHGATE_HEADERS": "X-Key: hun\x00ter2"},
+        {"PUSHGATE_USERNAME": "u", "PUSHGATE_PASSWORD": "hun ter2\udcff"},
+        {"PUSHGATE_GATEWAY": "http://u:hun/ter2@host"},
+        {"PUSHGATE_GATEWAY": "http://u:12/hun ter2@host"},
+        {"PUSHGATE_GATEWAY": "http://u:12/ter2@host"},
+        {"PUSHGATE_GATEWAY": "http://u:hun?ter2@host"},
+        {"PUSHGATE_GATEWAY": "u:hun://ter2@host"},
+    ],
+)
+def test_no_error_holds_a_secret(environ):
+    with pytest.raises(SettingsError) as caught:
+        load(**environ)
+    assert "hun" not in str(caught.value)
+    assert "ter2" not in str(caught.value)
+
+
+def test_printing_settings_shows_no_secret():
+    assert "hunter2" not in repr(load(PUSHGATE_GATEWAY="http://u:hunter2@host"))
+    settings = load(
+        PUSHGATE_USERNAME="u", PUSHGATE_PASSWORD="hunter2", PUSHGATE_HEADERS="K: hunter2"
+    )
+    assert "hunter2" not in f"{settings} {settings!r}"
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"PUSHGATE_TOKEN": "t", "PUSHGATEWAY_USERNAME": "u"}, "PUSHGATE_TOKEN.*PUSHGATEWAY_USER"),
+        ({"PUSHGATE_TOKEN": "t", "PUSHGATE_PASSWORD": "p"}, "PUSHGATE_TOKEN.*PUSHGATE_PASSWORD"),
+        ({"PUSHGATE_TOKEN": "t", "PUSHGATEWAY_URL": "u:p@h"}, "PUSHGATE_TOKEN.*PUSHGATEWAY_URL"),
+        ({"PUSHGATE_TOKEN": "t", "PUSHGATE_HEADERS": "authorization: x"}, "PUSHGATE_HEADERS"),
+        ({"PUSHGATEWAY_URL": "u:p@h", "PUSHGATE_PASSWORD": "q"}, "PUSHGATE_PASSWORD.*URL"),
+        ({"PUSHGATE_PASSWORD": "p"}, "PUSHGATE_PASSWORD.*PUSHGATE_USERNAME"),
+        ({"PUSHGATE_USERNAME": "u"}, "PUSHGATE_USERNAME.*PUSHGATE_PASSWORD"),
+        ({"PUSHGATE_KEYFILE": "k"}, "PUSHGATE_KEYFILE.*PUSHGATE_CERTFILE"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(environ, named):
+    with pytest.raises(SettingsError, match=named):
+        load(**environ)
+
+
+@pytest.mark.parametrize(
+    ("environ", "authorization"),
+    [
+        ({"PUSHGATE_TOKEN": "t0k"}, "Bearer t0k"),
+        ({"PUSHGATE_USERNAME": "me", "PUSHGATEWAY_PASSWORD": "pw"}, "Basic bWU6cHc="),
+        ({"user": "me:pw@"}, "Basic bWU6cHc="),
+        ({"user": "me@", "PUSHGATE_PASSWORD": "pw"}, "Basic bWU6cHc="),
+    ],
+)
+def test_the_gateway_is_reached_with_everything_that_is_set(httpserver, environ, authorization):
+    url = f"http://{environ.pop('user', '')}{httpserver.host}:{httpserver.port}"
+    headers = {"Authorization": authorization, "X-Scope-OrgID": "a: b", "X-Two": "2"}
+    httpserver.expect_oneshot_request(
+        "/metrics/job/j", headers={**headers, "Content-Encoding": "gzip"}
+    ).respond_with_data("", status=307, headers={"Location": "/there"})
+    httpserver.expect_oneshot_request("/there", headers=headers).respond_with_data("", status=200)
+    settings = load(
+        PUSHGATE_GATEWAY=url,
+        PUSHGATE_HEADERS="X-Scope-OrgID: a: b\nX-Two: 2\n",
+        PUSHGATE_REDIRECTS="1",
+        PUSHGATE_RETRIES="0",
+        PUSHGATE_COMPRESSION="GZIP",
+        **environ,
+    )
+    settings.to_gateway().pushadd("j", [])
+    httpserver.check_assertions()
+
+
+def test_tls_files_beside_the_configuration_are_found(home):
+    config(home, 'gateway = "https://h"\ncafile = "ca.pem"\ninsecure_skip_verify = true')
+    settings = load(home=home)
+    assert settings.cafile == str(home / ".config" / "pushgate" / "ca.pem")
+    assert settings.insecure_skip_verify
+    with pytest.raises(SettingsError, match=r"ca\.pem"):
+        settings.to_gateway().pushadd("j", [])
+
+
+def test_without_a_gateway_the_error_lists_the_ways_to_set_one():
+    with pytest.raises(SettingsError, match="no gateway") as caught:
+        load().to_gateway()
+    for way in ("--gateway", "PUSHGATE_GATEWAY", "~/.config/pushgate/config.toml", "/etc/pushgate"):
+        assert way in str(caught.value)
+
+
+def test_a_wrapped_command_gets_the_environment_without_the_secrets():
+    environ = {
+        "PATH": "/bin",
+        "PUSHGATE_PASSWORD": "hunter2",
+        "PUSHGATE_TOKEN": "file:/run/token",
+        "PUSHGATEWAY_PASSWORD": "hunter2",
+        "PUSHGATE_HEADERS": "X-Api-Key: hunter2",
+        "PUSHGATE_USERNAME": "me",
+        "PUSHGATE_GATEWAY": "http://me:hunter2@host:9091/base",
+        "PUSHGATEWAY_URL": "me:hun/ter2@host",
+        "PROMETHEUS_PUSHGATEWAY": "me:http://hunter2@host",
+        "PROMETHEUS_PUSHGATEWAY_URL": "https://host/",
+    }
+    before = dict(environ)
+    assert child_environment(environ) == {
+        "PATH": "/bin",
+        "PUSHGATE_TOKEN": "file:/run/token",
+        "PUSHGATE_USERNAME": "me",
+        "PUSHGATE_GATEWAY": "http://host:9091/base",
+        "PUSHGATEWAY_URL": "host",
+        "PROMETHEUS_PUSHGATEWAY": "host",
+        "PROMETHEUS_PUSHGATEWAY_URL": "https://host/",
+    }
+    assert environ == before
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("2.5", 2.5), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86400), ("0", 0)],
+)
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "s", ".", "-1", "+1", "1 s", " 1", "1_0", "1e3", "nan", "inf", "1w", "٣", "9" * 400],
+)
+def test_what_is_not_a_duration_is_refused_with_the_ways_to_write_one(text):
+    with pytest.raises(ValueError, match="90s, 15m, 2h, 1d"):
+        parse_duration(text)
+
+
+def test_loading_settings_without_a_file_imports_nothing_heavy():
+    code = (
+        "import sys; from pushgate.settings import Settings;"
+        "Settings.load({}, {'PUSHGATE_GATEWAY': 'h', 'PUSHGATE_TIMEOUT': '5'});"
+        "heavy = 'dataclasses ssl socket http.client urllib.request tomllib prometheus_client';"
+        "print(*set(heavy.split()) & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,919 @@
+"""Faults on the wire, and connections over threads, forks and the interpreter's end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+import trustme
+
+from pushgate import transport
+from pushgate.addresses import parse
+from pushgate.auth import TLS
+from pushgate.errors import GatewayRejectedError, GatewayUnreachableError, SettingsError
+from pushgate.handlers import HTTPHandler, default_handler
+from pushgate.transport import Origin, Request, exchange
+from pushgate.wire import Deadline, Response
+from support import faults
+from support.faults import OK, PATIENCE, FaultServer, answer
+
+BIG = b"x" * 8_000_000  # more than the kernel buffers of a loopback connection hold
+SOON = 0.1  # a deadline that is meant to pass
+PATH = "/metrics/job/j"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections() -> Iterator[None]:
+    """Collections after each test look only at what the tests made."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    transport.close_idle()
+    yield
+    transport.close_idle()
+    gc.collect()  # a socket left open warns here, and a warning is an error
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def client_tls(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> TLS:
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return TLS(cafile=str(path))
+
+
+def push(
+    base: str, data: bytes = b"m 1\n", timeout: float | None = PATIENCE, tls: TLS | None = None
+) -> None:
+    handler = HTTPHandler(tls=tls) if tls else default_handler
+    handler(url=base + PATH, method="PUT", timeout=timeout, headers=[], data=data)()
+
+
+def ask(base: str, path: str, timeout: float = PATIENCE) -> Response:
+    """The bare exchange, whose Response shows what the server said."""
+    address = parse(base + path)
+    request = Request(Origin(*address[:3]), "PUT", address.target, [], path.encode(), None)
+    return exchange(request, Deadline(timeout))
+
+
+def echo(peer: faults.Peer) -> None:
+    """Answer every request with its own path, so that answers can be told apart."""
+    while seen := peer.request():
+        peer.send(answer(body=seen.target.encode(), headers=(("X-Path", seen.target),)))
+
+
+# The deadline.
+
+_HEAD = b"HTTP/1.1 200 OK\r\nX-Long: "
+
+STALLS: dict[str, faults.Script] = {
+    "nothing is read or answered": faults.hang,
+    "no answer": faults.respond_and_hang(b""),
+    "status line stops": faults.respond_and_hang(b"HTTP/1.1 2"),
+    "headers stop": faults.respond_and_hang(_HEAD),
+    "body stops": faults.respond_and_hang(b"HTTP/1.1 400 No\r\nContent-Length: 9\r\n\r\nbad"),
+    "chunk stops": faults.respond_and_hang(
+        b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nbad"
+    ),
+    "last chunk is missing": faults.respond_and_hang(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n"
+    ),
+    "close-delimited body is not closed": faults.respond_and_hang(b"HTTP/1.0 400 No\r\n\r\nbad"),
+    "only 100 Continue": faults.respond_and_hang(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "only 103 Early Hints": faults.respond_and_hang(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "status line drips": faults.respond_and_drip(b"HTTP/1.1 200 ", b"O"),
+    "headers drip": faults.respond_and_drip(_HEAD, b"y"),
+    "header lines drip": faults.respond_and_drip(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"),
+    "body drips": faults.respond_and_drip(
+        b"HTTP/1.1 400 No\r\nContent-Length: 60000\r\n\r\n", b"z"
+    ),
+    "chunks drip": faults.respond_and_drip(
+        b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nz\r\n"
+    ),
+    "100 Continue drips": faults.respond_and_drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("stall", "encrypted"),
+    [
+        *((stall, False) for stall in STALLS),
+        *((stall, True) for stall in ("no answer", "headers drip", "body stops", "chunks drip")),
+    ],
+)
+def test_the_deadline_holds_against_a_server_that_stalls(
+    stall: str, encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
+) -> None:
+    script = STALLS[stall]
+    if encrypted:
+        script = faults.over_tls(server_tls, script)
+    with FaultServer(script) as server:
+        url = server.url.replace("http", "https") if encrypted else server.url
+        begun = time.monotonic()
+        with pytest.raises(GatewayUnreachableError, match="timed out") as caught:
+            push(url, timeout=SOON, tls=client_tls)
+        assert time.monotonic() - begun < PATIENCE / 2
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
+def test_the_deadline_holds_against_a_server_that_does_not_read_the_body(
+    encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
+) -> None:
+    script = faults.over_tls(server_tls, faults.hang) if encrypted else faults.hang
+    with FaultServer(script) as server:
+        url = server.url.replace("http", "https") if encrypted else server.url
+        with pytest.raises(GatewayUnreachableError, match="timed out"):
+            push(url, data=BIG, timeout=SOON, tls=client_tls)
+
+
+@pytest.mark.parametrize("dripping", [False, True], ids=["silent", "dripping"])
+def test_the_deadline_holds_in_the_tls_handshake(dripping: bool, client_tls: TLS) -> None:
+    # A TLS record header that announces more than ever comes.
+    script = faults.respond_and_hang(b"")
+    if dripping:
+
+        def script(peer: faults.Peer) -> None:
+            peer.send(b"\x16\x03\x03\x40\x00")
+            peer.drip(b"\x02")
+
+    with (
+        FaultServer(script) as server,
+        pytest.raises(GatewayUnreachableError, match="timed out"),
+    ):
+        push(server.url.replace("http", "https"), timeout=SOON, tls=client_tls)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        faults.hang,
+        faults.respond_and_hang(b"HTTP/1.1 200 "),
+        faults.respond_and_drip(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        faults.respond_and_hang(b"HTTP/1.1 200 OK\r\n\r\n"),  # a tunnel to nowhere
+    ],
+    ids=["hangs", "stops", "drips", "leads nowhere"],
+)
+def test_the_deadline_holds_at_the_proxy(
+    script: faults.Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer(script) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        with pytest.raises(GatewayUnreachableError, match="timed out"):
+            push("https://gateway.example:9091", timeout=SOON)
+
+
+def test_the_deadline_holds_against_a_resolver_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered = threading.Event()
+
+    def getaddrinfo(*_: object, **__: object) -> list[Any]:
+        answered.wait(PATIENCE)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        with pytest.raises(GatewayUnreachableError, match=r"timed out.*slow\.example"):
+            push("http://slow.example:9091", timeout=SOON)
+    finally:
+        answered.set()
+        for thread in threading.enumerate():
+            if thread.name == "pushgate-resolve":
+                thread.join(PATIENCE)
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[Any, ...]) -> None:
+    """Let every name lead to these: host and port, and a family other than AF_INET."""
+    found = [
+        (*(family or [socket.AF_INET]), socket.SOCK_STREAM, 0, "", (host, port))
+        for host, port, *family in addresses
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def test_an_address_that_swallows_packets_leaves_the_next_one_its_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = socket.socket.connect
+
+    class Socket(socket.socket):
+        def connect(self, address: Any) -> None:
+            if address[0] == "127.0.0.9":  # a silent one, as far as we can tell
+                threading.Event().wait(self.gettimeout())
+                raise TimeoutError("timed out")
+            connect(self, address)
+
+    with FaultServer(faults.accept) as server:
+        monkeypatch.setattr(socket, "socket", Socket)
+        resolve_to(monkeypatch, ("127.0.0.9", server.port), ("127.0.0.1", server.port))
+        push(f"http://two.example:{server.port}", timeout=0.6)
+
+
+def test_an_address_family_that_the_machine_lacks_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with FaultServer(faults.accept) as server:
+        resolve_to(monkeypatch, ("127.0.0.9", server.port, 9999), ("127.0.0.1", server.port))
+        push(f"http://two.example:{server.port}")
+
+
+@pytest.mark.parametrize("timeout", [None, float("inf"), 1e15, 3_000_000.0], ids=str)
+def test_an_endless_timeout_is_one(timeout: float | None) -> None:
+    with FaultServer(faults.accept) as server:
+        push(server.url, timeout=timeout)
+
+
+# Answers of every kind.
+
+_LATER = b"".join(b"X-%d: y\r\n" % n for n in range(100_000))
+
+FINE: dict[str, bytes] = {
+    "as a Pushgateway": OK,
+    "with other headers": answer("202 Accepted"),
+    "without a reason": b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
+    "100 Continue first": b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+    "103 Early Hints first": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK,
+    "both first": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + answer(),
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "with trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n",
+    "204": b"HTTP/1.1 204 No Content\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("data", FINE.values(), ids=FINE)
+@pytest.mark.parametrize("sized", ["at once", "in single bytes"])
+def test_an_answer_of_any_shape_is_understood_and_its_connection_kept(
+    data: bytes, sized: str
+) -> None:
+    def script(peer: faults.Peer) -> None:
+        while peer.request():
+            for piece in [data] if sized == "at once" else [bytes([b]) for b in data]:
+                peer.send(piece)
+
+    with FaultServer(script) as server:
+        for _ in range(3):
+            push(server.url)
+        assert server.accepted == 1
+        assert len(server.requests) == 3
+
+
+CLOSING: dict[str, bytes] = {
+    "Connection: close": answer(headers=(("Connection", "close"),)),
+    "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n",
+    "HTTP/1.0 with a length": b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "close-delimited": b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+}
+OUT_OF_STEP: dict[str, bytes] = {
+    "said twice": answer() + answer(),
+    "said twice, as a Pushgateway": OK + OK,
+    "said one and a half times": answer() + OK[:20],
+    "longer than it says": answer(body=b"x") + b"yz",
+    "chunked, then more": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nHTTP",
+    "longer than is read": answer(body=b"x" * 200_000),
+}
+
+
+@pytest.mark.parametrize("data", CLOSING.values(), ids=CLOSING)
+def test_a_connection_that_ends_is_not_used_again(data: bytes) -> None:
+    with FaultServer(faults.respond_and_close(data), faults.accept) as server:
+        push(server.url)
+        push(server.url)
+        assert server.accepted == 2
+
+
+@pytest.mark.parametrize("data", OUT_OF_STEP.values(), ids=OUT_OF_STEP)
+def test_a_connection_that_says_more_than_its_answer_is_closed(data: bytes) -> None:
+    with FaultServer(faults.respond_and_hang(data), faults.accept) as server:
+        push(server.url)
+        push(server.url)
+        assert server.accepted == 2
+        server.wait_closed(1)
+
+
+@pytest.mark.parametrize("data", [OK, answer()], ids=["as a Pushgateway", "otherwise"])
+def test_an_answer_that_comes_uncalled_is_never_taken_for_the_next_requests(data: bytes) -> None:
+    said = threading.Event()
+
+    def talkative(peer: faults.Peer) -> None:
+        peer.request()
+        peer.send(data)
+        peer.send(answer("500 Late", headers=(("X-Path", "/uncalled"),)))
+        faults.wait_sent(peer.sock)
+        said.set()
+
+    with FaultServer(talkative, echo) as server:
+        ask(server.url, "/first")
+        assert said.wait(PATIENCE)
+        assert ask(server.url, "/second").headers["X-Path"] == "/second"
+
+
+def test_what_tls_has_decrypted_but_nobody_read_counts_as_out_of_step(
+    server_tls: ssl.SSLContext, client_tls: TLS
+) -> None:
+    # One TLS record: 8192 bytes end with the first answer, which is all a first read takes.
+    filler = 8192 - len(answer(headers=(("X-Filler", ""),)))
+    data = answer(headers=(("X-Filler", "f" * filler),))
+    assert len(data) == 8192
+
+    def talkative(peer: faults.Peer) -> None:
+        peer.request()
+        peer.send(data + answer("500 Late"))
+
+    with FaultServer(
+        faults.over_tls(server_tls, talkative), faults.over_tls(server_tls, faults.accept)
+    ) as server:
+        url = server.url.replace("http", "https")
+        push(url, tls=client_tls)
+        push(url, tls=client_tls)
+        assert server.accepted == 2
+
+
+BROKEN: dict[str, faults.Script] = {
+    "closed without an answer": faults.respond_and_close(b""),
+    "reset without an answer": faults.reset,
+    "closed in the status line": faults.respond_and_close(b"HTTP/1.1 2"),
+    "closed in a chunk": faults.respond_and_close(
+        b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc"
+    ),
+    "reset in the headers": faults.respond_and_reset(b"HTTP/1.1 400 Bad\r\n"),
+    "reset in the body": faults.respond_and_reset(
+        b"HTTP/1.1 400 Bad\r\nContent-Length: 99\r\n\r\nabc"
+    ),
+    "another protocol": faults.respond_and_close(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "random bytes": faults.respond_and_close(bytes(range(256)) * 8),
+    "no line end": faults.respond_and_close(b"z" * 200_000),
+    "a hundred thousand headers": faults.respond_and_close(b"HTTP/1.1 200 OK\r\n" + _LATER),
+    "a header without end": faults.respond_and_close(b"HTTP/1.1 200 OK\r\nA: " + b"b" * 200_000),
+    "a status that is no number": faults.respond_and_close(b"HTTP/1.1 OK fine\r\n\r\n"),
+    "a chunk size that is none": faults.respond_and_close(
+        b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
+def test_an_answer_that_breaks_off_or_is_none_is_an_unreachable_gateway(
+    script: faults.Script,
+) -> None:
+    with FaultServer(script) as server:
+        with pytest.raises(GatewayUnreachableError) as caught:
+            push(server.url)
+        assert caught.value.retryable
+        assert str(caught.value).startswith(f"PUT {server.url}{PATH}: ")
+        assert server.accepted == 1  # a fresh connection's failure is reported, not tried again
+
+
+def test_headers_cut_short_still_give_the_status() -> None:
+    cut = b"HTTP/1.1 400 Bad Request\r\nContent-Le"
+    with (
+        FaultServer(faults.respond_and_close(cut)) as server,
+        pytest.raises(GatewayRejectedError, match="400: Bad Request"),
+    ):
+        push(server.url)
+
+
+def test_a_short_error_body_still_gives_its_status_and_reason() -> None:
+    cut = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 99\r\n\r\nthe first words"
+    with (
+        FaultServer(faults.respond_and_close(cut)) as server,
+        pytest.raises(GatewayRejectedError, match="the first words"),
+    ):
+        push(server.url)
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
+def test_an_answer_before_the_body_is_sent_is_the_answer(
+    encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
+) -> None:
+    script = faults.refuse_early(answer("413 Payload Too Large", b"at most 1 MB"))
+    if encrypted:
+        script = faults.over_tls(server_tls, script)
+    with FaultServer(script) as server:
+        url = server.url.replace("http", "https") if encrypted else server.url
+        with pytest.raises(GatewayRejectedError, match="at most 1 MB") as caught:
+            push(url, data=BIG, tls=client_tls)
+    assert caught.value.code == 413
+
+
+def test_a_success_before_the_body_is_sent_is_no_success() -> None:
+    with FaultServer(faults.refuse_early(OK)) as server, pytest.raises(GatewayUnreachableError):
+        push(server.url, data=BIG)
+
+
+def test_refused_and_unknown_hosts_say_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(GatewayUnreachableError, match="refused") as caught:
+        push(f"http://127.0.0.1:{port}")
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    for host, retryable in (("no-such-host.invalid", True), ("a..b", False), ("a" * 64, False)):
+        with pytest.raises(GatewayUnreachableError) as caught:
+            push(f"http://{host}")
+        assert caught.value.retryable is retryable
+
+
+# Header injection and request smuggling.
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-A", "b\r\nX-Evil: 1"),
+        ("X-A", "b\nX-Evil: 1"),
+        ("X-A", b"b\r\n\r\nGET / HTTP/1.1"),
+        ("X-A", "b\0"),
+        ("X-A", "日本"),
+        ("X-A\r\nX-Evil", "1"),
+        ("X-A:", "1"),
+        ("X A", "1"),
+        ("", "1"),
+        ("X-Ä", "1"),
+        ("Transfer-Encoding", "chunked"),
+    ],
+)
+def test_a_header_that_would_break_out_is_refused_before_anything_is_sent(
+    name: str, value: Any
+) -> None:
+    with FaultServer(faults.accept) as server:
+        with pytest.raises(SettingsError, match="header") as caught:
+            default_handler(
+                url=server.url + PATH,
+                method="PUT",
+                timeout=PATIENCE,
+                headers=[("Authorization", "Bearer s3cret"), (name, value)],
+                data=b"",
+            )()
+        assert "s3cret" not in repr(caught.value.args)
+        assert server.accepted == 0
+
+
+@pytest.mark.parametrize("method", ["PUT / HTTP/1.1\r\nX: y\r\n\r\nGET", "PU T", ""])
+def test_a_method_that_would_break_out_is_refused(method: str) -> None:
+    with FaultServer(faults.accept) as server:
+        with pytest.raises(SettingsError, match="method"):
+            default_handler(server.url + PATH, method, PATIENCE, [], b"")()
+        assert server.accepted == 0
+
+
+@pytest.mark.parametrize("given", ["0", "3", "999"])
+def test_the_bodys_length_is_ours_to_say(given: str) -> None:
+    smuggled = b"PUT /metrics/job/evil HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    with FaultServer(faults.accept) as server:
+        headers = [("content-length", given)]
+        default_handler(server.url + PATH, "PUT", PATIENCE, headers, smuggled)()
+        default_handler(server.url + PATH, "PUT", PATIENCE, [], b"m 2\n")()
+    assert [seen.body for seen in server.requests] == [smuggled, b"m 2\n"]
+    assert {seen.target for seen in server.requests} == {PATH}
+
+
+# Connections kept.
+
+
+def test_connections_are_kept_and_used_again() -> None:
+    with FaultServer(faults.accept) as server:
+        for _ in range(20):
+            push(server.url)
+        assert server.accepted == 1
+
+
+def test_each_origin_has_its_own_connections() -> None:
+    with FaultServer(echo) as one, FaultServer(echo) as other:
+        for server in (one, other, one, other):
+            assert ask(server.url, f"/{server.port}").headers["X-Path"] == f"/{server.port}"
+        assert (one.accepted, other.accepted) == (1, 1)
+
+
+@pytest.mark.parametrize("ending", ["closed", "reset"])
+def test_a_connection_closed_while_idle_is_replaced_silently(ending: str) -> None:
+    gone = threading.Event()
+
+    def end(peer: faults.Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        faults.wait_sent(peer.sock)
+        if ending == "reset":
+            peer.reset()
+        else:
+            peer.sock.close()
+        gone.set()
+
+    with FaultServer(end, faults.accept) as server:
+        push(server.url)
+        assert gone.wait(PATIENCE)
+        push(server.url)
+        assert (server.accepted, len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "ending", [lambda peer: peer.sock.close(), lambda peer: peer.reset()], ids=["closed", "reset"]
+)
+@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
+def test_a_kept_connection_that_dies_under_the_next_request_is_replaced_silently(
+    ending: Callable[[faults.Peer], object],
+    encrypted: bool,
+    server_tls: ssl.SSLContext,
+    client_tls: TLS,
+) -> None:
+    def script(peer: faults.Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        peer.request()
+        ending(peer)
+
+    scripts = [script, faults.accept]
+    if encrypted:
+        scripts = [faults.over_tls(server_tls, each) for each in scripts]
+    with FaultServer(*scripts) as server:
+        url = server.url.replace("http", "https") if encrypted else server.url
+        push(url, b"m 1\n", tls=client_tls)
+        push(url, b"m 2\n", tls=client_tls)
+        assert [(seen.body, seen.connection) for seen in server.requests] == [
+            (b"m 1\n", 0),
+            (b"m 2\n", 0),
+            (b"m 2\n", 1),
+        ]
+
+
+def test_a_kept_connection_is_replaced_once_and_not_for_ever() -> None:
+    def once(peer: faults.Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        peer.request()
+        peer.reset()
+
+    with FaultServer(once, faults.reset) as server:
+        push(server.url)
+        with pytest.raises(GatewayUnreachableError):
+            push(server.url)
+        assert server.accepted == 2
+
+
+def test_a_big_body_on_a_connection_that_dies_is_sent_whole_on_the_next() -> None:
+    def once(peer: faults.Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        peer.head()
+        peer.reset()
+
+    with FaultServer(once, faults.accept) as server:
+        push(server.url)
+        push(server.url, data=BIG)
+        assert server.requests[-1].body == BIG
+
+
+def test_an_old_idle_connection_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer(faults.accept) as server:
+        push(server.url)
+        now = time.monotonic()
+        monkeypatch.setattr(transport.time, "monotonic", lambda: now + 3600)
+        push(server.url)
+        assert server.accepted == 2
+        server.wait_closed(1)
+
+
+def test_idle_connections_are_bounded() -> None:
+    threads = 30
+    together = threading.Barrier(threads)
+
+    def script(peer: faults.Peer) -> None:
+        peer.request()
+        together.wait(PATIENCE)  # all are connected at once
+        peer.send(OK)
+        faults.accept(peer)
+
+    with FaultServer(script) as server:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(lambda _: push(server.url), range(threads)))
+        assert server.accepted == threads
+        server.wait_closed(threads - transport._IDLE_PER_ORIGIN)
+        assert sum(map(len, transport._idle.values())) == transport._IDLE_PER_ORIGIN
+
+
+def test_origins_with_idle_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultServer(faults.accept) as server:
+        resolve_to(monkeypatch, ("127.0.0.1", server.port))
+        for n in range(2 * transport._ORIGINS):
+            push(f"http://gateway-{n}.example:{server.port}")
+        assert len(transport._idle) <= transport._ORIGINS + 1
+
+
+@pytest.mark.parametrize("ending", [faults.reset, faults.respond_and_close(b"garbage\r\n")])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
+def test_a_failure_leaves_no_connection_behind(
+    ending: faults.Script, encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
+) -> None:
+    script = faults.over_tls(server_tls, ending) if encrypted else ending
+    with FaultServer(script) as server:
+        url = server.url.replace("http", "https") if encrypted else server.url
+        with pytest.raises(GatewayUnreachableError):
+            push(url, tls=client_tls)
+        server.wait_closed(1)
+        assert not any(transport._idle.values())
+
+
+def test_a_failed_handshake_and_a_refused_tunnel_leave_no_connection_behind(
+    server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer(faults.over_tls(server_tls, faults.accept)) as server:
+        with pytest.raises(GatewayUnreachableError, match="not trusted") as caught:
+            push(server.url.replace("http", "https"))
+        assert not caught.value.retryable
+        server.wait_closed(1)
+    with FaultServer(faults.respond(answer("403 No"))) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        with pytest.raises(GatewayUnreachableError, match=r"refused the tunnel.*403 Forbidden"):
+            push("https://gateway.example")
+        proxy.wait_closed(1)
+
+
+def test_an_interrupt_leaves_no_connection_behind() -> None:
+    asked = threading.Event()
+
+    def script(peer: faults.Peer) -> None:
+        peer.request()
+        asked.set()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with FaultServer(script) as server:
+            main = threading.main_thread().ident
+            assert main is not None
+
+            def strike() -> None:
+                asked.wait(PATIENCE)
+                signal.pthread_kill(main, signal.SIGUSR1)
+
+            striker = threading.Thread(target=strike)
+            striker.start()
+            with pytest.raises(KeyboardInterrupt):
+                push(server.url)
+            striker.join()
+            server.wait_closed(1)
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+
+
+# Threads.
+
+
+def test_each_thread_gets_its_own_answer() -> None:
+    threads, pushes = 16, 40
+
+    def work(thread: int) -> list[tuple[str, str]]:
+        paths = [f"/{thread}/{n}" for n in range(pushes)]
+        return [(path, ask(server.url, path).headers["X-Path"]) for path in paths]
+
+    with FaultServer(echo) as server:
+        with ThreadPoolExecutor(threads) as pool:
+            answers = [pair for pairs in pool.map(work, range(threads)) for pair in pairs]
+        assert len(answers) == threads * pushes
+        assert all(asked == answered for asked, answered in answers)
+        assert {seen.body.decode() for seen in server.requests} == {asked for asked, _ in answers}
+
+
+def test_threads_are_not_disturbed_by_connections_that_others_find_dead() -> None:
+    threads, pushes = 12, 25
+
+    def moody(peer: faults.Peer) -> None:
+        """Answers a few requests, then ends in one way or another, saying nothing of it."""
+        for _ in range(1 + peer.number % 4):
+            seen = peer.request()
+            if seen is None:
+                return
+            peer.send(answer(headers=(("X-Path", seen.target),)))
+        if peer.number % 3 == 1:
+            faults.wait_sent(peer.sock)
+            peer.reset()
+        else:
+            peer.sock.close()
+
+    def work(thread: int) -> None:
+        for n in range(pushes):
+            path = f"/{thread}/{n}"
+            assert ask(server.url, path).headers["X-Path"] == path
+            if n % 8 == 7:
+                transport.close_idle()
+
+    with FaultServer(moody) as server, ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))
+
+
+def test_a_connection_returned_while_all_are_closed_is_closed_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Unlucky(dict[Any, Any]):
+        """Another thread closes everything between the look-up of the queue and its use."""
+
+        def setdefault(self, key: Any, default: Any = None) -> Any:
+            found = super().setdefault(key, default)
+            transport.close_idle()
+            return found
+
+    monkeypatch.setattr(transport, "_idle", Unlucky())
+    with FaultServer(faults.accept) as server:
+        push(server.url)
+        server.wait_closed(1)
+
+
+# Fork.
+
+forking = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Fork; the child's pid, whose exit code is 0 if ``work`` raised nothing."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(int(PATIENCE))  # a deadlock ends, and is seen
+        work()
+        code = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def wait_for(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@forking
+@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
+def test_a_forked_child_opens_its_own_connection_and_leaves_the_parents_alone(
+    encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
+) -> None:
+    script = faults.over_tls(server_tls, faults.accept) if encrypted else faults.accept
+    with FaultServer(script) as server:
+        url = server.url.replace("http", "https") if encrypted else server.url
+        push(url, b"parent 1\n", tls=client_tls)
+
+        def work() -> None:
+            push(url, b"child 1\n", tls=client_tls)
+            push(url, b"child 2\n", tls=client_tls)
+
+        assert wait_for(in_child(work)) == 0
+        push(url, b"parent 2\n", tls=client_tls)
+        assert [(seen.body, seen.connection) for seen in server.requests] == [
+            (b"parent 1\n", 0),
+            (b"child 1\n", 1),
+            (b"child 2\n", 1),
+            (b"parent 2\n", 0),
+        ]
+
+
+@forking
+def test_a_forked_child_that_exits_leaves_the_parents_connection_alone(
+    server_tls: ssl.SSLContext, client_tls: TLS
+) -> None:
+    with FaultServer(faults.over_tls(server_tls, faults.accept)) as server:
+        url = server.url.replace("http", "https")
+        push(url, tls=client_tls)
+        assert wait_for(in_child(transport.close_idle)) == 0  # as atexit does
+        push(url, tls=client_tls)
+        assert server.accepted == 1
+
+
+@forking
+def test_children_forked_while_threads_push_work_and_disturb_nobody() -> None:
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def keep_pushing(thread: int) -> None:
+        n = 0
+        try:
+            while not stop.is_set():
+                path = f"/{thread}/{n}"
+                assert ask(server.url, path).headers["X-Path"] == path
+                n += 1
+        except BaseException as error:
+            failures.append(error)
+
+    def child_work(number: int) -> None:
+        for n in range(3):
+            path = f"/child{number}/{n}"
+            assert ask(server.url, path).headers["X-Path"] == path
+
+    with FaultServer(echo) as server:
+        threads = [threading.Thread(target=keep_pushing, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            children = [in_child(partial(child_work, number)) for number in range(8)]
+            assert [wait_for(pid) for pid in children] == [0] * 8
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert not failures
+
+
+# The interpreter's end.
+
+_PRELUDE = """
+import atexit, sys, threading
+import pushgate
+url = sys.argv[1]
+def push(path):
+    pushgate.default_handler(f"{url}{path}", "PUT", 20, [], b"m 1\\n")()
+"""
+
+ENDINGS = {
+    "after a push": "push('/a')",
+    "after pushes from threads": """
+threads = [threading.Thread(target=push, args=(f'/{n}',)) for n in range(4)]
+[t.start() for t in threads]; [t.join() for t in threads]
+""",
+    "with a daemon thread at work": """
+def forever():
+    while True: push('/d')
+threading.Thread(target=forever, daemon=True).start()
+push('/a')
+""",
+    "from a thread that outlives the main one": """
+def outlive():
+    threading.main_thread().join()
+    push('/b'); push('/last')
+push('/a')
+threading.Thread(target=outlive).start()
+""",
+    "after an uncaught exit": "push('/a'); sys.exit(0)",
+    "pushing from an atexit hook": "push('/a'); atexit.register(push, '/last')",
+    "pushing from an atexit hook older than ours": "atexit.register(push, '/last')",
+    "pushing from a __del__": """
+class AtEnd:
+    def __del__(self): push('/last')
+keep = AtEnd()
+push('/a')
+""",
+    "pushing from a __del__ in a cycle": """
+class AtEnd:
+    def __init__(self): self.me = self
+    def __del__(self): push('/last')
+keep = AtEnd()
+push('/a')
+""",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_the_interpreter_ends_without_a_warning(ending: str) -> None:
+    with FaultServer(faults.accept) as server:
+        # A name, as looking it up needs a thread, which a finalizing interpreter never starts.
+        url = f"http://localhost:{server.port}"
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-X", "dev", "-W", "error"),
+                *("-c", _PRELUDE + ending, url),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert server.requests
+        if "outlive" in ending:
+            assert server.accepted == 1
+        if "/last" in ending:
+            assert server.requests[-1].target == "/last"
