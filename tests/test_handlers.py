@@ -39,7 +39,7 @@ from pushgate import (
     TLSFileError,
     transport,
 )
-from pushgate.handlers import _retry_after
+from pushgate.http_handler import _retry_after
 from support import faults
 from support.faults import PATIENCE, FaultServer, answer
 

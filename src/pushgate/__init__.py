@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from .grouping import instance_ip_grouping_key as instance_ip_grouping_key
     from .groups import Group as Group
     from .groups import GroupFamily as GroupFamily
-    from .handlers import HTTPHandler as HTTPHandler
     from .handlers import basic_auth_handler as basic_auth_handler
-    from .handlers import default_handler as default_handler
     from .handlers import passthrough_redirect_handler as passthrough_redirect_handler
     from .handlers import tls_auth_handler as tls_auth_handler
+    from .http_handler import HTTPHandler as HTTPHandler
+    from .http_handler import default_handler as default_handler
     from .reporter import Reporter as Reporter
     from .runs import CommandEnd as CommandEnd
     from .runs import JobRun as JobRun
@@ -54,7 +54,7 @@ _MODULE_OF = {
     "pushadd_to_gateway": "gateway",
     "delete_from_gateway": "gateway",
     "instance_ip_grouping_key": "grouping",
-    "default_handler": "handlers",
+    "default_handler": "http_handler",
     "basic_auth_handler": "handlers",
     "tls_auth_handler": "handlers",
     "passthrough_redirect_handler": "handlers",
@@ -63,7 +63,7 @@ _MODULE_OF = {
     "GroupingKey": "grouping",
     "Group": "groups",
     "GroupFamily": "groups",
-    "HTTPHandler": "handlers",
+    "HTTPHandler": "http_handler",
     "BasicAuth": "auth",
     "BearerToken": "auth",
     "TLS": "auth",

@@ -9,10 +9,9 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from http.client import responses
 from typing import TYPE_CHECKING
 
-from .wire import receive_connected, send
+from .wire import send
 
 if TYPE_CHECKING:
     import ssl
@@ -29,8 +28,8 @@ def dial(
 ) -> socket.socket:
     """A socket connected to ``host``, through ``proxy`` if there is one, encrypted if ``tls``.
 
-    Raises OSError, ssl.SSLError, http.client.HTTPException of a proxy, or UnicodeError for a host
-    name that no resolver takes.
+    Raises OSError, AnswerError of a proxy among them, or UnicodeError for a host name that no
+    resolver takes.
     """
     if proxy is None:
         sock = _open_socket(host, port, deadline)
@@ -62,6 +61,10 @@ def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy, deadline: D
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     lines += [f"{name}: {value}" for name, value in proxy.headers]
     send(sock, "\r\n".join([*lines, "\r\n"]).encode("latin-1"), deadline)
+    from http.client import responses
+
+    from .answers import receive_connected
+
     status = receive_connected(sock, deadline)
     if status != 200:
         raise OSError(

@@ -14,7 +14,7 @@ from .compression import compress
 from .errors import DeliveryError, InvalidPayloadError, PushError
 from .exposition import encode
 from .grouping import GroupingKey
-from .handlers import HTTPHandler, default_handler
+from .http_handler import HTTPHandler, default_handler
 from .retries import with_retries
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .compression import Compression
     from .families import Collector, Metrics
     from .groups import Group
-    from .handlers import Handler
+    from .http_handler import Handler
 
 __all__ = ("Gateway", "delete_from_gateway", "push_to_gateway", "pushadd_to_gateway")
 

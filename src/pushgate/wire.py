@@ -1,32 +1,24 @@
-"""Bytes in and out of a connected socket, within one wall-clock deadline.
+"""What transport, dialing and answers share: the deadline, sending, and how a connection fails.
 
-Enters: a socket and a deadline. Leaves: what was sent, or a :class:`Response`; http.client parses
-it, from a file that gives each read only the time that is left, so a dripping server is bounded.
+Enters: a timeout; a socket and bytes. Leaves: nothing but what was sent, or the socket's OSError.
 """
 
 from __future__ import annotations
 
-import io
-import re
 import time
-from email.message import Message
-from http.client import HTTPResponse
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import socket
-    from typing import Any
+    from email.message import Message
 
-__all__ = ("Deadline", "Response", "receive", "receive_connected", "send")
+__all__ = ("AnswerError", "Deadline", "Response", "is_closed", "is_tls_error", "send")
 
 _FOREVER = 2_000_000.0  # seconds; poll() takes milliseconds in a C int, which ends a little above
-# A Pushgateway's answer to what it accepted: whole, without a body, connection kept. Recognising it
-# saves http.client's parser, which is a third of a push's CPU; any other answer is left to that.
-_ACCEPTED = re.compile(
-    rb"HTTP/1\.1 (20[02]) [^\r\n]*\r\nDate: [^\r\n]*\r\nContent-Length: 0\r\n\r\n\Z"
-)
-_NO_HEADERS = Message()
-_CHUNK = 8192
+
+
+class AnswerError(OSError):
+    """An answer that is cut short, or not HTTP. The text may repeat what the server has sent."""
 
 
 class Deadline:
@@ -49,11 +41,11 @@ class Deadline:
 
 
 class Response(NamedTuple):
-    """``body`` is cut after ``max_body`` bytes; ``headers`` may be left out on success."""
+    """``body`` is cut after ``max_body`` bytes; ``headers`` are None on a plain acceptance."""
 
     status: int
     reason: str
-    headers: Message
+    headers: Message | None
     body: bytes
 
 
@@ -65,76 +57,13 @@ def send(sock: socket.socket, data: bytes, deadline: Deadline) -> None:
         view = view[sock.send(view) :]
 
 
-def receive(sock: socket.socket, method: str, deadline: Deadline, max_body: int | None) -> Response:
-    """Read one response, and close the socket if it can't be used again."""
-    sock.settimeout(deadline.remaining())
-    start = sock.recv(_CHUNK)
-    if plain := _ACCEPTED.match(start):
-        return Response(int(plain[1]), "", _NO_HEADERS, b"")
-    source = _Source(sock, deadline, start)
-    response = HTTPResponse(source, method=method)  # type: ignore[arg-type]
-    try:
-        response.begin()
-        while response.status < 200:
-            # An interim answer, such as 103: http.client skips only 100.
-            response.headers = None  # type: ignore[assignment]
-            response.begin()
-        body = response.read(max_body)
-        whole = response.isclosed() or not response.read(1)
-    finally:
-        response.close()
-    if response.will_close or not whole or source.surplus:
-        sock.close()
-    return Response(response.status, response.reason, response.headers, body)
+def is_closed(error: OSError) -> bool:
+    """Whether the other side has closed the connection."""
+    # By name, so that nobody who pushes by plain HTTP imports ssl: 5 MiB and 10 ms.
+    names = ("SSLEOFError", "SSLZeroReturnError")
+    return isinstance(error, ConnectionError) or type(error).__name__ in names
 
 
-def receive_connected(sock: socket.socket, deadline: Deadline) -> int:
-    """The status of a proxy's answer to CONNECT: it has no body, whatever its headers say."""
-    answer = HTTPResponse(_Source(sock, deadline), method="CONNECT")  # type: ignore[arg-type]
-    try:
-        answer.begin()
-        return answer.status
-    finally:
-        answer.close()
-
-
-class _Source(io.RawIOBase):
-    """What HTTPResponse needs of a socket: ``start``, received before, and more in the deadline."""
-
-    def __init__(self, sock: socket.socket, deadline: Deadline, start: bytes | None = None) -> None:
-        self._sock = sock
-        self._deadline = deadline
-        self._start = start
-        self._ended = False
-        self.surplus = False
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return _Buffered(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self._ended:
-            return 0
-        if self._start is not None:
-            count = min(len(buffer), len(self._start))
-            buffer[:count] = self._start[:count]
-            self._start = self._start[count:] or None
-            return count
-        self._sock.settimeout(self._deadline.remaining())
-        return self._sock.recv_into(buffer)
-
-    def end(self, buffered: _Buffered) -> None:
-        """HTTPResponse has all it wants: note whether the server has said more than that."""
-        self._ended = True
-        self.surplus = self._start is not None or bool(buffered.peek(1))
-
-
-class _Buffered(io.BufferedReader):
-    raw: _Source
-
-    def close(self) -> None:
-        if not self.closed:
-            self.raw.end(self)
-        super().close()
+def is_tls_error(error: OSError) -> bool:
+    """Whether it is an ssl.SSLError."""
+    return type(error).__module__ == "ssl"
