@@ -1,0 +1,115 @@
+"""A lock file that keeps two runs of a job apart, even when the wrapper of the first was killed.
+
+A path enters; a descriptor leaves, to be inherited by the child (`spawn(pass_fds=…)`). flock(2)
+belongs to the open file, which this process and all that inherit the descriptor share: the lock
+lasts until `release`, or until the last of them has ended.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+
+from pushgate_subprocess._descriptors import move_up
+
+# Scripts use the low numbers (`exec 3>&1`) and flock(1)'s manual uses 200; closing one of those
+# by accident would lose the lock.
+_OUT_OF_THE_WAY = 100
+
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.25
+
+
+def acquire(path: str | os.PathLike[str], *, wait_seconds: float = 0.0) -> int | None:
+    """Lock the file `path`, made with mode 0600 if need be; return its descriptor.
+
+    Returns None when another run still holds it after `wait_seconds`. The descriptor is closed
+    on exec unless the child is told to inherit it. Our process id is noted in the file.
+
+    Raises OSError when the file can't be opened, is a symbolic link or no regular file.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "a lock must be a regular file", os.fspath(path))
+        locked = _flock(fd, time.monotonic() + wait_seconds)
+    except BaseException:
+        os.close(fd)
+        raise
+    if not locked:
+        os.close(fd)
+        return None
+    record(fd, os.getpid())
+    return _out_of_the_way(fd)
+
+
+def _flock(fd: int, deadline: float) -> bool:
+    # flock(2) has no time limit but a signal, and signals are not ours to use in a thread of
+    # somebody's program; so this asks again, at most four times a second.
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        else:
+            return True
+
+
+def _out_of_the_way(fd: int) -> int:
+    for at_least in (_OUT_OF_THE_WAY, 10):
+        try:
+            copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, at_least)
+        except OSError:  # RLIMIT_NOFILE is lower
+            continue
+        os.close(fd)
+        return copy
+    return move_up(fd)
+
+
+def record(fd: int, *pids: int) -> None:
+    """Note `pids` in the lock file `fd`, for a person who wonders who holds it.
+
+    Leaves a file alone that holds anything else: a script may be its own lock.
+    """
+    try:
+        content = os.pread(fd, 65, 0)
+        if _only_pids(content):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, b" ".join(b"%d" % pid for pid in pids) + b"\n", 0)
+    except OSError:
+        pass  # a full disk: the lock holds all the same
+
+
+def holders(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """Return the process ids noted in the lock file `path`, or () when there are none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return ()
+    try:
+        content = os.pread(fd, 65, 0)
+    except OSError:
+        return ()
+    finally:
+        os.close(fd)
+    return tuple(int(pid) for pid in content.split()) if _only_pids(content) else ()
+
+
+def _only_pids(content: bytes) -> bool:
+    return len(content) < 65 and not content.strip(b"0123456789 \n")
+
+
+def release(fd: int) -> None:
+    """Give the lock back now, also for those that inherited `fd`: a daemon that the job left."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    finally:
+        os.close(fd)
