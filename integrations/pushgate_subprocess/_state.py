@@ -1,0 +1,212 @@
+"""What the next run of a job must know of this one: a small file a job.
+
+A grouping key and a start enter; what is known of the runs before leaves. A run under a wrapper
+holds a lock on the file, which ends with the wrapper however that dies: a file that says that a
+run goes on, and nobody holds, tells of a run that vanished. Nothing here raises for a file that
+can't be used: there is then no state, and a line for whoever wants to know why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from pushgate_subprocess._file_names import stem
+from pushgate_subprocess._lock import acquire, release
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pushgate import GroupingKey
+
+    Complain = Callable[[str], object]
+
+__all__ = ("State", "begin", "mark_started", "take_started")
+
+# Overwritten in place, at one length: a new file moved over it would not be the one locked, and
+# so few bytes of one sector are there as a whole or not at all.
+_SIZE = 96
+_RECORD = re.compile(
+    rb"pushgate 1 (idle|wrapped|script) started=(\d{1,15}\.\d{9}) vanished=(\d{1,15})"
+    rb" own_metrics=([01]) *\n"
+)
+
+
+class _Record(NamedTuple):
+    """What is in the file. ``phase`` is idle, or who began the run that goes on."""
+
+    phase: str = "idle"
+    started_at: float = 0.0
+    vanished_runs: int = 0
+    own_metrics: bool = False
+
+
+class State:
+    """What is known of the runs before, while this one goes on.
+
+    ``vanished_runs`` counts those that never reported their end, ``previous_vanished`` is when the
+    run before began (Unix seconds) if it is one of them, and ``had_own_metrics`` says whether the
+    last run that ended had pushed metrics of its own.
+    """
+
+    __slots__ = ("_complain", "_fd", "_record", "had_own_metrics", "previous_vanished")
+
+    def __init__(self, fd: int, before: _Record, record: _Record, complain: Complain) -> None:
+        self._fd: int | None = fd
+        self._record = record
+        self._complain = complain
+        self.had_own_metrics = before.own_metrics
+        self.previous_vanished = None if before.phase == "idle" else before.started_at
+        _held.add(self)
+
+    @property
+    def vanished_runs(self) -> int:
+        return self._record.vanished_runs
+
+    def end(self, own_metrics: bool) -> None:
+        """The run has ended, and its end was dealt with. A second call does nothing."""
+        fd = self._fd
+        if fd is None:
+            return
+        try:
+            _write(fd, self._record._replace(phase="idle", own_metrics=own_metrics))
+        except OSError as error:
+            self._complain(f"can't note the end of this run: {error.strerror}")
+            _let_be(os.ftruncate, fd, 0)  # to have forgotten it all beats a false alarm
+        self._let_go()
+
+    def _let_go(self) -> None:
+        fd, self._fd = self._fd, None
+        _held.discard(self)
+        if fd is not None:
+            _let_be(release, fd)
+
+
+_held: set[State] = set()
+
+
+def _close_in_child() -> None:
+    """A fork of this process must neither hold the lock on nor report the end."""
+    for state in _held:
+        if state._fd is not None:
+            _let_be(os.close, state._fd)
+            state._fd = None
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+def _silent(_line: str) -> None:
+    """Nobody wants to know."""
+
+
+def begin(key: GroupingKey, started_at: float, complain: Complain = _silent) -> State | None:
+    """A run of the job ``key`` began at ``started_at`` (Unix seconds) under this process.
+
+    Returns None when another run of the job goes on, whose state this is, or when there is no
+    state to be had; ``complain`` then gets the reason. End it with `State.end`.
+    """
+    return _begin(key, started_at, "wrapped", complain)
+
+
+def mark_started(key: GroupingKey, started_at: float, complain: Complain = _silent) -> State | None:
+    """A run began that nobody watches over: a script, which will call for `take_started`.
+
+    Like `begin`, but nothing is held and there is nothing to end.
+    """
+    state = _begin(key, started_at, "script", complain)
+    if state is not None:
+        state._let_go()
+    return state
+
+
+def take_started(key: GroupingKey, complain: Complain = _silent) -> float | None:
+    """Return when the run noted by `mark_started` began, and note that it has ended.
+
+    None when there is no such run, or no state to be had; ``complain`` then gets the reason.
+    """
+    fd = _open(key, complain)
+    if fd is None:
+        return None
+    try:
+        record = _read(fd)
+        if record.phase != "script":
+            return None
+        _write(fd, record._replace(phase="idle"))
+    except OSError as error:
+        complain(f"can't note the end of this run: {error.strerror}")
+        return None
+    finally:
+        _let_be(release, fd)
+    return record.started_at
+
+
+def _begin(key: GroupingKey, started_at: float, phase: str, complain: Complain) -> State | None:
+    fd = _open(key, complain)
+    if fd is None:
+        return None
+    try:
+        before = _read(fd)
+        vanished_runs = before.vanished_runs + (before.phase != "idle")
+        record = _Record(phase, started_at, vanished_runs, before.own_metrics)
+        _write(fd, record)
+    except OSError as error:
+        complain(f"can't note the start of this run: {error.strerror}")
+        _let_be(release, fd)
+        return None
+    return State(fd, before, record, complain)
+
+
+def _open(key: GroupingKey, complain: Complain) -> int | None:
+    """The job's file, locked; None when another run holds it, or ``complain`` knows why."""
+    directory = ""
+    try:
+        directory = _directory()
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        return acquire(os.path.join(directory, f"{stem(key)}.state"))
+    except OSError as error:
+        complain(
+            f"no state is kept in {directory or 'a home directory'}: {error.strerror};"
+            " set PUSHGATE_STATE_DIR to a directory of your own"
+        )
+        return None
+
+
+def _directory() -> str:
+    """https://specifications.freedesktop.org/basedir-spec/: a relative path is to be ignored."""
+    if chosen := os.environ.get("PUSHGATE_STATE_DIR"):
+        return chosen
+    base = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.local/state")
+    if not os.path.isabs(base):
+        raise FileNotFoundError(errno.ENOENT, "this user has none")
+    return os.path.join(base, "pushgate")
+
+
+def _read(fd: int) -> _Record:
+    """What is in the file; nothing, when somebody else has written there."""
+    found = _RECORD.fullmatch(content := os.pread(fd, _SIZE + 1, 0))
+    if not found or len(content) != _SIZE:
+        return _Record()
+    return _Record(found[1].decode(), float(found[2]), int(found[3]), found[4] == b"1")
+
+
+def _write(fd: int, record: _Record) -> None:
+    text = (
+        f"pushgate 1 {record.phase} started={record.started_at:.9f}"
+        f" vanished={record.vanished_runs} own_metrics={record.own_metrics:d}"
+    )
+    data = text.ljust(_SIZE - 1).encode() + b"\n"
+    if os.pwrite(fd, data, 0) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.ftruncate(fd, _SIZE)
+
+
+def _let_be(action: Callable[..., object], *arguments: int) -> None:
+    with contextlib.suppress(OSError):
+        action(*arguments)

@@ -1,0 +1,136 @@
+"""Metrics for node_exporter's textfile collector: one file a grouping key.
+
+A directory, a grouping key and families enter; a file leaves, replaced in one step. Families that
+it holds already and that are not written now stay, as they do in a Pushgateway after a POST.
+
+https://github.com/prometheus/node_exporter#textfile-collector
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from pushgate import Family, Sample, encode
+from pushgate_subprocess._file_names import stem
+from pushgate_subprocess._lock import _flock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pushgate import GroupingKey
+
+__all__ = ("write",)
+
+# What `encode` wrote for one family. Anything else in the file is dropped, as is a line cut short.
+_BLOCK = re.compile(r"# HELP (\S+) [^\n]*\n# TYPE \1 (\w+)\n(?:[^#\n][^\n]*\n)*")
+_NAMES = re.compile(r"^(?:# HELP )?([^\s{#]+)", re.MULTILINE)
+_SERIES = ("_bucket", "_count", "_sum")
+
+_MAX_BYTES = 16_777_216
+_LONGEST_WAIT = 1.0
+
+
+def write(
+    directory: str | os.PathLike[str],
+    key: GroupingKey,
+    families: Iterable[Family],
+    *,
+    replace: bool = False,
+) -> None:
+    """Put ``families`` into the file of ``key`` in ``directory``, every sample with key's labels.
+
+    With ``replace`` nothing else stays there, as after a PUT, and no families mean no file.
+
+    Raises InvalidPayloadError for what `encode` refuses, and OSError when the directory can't be
+    used or holds a file of that name that this function didn't write; the file is then as before.
+    """
+    families = list(families)
+    encode(families, key)  # a textfile has no grouping key, so a clash has to be found before
+    text = encode([_labelled(family, key.labels) for family in families]).text.decode()
+    path = os.path.join(directory, f"{stem(key)}.prom")
+    mark = f"# pushgate {key.path}\n"
+    with _alone(directory):
+        before = _content(path, mark)
+        if replace and not families:
+            if before is not None:
+                os.unlink(path)
+            return
+        kept = "" if replace else _kept(before or "", text)
+        _put(path, f"{mark}{kept}{text}".encode())
+
+
+def _labelled(family: Family, labels: dict[str, str]) -> Family:
+    samples = [s._replace(labels={**s.labels, **labels}) for s in map(_plain, family.samples)]
+    return Family(family.name, family.documentation, family.type, samples)
+
+
+def _plain(sample: Sample) -> Sample:
+    """Also prometheus_client's samples, whose further fields the text format doesn't have."""
+    return Sample(sample.name, sample.labels or {}, sample.value)
+
+
+def _kept(before: str, text: str) -> str:
+    """The families of ``before`` that don't clash with those of ``text``."""
+    taken = {name for block in _BLOCK.finditer(text) for name in _claimed(block)}
+    blocks = _BLOCK.finditer(before)
+    return "".join([block[0] for block in blocks if taken.isdisjoint(_claimed(block))])
+
+
+def _claimed(block: re.Match[str]) -> set[str]:
+    """The names that nothing beside the family may have."""
+    names = set(_NAMES.findall(block[0]))
+    if block[2] in ("histogram", "summary"):
+        names.update(block[1] + suffix for suffix in _SERIES)
+    return names
+
+
+def _content(path: str, mark: str) -> str | None:
+    """What is in the file after its ``mark``; None when there is no file."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with open(fd, "rb") as file:
+        regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        text = file.read(_MAX_BYTES).decode(errors="replace") if regular else ""
+    if not regular or (text and not text.startswith(mark)):
+        raise FileExistsError(
+            errno.EEXIST, "not written by pushgate: move it, or choose another directory", path
+        )
+    return text[len(mark) :]
+
+
+def _put(path: str, data: bytes) -> None:
+    temporary = f"{path}.{os.urandom(6).hex()}.tmp"  # the collector reads *.prom only
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o644)
+    try:
+        with open(fd, "wb") as file:
+            os.fchmod(fd, 0o644)  # the collector is another user, whatever the umask says
+            file.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def _alone(directory: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep two runs that end together from writing over what the other has just added.
+
+    Where that can't be had (a directory that can't be listed, a network file system) or takes
+    too long, it is done without.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, fd)
+            _flock(fd, time.monotonic() + _LONGEST_WAIT)
+        yield
