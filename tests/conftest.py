@@ -8,7 +8,19 @@ from contextlib import ExitStack
 import hypothesis
 import pytest
 
+from pushgate import transport
 from support.gateways import KINDS, GatewayUnderTest, open_gateway
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies_and_no_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test starts with neither, whatever the environment and the tests before it."""
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    transport.close_idle()
+    yield
+    transport.close_idle()
 
 
 @pytest.fixture(scope="session")

@@ -50,16 +50,6 @@ BODY = b"# HELP m A metric\n# TYPE m gauge\nm 1.0\n"
 FUNCTIONS: tuple[Callable[..., None], ...] = (pushgate.push_to_gateway, pushgate.pushadd_to_gateway)
 
 
-@pytest.fixture(autouse=True)
-def _no_proxies_and_no_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    transport.close_idle()
-    yield
-    transport.close_idle()
-
-
 class Clock:
     """Time that passes only in pauses, for the retries and the deadline."""
 

@@ -11,7 +11,7 @@ import socket
 import ssl
 import traceback
 import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,6 @@ from pushgate import (
     PushError,
     SettingsError,
     TLSFileError,
-    transport,
 )
 from pushgate.http_handler import _retry_after
 from support import faults
@@ -51,16 +50,6 @@ HANDLERS = (
     "passthrough_redirect_handler",
 )
 PATH = "/metrics/job/j"
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies_and_no_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    transport.close_idle()
-    yield
-    transport.close_idle()
 
 
 def registry() -> CollectorRegistry:

@@ -44,11 +44,7 @@ def _quick_collections() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    transport.close_idle()
+def _nothing_left_open(_no_proxies_and_no_connections: None) -> Iterator[None]:
     yield
     transport.close_idle()
     gc.collect()  # a socket left open warns here, and a warning is an error

@@ -22,7 +22,6 @@ from pushgate import (
     GatewayUnreachableError,
     HTTPHandler,
     gauge,
-    transport,
 )
 from support.debian import require
 from support.servers import Pushgateway, pushgateway
@@ -35,13 +34,6 @@ HASH = "$2b$04$VAblNqnVe5v1B1zaPad20er58fvyZZIZFg/gyJ5ykxAzcmSKdJRnm"
 METRICS = (gauge("m", "A metric", 1),)
 BIG = (gauge("m", "x" * 2_000_000, 1),)
 VERSIONS = ("pushgateway-1.5.1", "pushgateway-1.11")
-
-
-@pytest.fixture(autouse=True)
-def _fresh_connections() -> Iterator[None]:
-    transport.close_idle()
-    yield
-    transport.close_idle()
 
 
 class Certificates:
