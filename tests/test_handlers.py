@@ -896,13 +896,16 @@ def test_http_proxy_gets_the_absolute_form_and_its_credentials(
         assert proxy.accepted == 3  # each origin has its connection; prometheus_client's is the 2nd
 
 
-def test_https_proxy_makes_a_tunnel(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_https_proxy_makes_a_tunnel(
+    scheme: str, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handler = HTTPHandler(auth=BasicAuth("u", "p"), tls=TLS(cafile=files.ca))
     with (
         FaultServer(files.script(client_certificate=False)) as server,
         FaultServer(faults.proxy_to(server.port)) as proxy,
     ):
-        monkeypatch.setenv("HTTPS_PROXY", f"http://u:p%40ss@127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://u:p%40ss@127.0.0.1:{proxy.port}")
         for _ in range(2):
             push("https://gateway.example:9091", handler)
         (connect,) = proxy.requests  # the tunnel is kept, too

@@ -38,9 +38,9 @@ class Gateway:
     ``timeout`` bounds each call with all its retries, in seconds of wall clock, None for no bound.
     ``retries`` is how often a failure that may pass is tried again.
 
-    Raises SettingsError for a URL that can't be used. Methods raise InvalidGroupingKeyError,
-    InvalidPayloadError, GatewayUnreachableError or GatewayRejectedError; a handler of the user's
-    may raise anything.
+    Raises SettingsError for a URL that can't be used, ValueError for a time-out. Methods raise
+    InvalidGroupingKeyError, InvalidPayloadError, GatewayUnreachableError or GatewayRejectedError;
+    a handler of the user's may raise anything.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class Gateway:
                 "handler= replaces auth=, tls=, headers= and redirects=; give either, or build the"
                 " handler from pushgate.handlers.HTTPHandler"
             )
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout is {timeout!r}; give seconds above 0, or None for no limit")
         compress(b"", compression)  # an unknown or missing one fails here, not at the first push
         self._url = base_url(url)
         self._reader = reader

@@ -57,7 +57,10 @@ def _parse(url: str, name: str) -> Proxy:
         port = parts.port or 80
     except ValueError:
         raise unusable from None
-    if parts.scheme != "http" or not parts.hostname:
+    # CONNECT goes to the proxy in plain text also where its URL says https, as urllib has it: many
+    # an https_proxy is written so for a proxy that speaks no TLS itself.
+    schemes = ("http", "https") if name == "https_proxy" else ("http",)
+    if parts.scheme not in schemes or not parts.hostname:
         raise unusable
     headers: tuple[tuple[str, str], ...] = ()
     if parts.username is not None:
