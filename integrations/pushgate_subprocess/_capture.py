@@ -50,6 +50,10 @@ class Tail:
         """Return the last `limit` bytes."""
         return bytes(self._kept[max(0, len(self._kept) - self.limit) :])
 
+    def replay(self, fd: int) -> None:
+        """Write the last `limit` bytes to the descriptor `fd`, blocking. Raises OSError."""
+        _write_all(fd, self.content())
+
     def pump(self, fd: int) -> Pump:
         """Return what moves the stream from the pipe `fd` into this."""
         return Pump(fd, self, self.copy_to)

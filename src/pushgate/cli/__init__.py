@@ -49,10 +49,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         # As it came and without a guard: it has exit codes of its own and never writes to stdout.
         from .run import main as run
 
-        return run(rest)
+        code = run(rest)
+        if argv is None:
+            # It may leave a thread behind in a push that hangs, which tearing Python down, 10 ms in
+            # which a supervisor waits for us, has been known to crash on.
+            _end_process(code)
+        return code
     from .ending import guarded
 
     return guarded(lambda: _dispatch(command, rest))
+
+
+def _end_process(code: int) -> None:
+    from os import _exit
+
+    try:  # noqa: SIM105 - contextlib is an import that every job would wait for
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # it is closed
+    _exit(code)
 
 
 def _dispatch(command: str, rest: list[str]) -> int:

@@ -5,8 +5,10 @@ Enters: nothing. Leaves: on stdout, two wrapped commands and what a scrape of th
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 from ..embedded import EmbeddedGateway
@@ -29,12 +31,15 @@ def main(arguments: list[str]) -> int:
     Parser(
         "demo", "Run a succeeding and a failing command against a gateway in memory."
     ).parse_args(arguments)
-    with EmbeddedGateway() as gateway:
+    # The state of these jobs is not to be taken for that of the user's own.
+    with EmbeddedGateway() as gateway, TemporaryDirectory() as state:
+        environment = {**os.environ, "PUSHGATE_STATE_DIR": state}
         say(f"A Pushgateway in memory listens on {gateway.url}")
         for title, job, script in _RUNS:
             run = ["run", "--job", job, "--gateway", gateway.url, "-v", "--", "sh", "-c", script]
             say(f"\n# {title}\n$ pushgate {' '.join(run[:-1])} '{script}'")
-            ended = subprocess.run([sys.executable, "-m", "pushgate", *run], check=False)  # noqa: S603 - our own words
+            argv = [sys.executable, "-m", "pushgate", *run]
+            ended = subprocess.run(argv, env=environment, check=False)  # noqa: S603 - our own words
             say(f"exit code {ended.returncode}")
         with urlopen(f"{gateway.url}/metrics") as scrape:  # noqa: S310 - our own gateway
             text = scrape.read().decode()

@@ -21,33 +21,37 @@ pushgate run - run a command and put how it went into Prometheus
 
 usage: pushgate run --job NAME [options] [--] COMMAND [ARGUMENT ...]
 
-The command's exit code, signals, terminal and streams are as without pushgate, whatever the
-gateway does. Failures to push are one line on stderr.
+The command's exit code, signals, terminal and streams are as without pushgate,
+whatever the gateway does. A push that fails is one line on stderr.
 
-what it is   --job NAME, --group LABEL=VALUE (may be repeated)
-gateway      --gateway URL, --config FILE, --username NAME, --cafile FILE, --certfile FILE,
-             --keyfile FILE, --header 'NAME: VALUE', --insecure, --compression NAME,
-             --redirects N, --retries N; secrets: PUSHGATE_PASSWORD, PUSHGATE_TOKEN
-time limit   --timeout 90m        then --signal NAME (TERM), exit code 124
-             --kill-after 10s     then KILL, exit code 137; --preserve-status: the command's own
-success      --success-codes 0,3  exit codes that count as success (0)
-             --min-duration 1s    a shorter run counts as failed
-overlap      --lock FILE          one run at a time; --lock-wait 5m (0)
-             --on-locked skip     exit 0 and publish a skipped run; fail: exit 75
-publishing   --expect-every 24h   publish the schedule, for the alert on missed runs
-             --heartbeat 60s      an empty push while the command runs
-             --no-start-push      --push-timeout 10s, for the push at the end with its retries
-             --textfile DIR       also, or only, write DIR/NAME.prom for node_exporter
-             --dry-run            run the command, print the metrics to stderr
-output       --quiet-on-success   hold the output back, print it if the run fails
-             --tail-bytes N       the same, and no more than the last N bytes of each stream
-             -v: a line at start and end; -q: no line ever; --help
+job         --job NAME           and --group LABEL=VALUE, which may be repeated
+gateway     --gateway URL        else PUSHGATE_GATEWAY or the --config FILE
+            --username NAME, --header 'NAME: VALUE', --cafile FILE, --insecure,
+            --certfile FILE, --keyfile FILE, --compression NAME, --redirects N,
+            --retries N; secrets: PUSHGATE_PASSWORD, PUSHGATE_TOKEN
+time limit  --timeout 90m        then --signal NAME (TERM); the exit code is 124
+            --kill-after 10s     then KILL; the exit code is 137
+            --preserve-status    the exit code is the command's own
+success     --success-codes 0,3  the exit codes that count as success (0)
+            --min-duration 1s    a run that is shorter counts as failed
+overlap     --lock FILE          one run at a time; see --lock-wait 5m (0s)
+            --on-locked skip     publish a skipped run, exit 0; or fail: exit 75
+publishing  --expect-every 24h   the schedule, for the alert on missed runs
+            --heartbeat 60s      an empty push now and then while it runs
+            --no-start-push      only push the end
+            --push-timeout 10s   the longest that pushing the end may take
+            --textfile DIR       write DIR/NAME.prom for node_exporter as well,
+                                 or only, where no gateway is set
+            --dry-run            print the metrics to stderr, push nothing
+output      --quiet-on-success   hold the output back; print it if the run fails
+            --tail-bytes N       the same, with the last N bytes of each stream
+            -v, -q               lines at start and end too; no line at all
 
-The command may append Prometheus text to $PUSHGATE_METRICS_FILE:
+The command may append metrics of its own, in Prometheus text:
   echo "rows_loaded 42" >> "$PUSHGATE_METRICS_FILE"
 
-Durations: 90s, 15m, 2h, 1d. Exit codes: the command's; 124 time limit; 125 wrong option;
-126 can't be executed; 127 not found; 128+N killed by signal N.
+Durations: 90s, 15m, 2h, 1d. Exit codes: the command's; 124 time limit; 125
+wrong option; 126 can't be executed; 127 not found; 128+N killed by signal N.
 """
 
 _SETTINGS = (
@@ -75,8 +79,9 @@ def main(arguments: list[str]) -> int:
         os.write(2, f"pushgate run: {error}; see 'pushgate run --help'\n".encode(errors="replace"))
         return 125
     if options is None:
-        sys.stdout.write(HELP)
-        return 0
+        from .ending import guarded
+
+        return guarded(lambda: sys.stdout.write(HELP) and 0)
     from pushgate_subprocess._options import RunOptions
     from pushgate_subprocess._wrap import wrap
 
@@ -182,7 +187,9 @@ def _signal(text: str) -> int:
     import signal
 
     name = text.upper().removeprefix("SIG")
-    number = int(text) if text.isdecimal() else getattr(signal, f"SIG{name}", 0)
+    number = int(text) if text.isdecimal() else 0
+    if name.isalnum():  # not "_IGN": SIG_IGN is the number 1
+        number = getattr(signal, f"SIG{name}", number)
     if number not in {int(known) for known in signal.valid_signals()}:
         raise ValueError(f"there is no signal {text!r}; write TERM, INT, HUP, ... or a number")
     return int(number)

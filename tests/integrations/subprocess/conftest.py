@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pushgate_subprocess
+from support.faults import OK, FaultServer
 
 DRIVER = Path(__file__).with_name("driver.py")
 PACKAGES = str(Path(pushgate_subprocess.__file__).resolve().parents[1])
@@ -90,3 +92,61 @@ def each_way(request, tmp_path):
     made = Wrapped(tmp_path, origins=request.param)
     yield made
     made.close()
+
+
+@pytest.fixture
+def isolated(tmp_path, monkeypatch):
+    """No settings of this machine's; what a run leaves behind goes into `tmp_path`."""
+    for name in [name for name in os.environ if "PUSHGATE" in name]:
+        monkeypatch.delenv(name)
+    for name, directory in {
+        "HOME": "home",
+        "XDG_CONFIG_HOME": "config",
+        "XDG_STATE_HOME": "xdg-state",
+        "PUSHGATE_STATE_DIR": "state",
+        "TMPDIR": "tmp",
+    }.items():
+        (tmp_path / directory).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / directory))
+    return tmp_path
+
+
+class Pushgate(Wrapped):
+    """`pushgate run` and other commands, as processes of their own."""
+
+    def argv(self, *words, job="backup", gateway=None, command="run"):
+        to = [] if gateway is None else ["--gateway", gateway]
+        return [sys.executable, "-m", "pushgate", command, "--job", job, *to, *words]
+
+
+@pytest.fixture
+def pushgate(isolated, tmp_path):
+    made = Pushgate(tmp_path)
+    yield made
+    made.close()
+
+
+class Recorder(FaultServer):
+    """A gateway that accepts everything; `next()` waits for the request that comes next."""
+
+    def __init__(self):
+        self._came = queue.Queue()
+        self.hold = None  # an Event: the next request is answered once it is set
+        super().__init__(self._answer)
+
+    def _answer(self, peer):
+        while seen := peer.request():
+            hold, self.hold = self.hold, None
+            self._came.put(seen)
+            if hold is not None:
+                hold.wait(DEADLINE)
+            peer.send(OK)
+
+    def next(self):
+        return self._came.get(timeout=DEADLINE)
+
+
+@pytest.fixture
+def recorder():
+    with Recorder() as server:
+        yield server

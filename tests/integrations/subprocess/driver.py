@@ -91,7 +91,7 @@ def main() -> int:
         say(f"pushed hurried={signals.hurried}")
     if report_path is not None:
         report(report_path, ended, sinks)
-    if ended.exit_status != 0 and hasattr(sinks.get("stdout"), "replay"):
+    if ended.exit_status != 0 and hasattr(sinks.get("stdout"), "close"):
         sinks["stdout"].replay(1)
         sinks["stderr"].replay(2)
         for spool in sinks.values():

@@ -1,0 +1,26 @@
+"""Wrap any command or piece of Python code, and put its outcome into Prometheus.
+
+`job` is for code in this process, `run` for a command from Python, and `pushgate run` for the
+command line. Names are looked up on first use: the wrapper must start its command first.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # type checkers take it for typing's, which costs 5 ms to import
+if TYPE_CHECKING:
+    from pushgate_subprocess._in_progress import JobInProgress as JobInProgress
+    from pushgate_subprocess._job import job as job
+    from pushgate_subprocess._run import Result as Result
+    from pushgate_subprocess._run import run as run
+
+__all__ = ("JobInProgress", "Result", "job", "run")
+
+_MODULE_OF = {"JobInProgress": "_in_progress", "job": "_job", "Result": "_run", "run": "_run"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'pushgate_subprocess' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"pushgate_subprocess.{_MODULE_OF[name]}"), name)

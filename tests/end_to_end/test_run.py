@@ -1,0 +1,118 @@
+"""`pushgate run` as cron calls it, against real Pushgateways: what a scrape sees after each run."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from support.gateways import NEW, OLD, open_gateway
+
+pytestmark = pytest.mark.end_to_end
+DEADLINE = 30.0
+
+
+@pytest.fixture(params=[OLD, NEW])
+def gateway(request):
+    with open_gateway(request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def cron(tmp_path, gateway):
+    """Runs a command line by /bin/sh with the environment that cron gives; returns its end."""
+    home = tmp_path / "home"
+    (home / ".config" / "pushgate").mkdir(parents=True)
+    (home / ".config" / "pushgate" / "config.toml").write_text(f'gateway = "{gateway.url}"\n')
+
+    def cron(script, *options):
+        environment = {"HOME": str(home), "LOGNAME": "root", "SHELL": "/bin/sh"}
+        environment["PATH"] = "/usr/bin:/bin"
+        environment["SCRIPT"] = script
+        words = " ".join((sys.executable, "-m pushgate run --job backup", *options))
+        return subprocess.run(
+            ["/bin/sh", "-c", f'{words} -- /bin/sh -c "$SCRIPT"'],
+            env=environment,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+
+    return cron
+
+
+@pytest.fixture
+def scraped(gateway):
+    """The value of a series in the gateway's /metrics; None where it is not there."""
+
+    def scraped(series):
+        text = gateway.exchange("GET", "/metrics").text
+        name, _, labels = series.partition("{")
+        labels = labels.rstrip("}").split(",") if labels else []
+        for line in text.splitlines():
+            found = re.fullmatch(r"([^{#]+)\{(.*)\} (\S+)", line)
+            if found and found[1] == name and {'job="backup"', *labels} <= set(found[2].split(",")):
+                return float(found[3])
+        return None
+
+    return scraped
+
+
+def times(scraped):
+    names = ("success", "failure", "completion")
+    return tuple(scraped(f"batch_job_last_{name}_timestamp_seconds") for name in names)
+
+
+def test_after_success_failure_success_the_timestamps_are_right(cron, scraped):
+    assert cron("exit 0").returncode == 0
+    first, failed, ended = times(scraped)
+    assert failed is None
+    assert first == ended
+
+    assert cron("exit 3").returncode == 3
+    success, failed, ended = times(scraped)
+    assert success == first
+    assert first < failed == ended
+    assert scraped("batch_job_last_run_success") == 0
+    assert scraped("batch_job_last_exit_code") == 3
+
+    assert cron("exit 0").returncode == 0
+    success, still_failed, ended = times(scraped)
+    assert still_failed == failed
+    assert failed < success == ended
+    assert success >= scraped("batch_job_last_start_timestamp_seconds") > failed
+    assert scraped("batch_job_last_run_success") == 1
+
+
+def test_as_cron_calls_it_again_and_again(cron, scraped, gateway):
+    write = 'echo "rows_loaded %d" >> "$PUSHGATE_METRICS_FILE"'
+    for rows in (1, 2):
+        done = cron(write % rows, "--expect-every", "1m", "--lock", "$HOME/lock")
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert scraped('rows_loaded{origin="job"}') == rows
+    assert cron("exit 1").returncode == 1
+    assert scraped('rows_loaded{origin="job"}') == 2
+    assert cron("exit 0").stderr == b""
+    assert scraped('rows_loaded{origin="job"}') is None
+    assert scraped("batch_job_expected_interval_seconds") == 60
+    assert scraped("batch_job_vanished_runs") == 0
+    assert len(gateway.groups()) == 1
+
+
+def test_a_heartbeat_moves_push_time_and_nothing_else(cron, scraped, gateway, tmp_path):
+    cron("exit 0")
+    before = {name: scraped(name) for name in ("push_time_seconds", "batch_job_last_exit_code")}
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    address = ["--gateway", gateway.url, "--job", "backup", "--no-start-push"]
+    argv = [sys.executable, "-m", "pushgate", "run", *address, "--heartbeat", "0.1s"]
+    environment = {**os.environ, "PUSHGATE_STATE_DIR": str(tmp_path)}
+    with subprocess.Popen([*argv, "cat", str(fifo)], env=environment) as process:
+        while scraped("push_time_seconds") == before["push_time_seconds"]:
+            assert process.poll() is None
+        assert scraped("batch_job_last_exit_code") == before["batch_job_last_exit_code"]
+        os.close(os.open(fifo, os.O_WRONLY))
+        assert process.wait(DEADLINE) == 0

@@ -1,0 +1,529 @@
+"""The Python API: `job` around code of this process, `run` for a command."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from pushgate import Gateway
+from pushgate_subprocess import Result, job, run
+from support.faults import FaultServer, hang
+
+DEADLINE = 30.0
+NOBODY = "http://127.0.0.1:1"
+
+pytestmark = pytest.mark.usefixtures("isolated")
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@pytest.fixture
+def value(pushgateway):
+    def value(name, job="backup", **labels):
+        return pushgateway.value(f"batch_job_{name}", job=job, **labels)
+
+    return value
+
+
+class UnchangedError(Exception):
+    """One that must come out as it went in."""
+
+
+# --- the outcome ------------------------------------------------------------------------------
+
+
+def test_a_body_that_ends_is_a_success(pushgateway, value):
+    before = time.time()
+    with job("backup", group={"team": "db"}, gateway=pushgateway.url, expect_every="24h"):
+        pass
+    now = time.time()
+    assert before <= value("last_start_timestamp_seconds", team="db") <= now
+    assert before <= value("last_success_timestamp_seconds") <= now
+    assert 0 <= value("last_duration_seconds") <= now - before
+    assert value("last_run_success") == 1
+    assert value("expected_interval_seconds") == 86400
+    assert value("vanished_runs") == 0
+    assert value("last_exit_code") is None
+
+
+@pytest.mark.parametrize(
+    ("error", "success"),
+    [
+        (UnchangedError("no"), 0),
+        (KeyboardInterrupt(), 0),
+        (asyncio.CancelledError(), 0),
+        (SystemExit(3), 0),
+        (SystemExit("no"), 0),
+        (SystemExit(0), 1),
+        (SystemExit(), 1),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("way", ["with", "decorator", "async"])
+def test_an_exception_is_reported_and_raised_unchanged(pushgateway, value, way, error, success):
+    reported = job("backup", gateway=pushgateway.url)
+
+    def fail():
+        raise error
+
+    def fail_async():
+        # asyncio would raise another CancelledError than the task's own.
+        raise asyncio.run(caught())
+
+    async def caught():
+        try:
+            async with reported:
+                fail()
+        except BaseException as raised:
+            return raised
+
+    def fail_with():
+        with reported:
+            fail()
+
+    ways = {"with": fail_with, "decorator": reported(fail), "async": fail_async}
+    with pytest.raises(type(error)) as raised:
+        ways[way]()
+    assert raised.value is error
+    assert (error.__context__, error.__cause__) == (None, None)
+    assert raised.traceback[-1].name == "fail"
+    assert value("last_run_success") == success
+
+
+@pytest.mark.parametrize("is_url", [True, False])
+def test_a_gateway_is_a_url_an_object_or_in_the_environment(pushgateway, value, is_url):
+    with job("backup", gateway=pushgateway.url if is_url else Gateway(pushgateway.url)):
+        pass
+    assert value("last_run_success") == 1
+
+
+def test_a_gateway_is_in_the_environment(pushgateway, value, monkeypatch):
+    monkeypatch.setenv("PUSHGATE_GATEWAY", pushgateway.url)
+    with job("backup"):
+        pass
+    assert value("last_run_success") == 1
+
+
+def test_without_a_gateway_the_body_runs_and_one_warning_is_logged(caplog):
+    with job("backup"):
+        done = True
+    assert done
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("pushgate", logging.WARNING)
+    assert record.getMessage().startswith("backup: the push failed: no gateway is configured")
+
+
+@pytest.mark.parametrize("arguments", [{"name": ""}, {"name": "x", "group": {"__x": "1"}}])
+def test_a_key_that_cannot_be_pushed_is_a_warning(pushgateway, caplog, arguments):
+    with job(**arguments, gateway=pushgateway.url):
+        pass
+    assert len(caplog.records) == 1
+    assert pushgateway.groups() == []
+
+
+def test_a_logging_filter_that_fails_does_not_reach_the_job():
+    def fail(_record):
+        raise UnchangedError
+
+    log = logging.getLogger("pushgate")
+    log.addFilter(fail)
+    try:
+        with job("backup"):
+            pass
+    finally:
+        log.removeFilter(fail)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"push_timeout": 0}, ValueError),
+        ({"heartbeat": 0}, ValueError),
+        ({"heartbeat": -1}, ValueError),
+        ({"heartbeat": float("nan")}, ValueError),
+        ({"expect_every": "daily"}, ValueError),
+        ({"gateway": 9091}, TypeError),
+        ({"name": print}, TypeError),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_at_once(arguments, error):
+    with pytest.raises(error):
+        job(**{"name": "backup", **arguments})
+
+
+def test_generators_are_refused():
+    def generator():
+        yield
+
+    async def agenerator():
+        yield
+
+    for function in (generator, agenerator):
+        with pytest.raises(TypeError, match="with job"):
+            job("backup")(function)
+
+
+# --- functions --------------------------------------------------------------------------------
+
+
+def test_a_function_keeps_its_name_arguments_and_result(pushgateway, value):
+    @job("backup", gateway=pushgateway.url)
+    def add(a, *, b):
+        """Adds."""
+        return a + b
+
+    assert (add.__name__, add.__doc__) == ("add", "Adds.")
+    assert add(1, b=2) == 3
+    assert value("last_run_success") == 1
+
+
+def test_a_coroutine_function_stays_one(pushgateway, value):
+    @job("backup", gateway=pushgateway.url)
+    async def add(a, b):
+        await asyncio.sleep(0)
+        return a + b
+
+    assert asyncio.iscoroutinefunction(add)
+    assert asyncio.run(add(1, 2)) == 3
+    assert value("last_run_success") == 1
+
+
+def test_a_function_may_call_itself(pushgateway, value):
+    @job("backup", gateway=pushgateway.url)
+    def count(n):
+        return n and 1 + count(n - 1)
+
+    assert count(3) == 3
+    assert value("last_run_success") == 1
+
+
+def test_async_with_in_a_loop_that_is_not_asyncios(pushgateway, value):
+    async def body():
+        async with job("backup", gateway=pushgateway.url):
+            pass
+
+    with pytest.raises(StopIteration):
+        body().send(None)
+    assert value("last_run_success") == 1
+
+
+# --- many at once -----------------------------------------------------------------------------
+
+
+def test_jobs_in_each_other(pushgateway, value):
+    gateway = pushgateway.url
+    with contextlib.suppress(UnchangedError), job("outer", gateway=gateway):
+        with job("inner", gateway=gateway):
+            pass
+        raise UnchangedError
+    assert value("last_run_success", job="inner") == 1
+    assert value("last_run_success", job="outer") == 0
+
+
+def test_tasks_that_share_a_job_and_end_in_any_order(pushgateway):
+    reported = job("backup", gateway=pushgateway.url, start_push=False)
+    ends = []
+
+    async def work(turn, order):
+        async with reported as mine:
+            order[turn].set()
+            await order[2 - turn].wait()
+            if turn == 1:
+                await asyncio.sleep(0)
+            mine.gauge("turn").set(turn)
+            ends.append(mine)
+
+    async def main():
+        order = [asyncio.Event() for _ in range(3)]
+        await asyncio.gather(*(work(turn, order) for turn in range(3)))
+
+    asyncio.run(main())
+    assert len(set(map(id, ends))) == 3
+    assert reported._open == []
+    assert pushgateway.value("turn", origin="job") in (0, 1, 2)
+
+
+def test_threads_that_share_a_job(pushgateway, value):
+    together = threading.Barrier(8)
+
+    @job("backup", gateway=pushgateway.url)
+    def work(n):
+        together.wait(DEADLINE)
+        if n == 0:
+            raise UnchangedError(n)
+        return n
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        results = [pool.submit(work, n) for n in range(8)]
+    assert [r.result() for r in results[1:]] == list(range(1, 8))
+    assert isinstance(results[0].exception(), UnchangedError)
+    assert value("last_completion_timestamp_seconds") is not None
+
+
+def test_entered_in_one_thread_and_left_in_another(pushgateway, value):
+    stack = contextlib.ExitStack()
+    stack.enter_context(job("backup", gateway=pushgateway.url))
+    thread = threading.Thread(target=stack.close)
+    thread.start()
+    thread.join(DEADLINE)
+    assert value("last_run_success") == 1
+
+
+def test_a_fork_in_the_body_reports_nothing(recorder):
+    reported = job("backup", gateway=recorder.url, start_push=False)
+    with reported:
+        child = os.fork()
+        if child == 0:
+            try:
+                with contextlib.suppress(SystemExit):
+                    reported.__exit__(SystemExit, SystemExit(1), None)
+            finally:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    assert [seen.method for seen in recorder.requests] == ["POST"]
+    assert b"last_success" in recorder.requests[0].body
+
+
+# --- metrics ----------------------------------------------------------------------------------
+
+
+def test_metrics_of_its_own_are_replaced_by_each_run(pushgateway, caplog):
+    from prometheus_client import Gauge
+
+    with job("backup", gateway=pushgateway.url) as mine:
+        mine.gauge("rows", "Rows.", ["table"]).labels("a").set(1)
+        assert mine.gauge("rows") is mine.gauge("rows")
+        mine.counter("retries").inc(2)
+        mine.summary("size").observe(3)
+        mine.histogram("took", buckets=(1, 2)).observe(1.5)
+        Gauge("elsewhere", "", registry=mine.registry).set(5)
+        with pytest.raises(ValueError, match="choose another name"):
+            mine.counter("rows")
+    labels = {"job": "backup", "origin": "job"}
+    assert pushgateway.value("rows", table="a", **labels) == 1
+    assert pushgateway.value("retries_total", **labels) == 2
+    assert pushgateway.value("size_sum", **labels) == 3
+    assert pushgateway.value("took_sum", **labels) == 1.5
+    assert pushgateway.value("elsewhere", **labels) == 5
+
+    with pytest.raises(UnchangedError), job("backup", gateway=pushgateway.url):
+        raise UnchangedError
+    assert pushgateway.value("elsewhere", **labels) == 5
+    with job("backup", gateway=pushgateway.url):
+        pass
+    assert pushgateway.groups(origin="job") == []
+    assert caplog.records == []
+
+
+def test_a_collector_that_fails_costs_only_itself(pushgateway, value, caplog):
+    class Broken:
+        def collect(self):
+            raise UnchangedError("broken")
+
+        def describe(self):
+            return []
+
+    with job("backup", gateway=pushgateway.url) as mine:
+        mine.registry.register(Broken())
+    assert value("last_run_success") == 1
+    (record,) = caplog.records
+    assert "own metrics failed: UnchangedError('broken')" in record.getMessage()
+
+
+# --- a gateway that hangs ---------------------------------------------------------------------
+
+
+def test_a_gateway_that_hangs_delays_by_no_more_than_the_push_timeout(caplog):
+    with FaultServer(hang) as server:
+        begun = time.monotonic()
+        with job("backup", gateway=server.url, push_timeout=0.3):
+            pass
+        assert time.monotonic() - begun < 10
+    assert len(caplog.records) == 1
+
+
+def test_a_gateway_that_hangs_does_not_stop_the_event_loop():
+    async def main(url):
+        turns = 0
+
+        async def work():
+            async with job("backup", gateway=url, push_timeout=0.3):
+                pass
+
+        # However busy the threads of the loop's executor are.
+        busy = threading.Event()
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+        blocked = loop.run_in_executor(None, busy.wait)
+        task = asyncio.create_task(work())
+        while not task.done():
+            turns += 1
+            await asyncio.sleep(0.01)
+        busy.set()
+        await blocked
+        return turns
+
+    with FaultServer(hang) as server:
+        assert asyncio.run(main(server.url)) > 5
+
+
+def test_a_task_that_is_cancelled_while_it_pushes_ends_at_once(recorder):
+    recorder.hold = recorder.stopping
+
+    async def work():
+        async with job("backup", gateway=recorder.url, start_push=False, push_timeout=3600):
+            pass
+
+    async def main():
+        task = asyncio.create_task(work())
+        await asyncio.get_running_loop().run_in_executor(None, recorder.next)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
+def test_python_ends_in_good_order_with_a_push_left_behind(pushgate):
+    program = (
+        "import sys, pushgate_subprocess as p\n"
+        "with p.job('backup', gateway=sys.argv[1], push_timeout=0.1, heartbeat=0.01): pass\n"
+    )
+    with FaultServer(hang) as server:
+        argv = [sys.executable, "-c", program, server.url]
+        for process in [pushgate.start(argv) for _ in range(4)]:
+            out, err = process.communicate(timeout=DEADLINE)
+            assert (process.returncode, out, err.count(b"\n")) == (0, b"", 1)
+
+
+def test_no_signal_handler_is_installed(pushgateway):
+    numbers = [n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP)]
+    before = [signal.getsignal(number) for number in numbers]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with job("backup", gateway=pushgateway.url):
+        run(["true"], job="command", gateway=pushgateway.url)
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+@needs_proc
+def test_descriptors_and_threads_are_given_back(recorder):
+    reported = job("backup", gateway=recorder.url, heartbeat=60)
+
+    def once():
+        with reported:
+            run(["true"], job="command", gateway=recorder.url, tail_bytes=10)
+        with pytest.raises(OSError, match="command not found"):
+            run(["no-such-command"], job="command", gateway=recorder.url)
+        with pytest.raises(ValueError, match="no command"):
+            run([], job="command", gateway=recorder.url)
+
+    once()
+    files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for _ in range(20):
+        once()
+    assert len(os.listdir("/proc/self/fd")) <= files + 2  # connections that are kept
+    assert threading.active_count() <= threads + 2
+
+
+# --- commands ---------------------------------------------------------------------------------
+
+
+def in_a_thread(function, *arguments, **keywords):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *arguments, **keywords).result(DEADLINE)
+
+
+@pytest.mark.parametrize(
+    "call", [lambda f, *a, **k: f(*a, **k), in_a_thread], ids=["main", "thread"]
+)
+def test_a_command_is_run_reported_and_handed_back(pushgateway, value, call):
+    script = 'echo out; echo err >&2; echo rows 7 >> "$PUSHGATE_METRICS_FILE"; exit 3'
+    result = call(run, ["sh", "-c", script], job="backup", gateway=pushgateway.url, tail_bytes=100)
+    assert isinstance(result, Result)
+    assert result[:4] == (3, 3, None, False)
+    assert 0 < result.duration < DEADLINE
+    assert (result.success, result.stdout, result.stderr) == (False, b"out\n", b"err\n")
+    assert value("last_exit_code") == 3
+    assert pushgateway.value("rows", origin="job") == 7
+
+
+def test_a_command_that_dies_or_takes_too_long(pushgateway, value):
+    result = run(["sh", "-c", "kill -9 $$"], job="backup", gateway=pushgateway.url)
+    assert result[:4] == (137, -9, 9, False)
+    result = run(["sleep", "60"], job="backup", gateway=pushgateway.url, timeout="0.1s")
+    assert result[:4] == (124, -15, 15, True)
+    assert value("last_timed_out") == 1
+    assert value("last_run_success") == 0
+
+
+def test_a_command_has_this_process_streams_unless_told_otherwise(pushgateway, capfd):
+    result = run(["sh", "-c", "echo out"], job="backup", gateway=pushgateway.url)
+    assert (result.success, result.stdout, result.stderr) == (True, None, None)
+    assert capfd.readouterr() == ("out\n", "")
+
+
+def test_a_command_that_cannot_be_started_is_reported_and_raised(pushgateway, value):
+    with pytest.raises(OSError, match="command not found"):
+        run(["no-such-command"], job="backup", gateway=pushgateway.url)
+    assert value("last_exit_code") == 127
+
+
+def test_a_command_sees_no_secrets(pushgateway, monkeypatch):
+    monkeypatch.setenv("PUSHGATE_USERNAME", "robot")
+    monkeypatch.setenv("PUSHGATE_PASSWORD", "s3cret")
+    result = run(["env"], job="backup", gateway=pushgateway.url, tail_bytes=1_000_000)
+    assert result.success
+    assert b"robot" in result.stdout
+    assert b"s3cret" not in result.stdout
+    assert os.environ["PUSHGATE_PASSWORD"] == "s3cret"
+
+
+def test_success_codes_and_a_shortest_duration(pushgateway, value):
+    command = ["sh", "-c", "exit 3"]
+    assert run(command, job="backup", gateway=pushgateway.url, success_codes=[3]).success
+    assert value("last_run_success") == 1
+    assert not run(["true"], job="backup", gateway=pushgateway.url, min_duration="1h").success
+    assert value("last_run_success") == 0
+
+
+def test_an_interrupt_ends_the_command_and_is_raised(pushgate, recorder):
+    program = (
+        "import sys, pushgate_subprocess as p\n"
+        "p.run(['sh', '-c', 'echo; exec sleep 60'], job='backup', gateway=sys.argv[1])\n"
+    )
+    process = pushgate.start([sys.executable, "-c", program, recorder.url])
+    process.stdout.readline()
+    recorder.next()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=DEADLINE)
+    assert err.rstrip().endswith(b"KeyboardInterrupt")
+    end = recorder.next().body.splitlines()
+    assert b"batch_job_last_exit_code 143.0" in end
+    assert b"batch_job_last_timed_out 0.0" in end
+
+
+def test_a_process_that_ignores_sigchld_is_told_so(pushgate, pushgateway, value):
+    program = (
+        "import signal, sys, pushgate_subprocess as p\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "try: p.run(['true'], job='backup', gateway=sys.argv[1])\n"
+        "except ChildProcessError: sys.exit(9)\n"
+    )
+    code, _, err = pushgate.run([sys.executable, "-c", program, pushgateway.url])
+    assert (code, err) == (9, b"")
+    assert value("last_run_success") == 0
+
+
+def test_importing_does_no_work():
+    program = "import sys, pushgate_subprocess; print([m for m in sys.modules if 'pushgate' in m])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout == b"['pushgate_subprocess']\n"

@@ -1,0 +1,119 @@
+"""`pushgate start` and `pushgate finish`: a run of a script that can't be wrapped."""
+
+import sys
+import time
+
+import pytest
+
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def call(pushgate, pushgateway):
+    """Runs `pushgate start` or `finish`; returns its exit code and the lines of its stderr."""
+
+    def call(command, *words, gateway=pushgateway.url):
+        argv = pushgate.argv(*words, command=command, gateway=gateway)
+        code, out, err = pushgate.run(argv)
+        assert out == b""
+        return code, err.decode().splitlines()
+
+    return call
+
+
+@pytest.fixture
+def value(pushgateway):
+    return lambda name: pushgateway.value(f"batch_job_{name}", job="backup")
+
+
+def test_a_start_and_a_finish_are_a_run(call, value):
+    before = time.time()
+    assert call("start", "--expect-every", "24h") == (0, [])
+    assert before <= value("last_start_timestamp_seconds") <= time.time()
+    assert value("expected_interval_seconds") == 86400
+    assert value("vanished_runs") == 0
+    assert value("last_completion_timestamp_seconds") is None
+    assert call("finish", "--exit-code", "0") == (0, [])
+    assert 0 < value("last_duration_seconds") <= time.time() - before
+    assert value("last_success_timestamp_seconds") == value("last_completion_timestamp_seconds")
+    assert value("last_run_success") == 1
+    succeeded = value("last_success_timestamp_seconds")
+
+    call("start")
+    assert call("finish", "--exit-code", "3") == (0, [])
+    assert value("last_success_timestamp_seconds") == succeeded
+    assert value("last_failure_timestamp_seconds") > succeeded
+    assert value("last_exit_code") == 3
+
+
+@pytest.mark.parametrize(("code", "number"), [("143", 15), ("128", 0), ("255", 0)])
+def test_an_exit_code_of_a_shell_may_be_a_signal(call, value, code, number):
+    call("finish", "--exit-code", code)
+    assert (value("last_exit_code"), value("last_signal")) == (int(code), number)
+
+
+def test_other_codes_may_count_as_success(call, value):
+    call("finish", "--exit-code", "3", "--success-codes", "0,3")
+    assert value("last_run_success") == 1
+
+
+def test_a_finish_without_a_start_leaves_out_the_duration(call, value):
+    code, (line,) = call("finish", "--exit-code", "0")
+    assert code == 0
+    assert "no start" in line
+    assert value("last_run_success") == 1
+    assert value("last_duration_seconds") is None
+
+
+def test_a_run_that_never_finished_has_vanished(call, value):
+    call("start")
+    code, (line,) = call("start")
+    assert code == 0
+    assert "vanished" in line
+    assert value("vanished_runs") == 1
+    assert call("finish", "--exit-code", "0") == (0, [])
+    assert call("start") == (0, [])
+    assert value("vanished_runs") == 1
+
+
+@pytest.mark.parametrize("gateway", [None, NOBODY])
+def test_a_script_goes_on_whatever_is_wrong_with_the_gateway(call, value, gateway):
+    for words in (["start"], ["finish", "--exit-code", "1"]):
+        retries = ["--retries", "0"] if gateway == NOBODY else []
+        code, lines = call(*words, *retries, gateway=gateway)
+        assert (code, len(lines)) == (0, 1)
+    call("start")
+    call("finish", "--exit-code", "0")
+    assert value("vanished_runs") == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["finish"],
+        ["finish", "--exit-code", "256"],
+        ["finish", "--exit-code", "0,1"],
+        ["finish", "--exit-code", ""],
+        ["start", "--expect-every", "daily"],
+        ["start", "--group", "nonsense"],
+    ],
+)
+def test_wrong_options_are_2_and_push_nothing(call, pushgateway, words):
+    code, (line,) = call(*words)
+    assert code == 2
+    assert line.startswith("pushgate: ")
+    assert pushgateway.groups() == []
+
+
+def test_a_run_of_a_script_and_a_wrapped_one_share_what_they_know(call, pushgate, pushgateway):
+    call("start")
+    _, _, err = pushgate.run(pushgate.argv("true", gateway=pushgateway.url))
+    assert b"vanished" in err
+    assert pushgateway.value("batch_job_vanished_runs", job="backup") == 1
+
+
+def test_the_demo_shows_both_outcomes_and_leaves_no_state(pushgate, tmp_path):
+    code, out, _ = pushgate.run([sys.executable, "-m", "pushgate", "demo"])
+    assert code == 0
+    assert b'batch_job_last_exit_code{instance="",job="report"} 3' in out
+    assert list((tmp_path / "state").iterdir()) == []
