@@ -228,6 +228,8 @@ class Child:
 
 def _own_maxrss() -> int:
     """Our own peak memory in getrusage's unit, just after the start: the floor of the child's."""
-    from resource import RUSAGE_SELF, getrusage  # after the child's start
-
+    try:
+        from resource import RUSAGE_SELF, getrusage  # after the child's start
+    except (ImportError, OSError):  # no descriptor left to load it with
+        return sys.maxsize
     return getrusage(RUSAGE_SELF).ru_maxrss

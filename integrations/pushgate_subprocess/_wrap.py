@@ -65,7 +65,11 @@ def wrap(command: Sequence[str | bytes], options: RunOptions) -> int:
         return UNUSABLE
     if fault is not None:
         return wrapper.fail(fault, UNUSABLE)
-    return wrapper.run(command) if is_free else wrapper.skip()
+    if not is_free:
+        return wrapper.skip()
+    status = wrapper.run(command)
+    wrapper.end_like_the_command()
+    return status
 
 
 class _Wrapper:
@@ -76,6 +80,7 @@ class _Wrapper:
         self._say = say
         self._lock = lock
         self._handoff: str | None = None
+        self._command_died_of: int | None = None
         self._done_fd, self._done_write_end = pipe()
         self._signals = Signals()
 
@@ -94,6 +99,15 @@ class _Wrapper:
         finally:
             if self._handoff is not None:
                 _handoff.remove(self._handoff)
+
+    def end_like_the_command(self) -> None:
+        """At a terminal, die of the Ctrl-C that the command died of; else, or if not, return.
+
+        The shell's ``$?`` is the same, and only so does its loop end too, as without us.
+        """
+        by_hand = (signal.SIGINT, signal.SIGQUIT)
+        if self._signals.terminal and self._command_died_of in by_hand:
+            self._signals.die_like(self._command_died_of)
 
     def skip(self) -> int:
         """Another run holds the lock."""
@@ -170,6 +184,7 @@ class _Wrapper:
 
             return outcome_of(ended, options)
 
+        self._command_died_of = ended.signal
         self._end(pusher, judge)
         return ended.exit_status
 

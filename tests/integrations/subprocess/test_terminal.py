@@ -167,6 +167,24 @@ def test_fact_07_ctrl_c_ends_a_loop_of_the_shell_only_if_we_die_of_it(terminal, 
     bash.expect_exact("code 130")
 
 
+def test_fact_07_ctrl_c_ends_a_loop_of_the_shell_and_the_outcome_is_pushed(pushgate, pushgateway):
+    command = quoted(
+        pushgate.argv("--", "sh", "-c", "echo ready; exec sleep 60", gateway=pushgateway.url)
+    )
+    terminal = Terminal(pushgate)
+    try:
+        bash = terminal.shell()
+        bash.sendline(f"for i in 1 2; do echo round $i; {command}; done")
+        bash.expect_exact("ready")
+        bash.sendcontrol("c")
+        assert bash.expect_exact(["round 2", "PROMPT>"]) == 1
+        bash.sendline("echo code $?")
+        bash.expect_exact("code 130")
+    finally:
+        terminal.close()
+    pushgateway.assert_pushed("batch_job_last_signal", signal.SIGINT, job="backup")
+
+
 def test_fact_07_a_hang_up_ends_the_child_and_the_push_still_happens(terminal, each_way):
     process = terminal.start(each_way.sh("echo ready; exec sleep 60", push=0.01))
     process.expect_exact("ready")
