@@ -158,6 +158,9 @@ def test_what_a_gateway_would_refuse_or_alter_is_refused(metrics, metric, label,
     [
         ("histogram", "m_bucket", {}, 1, "must hold a number"),
         ("histogram", "m_bucket", {"le": "x"}, 1, "must hold a number"),
+        ("histogram", "m_bucket", {"le": "1_0"}, 1, "must hold a number"),
+        ("histogram", "m_bucket", {"le": "1e999"}, 1, "must hold a number"),
+        ("histogram", "m", {}, 1, "native histogram"),
         ("histogram", "m_bucket", {"le": "1"}, -1, "begin at 0"),
         ("histogram", "m_count", {}, -1, "begin at 0"),
         ("summary", "m", {"quantile": "x"}, 1, "must hold a number"),
@@ -176,6 +179,22 @@ def test_a_grouping_label_a_distribution_needs_is_refused(kind, label):
     metrics = of_samples("m", kind, ("m_count", {}, 1), ("m_sum", {}, 1))
     with pytest.raises(InvalidPayloadError, match="rename the grouping label"):
         encode(metrics, GroupingKey("j", {label: "x"}))
+
+
+def test_an_empty_instance_is_no_instance():
+    metrics = of_samples("m", "gauge", ("m", {"instance": "", "a": "x"}, 1), ("m", {"a": "x"}, 2))
+    with pytest.raises(InvalidPayloadError, match="twice"):
+        encode(metrics, GroupingKey("j"))
+    apart = of_samples("m", "gauge", ("m", {"instance": ""}, 1), ("m", {"instance": "i"}, 2))
+    assert encode(apart, GroupingKey("j")).samples == 2
+
+
+def test_metrics_may_come_in_a_list():
+    registry = CollectorRegistry()
+    metrics = [Gauge("a", "", registry=registry), gauge("b", "", True)]
+    assert encode(metrics).text.endswith(b"b 1.0\n")
+    with pytest.raises(TypeError, match="cannot push a int"):
+        encode([1])
 
 
 def test_label_values_that_only_look_alike_are_no_duplicates():

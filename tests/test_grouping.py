@@ -44,6 +44,9 @@ def test_path_is_prometheus_clients(job, labels, path):
     ("job", "labels", "label", "advice"),
     [
         ("", {}, "job", "non-empty"),
+        (None, {}, "job", "must be a string, not NoneType"),
+        (b"j", {}, "job", "must be a string, not bytes"),
+        (GroupingKey("j"), {}, "job", "must be a string, not GroupingKey"),
         ("\ud800", {}, "job", "not valid Unicode"),
         ("j", {"a": "x\udcff"}, "a", "not valid Unicode"),
         ("j", {"instance": ""}, "instance", "leave it out"),

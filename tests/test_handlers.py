@@ -387,14 +387,19 @@ def every_error() -> list[PushError]:
     errors = [
         caught(lambda: pushgate.GroupingKey("", {})),
         caught(lambda: pushgate.Gateway("ftp://x")),
+        caught(lambda: pushgate.Settings.load({"retries": "many"}, {})),
         caught(lambda: TLS(cafile="/no/such/file").context()),
         caught(lambda: pushgate.Gateway("h").push("j", ())),
         pushgate.MissingExtraError("snappy needs it", extra="snappy"),
     ]
     rejecting = faults.respond(answer("429 Slow Down", b"wait", (("Retry-After", "7"),)))
-    for script in (rejecting, faults.reset):
+    for script in (rejecting, faults.reset, faults.hang):
         with FaultServer(script) as server:
-            errors.append(caught(lambda s=server: pushgate.delete_from_gateway(s.url, "j")))
+            errors.append(
+                caught(lambda s=server: pushgate.delete_from_gateway(s.url, "j", timeout=0.2))
+            )
+    errors.append(caught(lambda: pushgate.delete_from_gateway("[::1]x:1", "j")))
+    errors.append(caught(lambda: pushgate.delete_from_gateway("nowhere.invalid", "j")))
     return errors
 
 

@@ -227,9 +227,19 @@ class Child:
 
 
 def _own_maxrss() -> int:
-    """Our own peak memory in getrusage's unit, just after the start: the floor of the child's."""
+    """Our own peak memory in getrusage's unit, just after the start: the floor of the child's.
+
+    What counts is the peak of our present memory. Our ru_maxrss may be far above: it has the peak
+    of the process that started us as its own floor.
+    """
+    try:
+        with open("/proc/self/status", "rb") as status:
+            (peak,) = [line.split()[1] for line in status if line.startswith(b"VmHWM:")]
+        return int(peak)
+    except (OSError, ValueError):  # not Linux, or no descriptor left
+        pass
     try:
         from resource import RUSAGE_SELF, getrusage  # after the child's start
-    except (ImportError, OSError):  # no descriptor left to load it with
+    except (ImportError, OSError):
         return sys.maxsize
     return getrusage(RUSAGE_SELF).ru_maxrss

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from .durations import parse_duration as parse_duration
     from .environment import child_environment as child_environment
     from .errors import DeliveryError as DeliveryError
+    from .errors import GatewayDisconnectedError as GatewayDisconnectedError
     from .errors import GatewayRejectedError as GatewayRejectedError
+    from .errors import GatewayTimeoutError as GatewayTimeoutError
     from .errors import GatewayUnreachableError as GatewayUnreachableError
+    from .errors import GatewayURLError as GatewayURLError
     from .errors import InvalidGroupingKeyError as InvalidGroupingKeyError
     from .errors import InvalidPayloadError as InvalidPayloadError
     from .errors import MissingExtraError as MissingExtraError
@@ -90,8 +93,11 @@ _MODULE_OF = {
     "MissingExtraError": "errors",
     "SettingsError": "errors",
     "TLSFileError": "errors",
+    "GatewayURLError": "errors",
     "DeliveryError": "errors",
     "GatewayUnreachableError": "errors",
+    "GatewayTimeoutError": "errors",
+    "GatewayDisconnectedError": "errors",
     "GatewayRejectedError": "errors",
 }
 
@@ -99,10 +105,12 @@ __all__ = tuple(_MODULE_OF)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'pushgate' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in ("embedded", "handlers"):  # public modules, as prometheus_client's are
+        return import_module(f".{name}", __name__)
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'pushgate' has no attribute {name!r}")
     value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
     globals()[name] = value
     return value

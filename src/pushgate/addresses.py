@@ -1,7 +1,7 @@
 """A gateway's address: what the user wrote, taken apart, with its credentials out of sight.
 
 Enters: ``host:port`` or a URL. Leaves: the base URL, its origin and credentials, or a
-SettingsError that never repeats the password.
+GatewayURLError that never repeats the password.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from .errors import SettingsError
+from .errors import GatewayURLError
 
 __all__ = ("Address", "base_url", "parse", "without_credentials")
 
@@ -35,24 +35,33 @@ class Address(NamedTuple):
 def base_url(gateway: str) -> str:
     """``gateway`` with a scheme, http where none is given, and without trailing slashes.
 
-    Raises SettingsError for what is not an http or https URL.
+    Raises GatewayURLError for what is not an http or https URL.
     """
+    if not isinstance(gateway, str) or not gateway:
+        raise GatewayURLError(
+            f"the gateway is {gateway!r}; give host:port or a URL (an unset variable, perhaps?)"
+        )
     scheme, separator, _ = gateway.partition("://")
     if not separator:
         gateway = f"http://{gateway}"
     elif scheme.lower() not in ("http", "https"):
         # Not shown: in "user:a://b@host" it is half a password.
-        raise SettingsError("the gateway URL begins with neither http:// nor https://; use these")
+        raise GatewayURLError("the gateway URL begins with neither http:// nor https://; use these")
     gateway = gateway.rstrip("/")
     parse(gateway)
     if "?" in gateway or "#" in gateway:
-        raise SettingsError(
+        raise GatewayURLError(
             f"the gateway URL {_malformed(gateway)!r} has a query or fragment; leave it out, and"
             " percent-encode '?' and '#' in a user name or password"
         )
+    if gateway.endswith("/metrics") or "/metrics/job" in gateway:
+        raise GatewayURLError(
+            f"the gateway URL {_malformed(gateway)!r} names a page or group of the gateway; end it"
+            " before /metrics, since the job is an argument of its own"
+        )
     if "@" in gateway.partition("://")[2].partition("/")[2]:
         # http://user:12/34@host is host "user", port 12: half the password would be the path.
-        raise SettingsError(
+        raise GatewayURLError(
             f"the gateway URL {_malformed(gateway)!r} has an '@' after a '/'; percent-encode '/'"
             " and '@' in a user name or password (%2F, %40)"
         )
@@ -60,9 +69,9 @@ def base_url(gateway: str) -> str:
 
 
 def parse(url: str) -> Address:
-    """Take an http or https URL apart. Raises SettingsError where that can't be done."""
+    """Take an http or https URL apart. Raises GatewayURLError where that can't be done."""
     if _UNFIT.search(url):
-        raise SettingsError(
+        raise GatewayURLError(
             f"the URL {_malformed(url)!r} holds a space, a control character or a"
             " character outside ASCII; percent-encode it, or write the host as punycode"
         )
@@ -70,14 +79,14 @@ def parse(url: str) -> Address:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise SettingsError(
+        raise GatewayURLError(
             f"the URL {_malformed(url)!r} has a bad port or host; write it as"
             " http://host:port, an IPv6 address in brackets, and percent-encode '@', ':' and '/'"
             " in a user name or password"
         ) from None
     scheme = parts.scheme.lower()
     if not parts.hostname or scheme not in ("http", "https"):
-        raise SettingsError(
+        raise GatewayURLError(
             f"the URL {_malformed(url)!r} names no host; write it as http://host:port"
         )
     if port is None:

@@ -15,11 +15,42 @@ if TYPE_CHECKING:
 __all__ = ("TLS", "BasicAuth", "BearerToken")
 
 
-class BasicAuth(NamedTuple):
+class _Credentials:
+    """A value that shows no secret, also to what walks or serialises values."""
+
+    __slots__ = ("_parts",)
+    _parts: tuple[str, ...]
+
+    def __init__(self, *parts: str) -> None:
+        if not all(isinstance(part, str) for part in parts):
+            raise TypeError(f"the parts of a {type(self).__name__} are strings, none is missing")
+        object.__setattr__(self, "_parts", parts)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a {type(self).__name__} is immutable: cannot set {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._parts == self._parts
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._parts))
+
+    def __reduce__(self) -> tuple[type[_Credentials], tuple[str, ...]]:
+        return type(self), self._parts
+
+
+class BasicAuth(_Credentials):
     """User name and password, sent as UTF-8 (RFC 7617). A user name can't hold a colon."""
 
-    username: str
-    password: str
+    __slots__ = ()
+
+    def __init__(self, username: str, password: str) -> None:
+        super().__init__(username, password)
+
+    @property
+    def username(self) -> str:
+        """Who we are."""
+        return self._parts[0]
 
     def __repr__(self) -> str:
         return f"BasicAuth({self.username!r})"
@@ -27,23 +58,26 @@ class BasicAuth(NamedTuple):
     def header(self) -> str:
         """The value of the Authorization header."""
         try:
-            credentials = f"{self.username}:{self.password}".encode()
+            credentials = ":".join(self._parts).encode()
         except UnicodeEncodeError:  # which holds the password
             raise SettingsError("the user name or password is not valid Unicode") from None
         return "Basic " + base64.b64encode(credentials).decode()
 
 
-class BearerToken(NamedTuple):
+class BearerToken(_Credentials):
     """A bearer token (RFC 6750)."""
 
-    token: str
+    __slots__ = ()
+
+    def __init__(self, token: str) -> None:
+        super().__init__(token)
 
     def __repr__(self) -> str:
         return "BearerToken()"
 
     def header(self) -> str:
         """The value of the Authorization header."""
-        return f"Bearer {self.token}"
+        return f"Bearer {self._parts[0]}"
 
 
 class TLS(NamedTuple):

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = (
     "DeliveryError",
+    "GatewayDisconnectedError",
     "GatewayRejectedError",
+    "GatewayTimeoutError",
+    "GatewayURLError",
     "GatewayUnreachableError",
     "InvalidGroupingKeyError",
     "InvalidPayloadError",
@@ -78,6 +81,16 @@ class SettingsError(PushError, ValueError):
     """A setting that can't be used; the text names the setting and where it came from."""
 
 
+class GatewayURLError(SettingsError, URLError):
+    """A gateway URL that can't be used; a URLError, as in prometheus_client."""
+
+    def __init__(self, message: str) -> None:
+        URLError.__init__(self, message)
+
+    def __str__(self) -> str:
+        return str(self.reason)
+
+
 class TLSFileError(SettingsError, OSError):
     """A certificate, key or CA file that can't be used; an OSError, as in prometheus_client."""
 
@@ -116,7 +129,7 @@ class DeliveryError(PushError, OSError):
 
 
 class GatewayUnreachableError(DeliveryError, URLError):
-    """No answer: refused, DNS, TLS, time-out or reset. ``reason`` is the text, as in URLError."""
+    """No answer: refused, DNS, TLS, time-out or reset. ``reason`` is the text."""
 
     def __init__(
         self,
@@ -132,6 +145,14 @@ class GatewayUnreachableError(DeliveryError, URLError):
 
     def __str__(self) -> str:
         return f"{self.method} {self.url}: {self.reason}"
+
+
+class GatewayTimeoutError(GatewayUnreachableError, TimeoutError):
+    """The time-out passed without an answer. Also a TimeoutError, as in prometheus_client."""
+
+
+class GatewayDisconnectedError(GatewayUnreachableError, ConnectionError):
+    """Refused, reset or closed. Also a ConnectionError, as in prometheus_client."""
 
 
 class GatewayRejectedError(DeliveryError, HTTPError):

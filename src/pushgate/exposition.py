@@ -19,7 +19,7 @@ from .families import Family
 from .preflight import Preflight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .families import FamilyLike, Metrics
     from .grouping import GroupingKey
@@ -64,11 +64,25 @@ def families_of(metrics: Metrics) -> Iterable[FamilyLike]:
     if isinstance(metrics, Family) or hasattr(metrics, "samples"):
         return (cast("FamilyLike", metrics),)
     if not hasattr(metrics, "__iter__") or isinstance(metrics, (str, bytes, dict)):
-        raise TypeError(
-            f"cannot push a {type(metrics).__name__}: pass a CollectorRegistry, a metric, any"
-            " object with collect(), or an iterable of metric families"
-        )
-    return metrics
+        raise _not_metrics(metrics)
+    return _each(metrics)
+
+
+def _each(metrics: Iterable[Any]) -> Iterator[FamilyLike]:
+    for item in metrics:
+        if hasattr(item, "samples"):
+            yield item
+        elif hasattr(item, "collect"):
+            yield from item.collect()
+        else:
+            raise _not_metrics(item)
+
+
+def _not_metrics(thing: object) -> TypeError:
+    return TypeError(
+        f"cannot push a {type(thing).__name__}: pass a CollectorRegistry, a metric, any object with"
+        " collect(), or an iterable of these or of metric families"
+    )
 
 
 def encode(metrics: Metrics, key: GroupingKey | None = None) -> Payload:
@@ -93,7 +107,7 @@ def _encode_family(family: FamilyLike, out: list[str], preflight: Preflight) -> 
     kind = family.type
     name = _metric_name(family.name + _NAME_SUFFIXES.get(kind, ""))
     kind = _TEXT_TYPES.get(kind, kind)
-    comment = family.documentation.replace("\\", r"\\").replace("\n", r"\n")
+    comment = (family.documentation or "").replace("\\", r"\\").replace("\n", r"\n")
     preflight.family(name, kind)
     out.append(f"# HELP {name} {comment}\n# TYPE {name} {kind}\n")
 
@@ -104,8 +118,7 @@ def _encode_family(family: FamilyLike, out: list[str], preflight: Preflight) -> 
         heads = lines.write(family.samples, escape=True)
     if kind in ("histogram", "summary"):
         preflight.distribution(family.name, kind, family.samples)
-    if len(set(heads)) < len(heads):
-        raise preflight.duplicate(heads)
+    preflight.series(heads)
     out += lines.own
     for suffix, side in sorted(lines.side.items()):
         side_name = _metric_name(family.name + suffix)

@@ -6,10 +6,11 @@ the encoder takes either, and building our own gauges costs no import of prometh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ("Collector", "Family", "FamilyLike", "Metrics", "Sample", "gauge")
 
@@ -55,9 +56,8 @@ class Collector(Protocol):
     def collect(self) -> Iterable[Any]: ...
 
 
-if TYPE_CHECKING:
-    Metrics = Collector | Iterable[FamilyLike] | None
-    """What can be pushed; None is prometheus_client's global registry at run time."""
+Metrics = Collector | FamilyLike | Iterable[FamilyLike] | None
+"""What can be pushed; None is prometheus_client's global registry at run time."""
 
 
 def gauge(

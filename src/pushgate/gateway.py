@@ -7,9 +7,11 @@ is the last step of the pipeline; everything before it is pure.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .addresses import base_url, without_credentials
+from .auth import BasicAuth, BearerToken
 from .compression import compress
 from .errors import DeliveryError, InvalidPayloadError, PushError
 from .exposition import encode
@@ -18,9 +20,9 @@ from .http_handler import HTTPHandler, default_handler
 from .retries import with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from .auth import TLS, BasicAuth, BearerToken
+    from .auth import TLS
     from .compression import Compression
     from .families import Collector, Metrics
     from .groups import Group
@@ -49,7 +51,7 @@ class Gateway:
         *,
         auth: BasicAuth | BearerToken | None = None,
         tls: TLS | None = None,
-        headers: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         redirects: int = 0,
         handler: Handler | Callable[..., Callable[[], object]] | None = None,
         timeout: float | None = 10.0,
@@ -57,7 +59,12 @@ class Gateway:
         retries: int = 3,
     ) -> None:
         options: dict[str, Any] = {"tls": tls} if tls is not None else {}
-        reader = HTTPHandler(auth=auth, headers=tuple(headers), redirects=redirects, **options)
+        pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+            raise TypeError("headers are a mapping, or pairs of a name and a value")
+        if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
+            raise TypeError("auth is a BasicAuth or a BearerToken")
+        reader = HTTPHandler(auth=auth, headers=pairs, redirects=redirects, **options)
         if handler is not None and reader != HTTPHandler():
             raise TypeError(
                 "handler= replaces auth=, tls=, headers= and redirects=; give either, or build the"
@@ -65,6 +72,8 @@ class Gateway:
             )
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout is {timeout!r}; give seconds above 0, or None for no limit")
+        if retries < 0 or redirects < 0:
+            raise ValueError("retries and redirects are counts from 0 on")
         compress(b"", compression)  # an unknown or missing one fails here, not at the first push
         self._url = base_url(url)
         self._reader = reader
@@ -130,6 +139,8 @@ class Gateway:
         self, method: str, key: GroupingKey, text: bytes, *, timeout: float | None = None
     ) -> None:
         """Send an encoded payload (text format 0.0.4) as it is. ``method``: PUT, POST or DELETE."""
+        if method not in ("PUT", "POST", "DELETE"):
+            raise ValueError(f"the method is {method!r}; a Pushgateway has PUT, POST and DELETE")
         compression = None if method == "DELETE" else self._compression
         body, headers = compress(text, compression)
 
@@ -242,7 +253,10 @@ def delete_from_gateway(
 def _key(job: str | GroupingKey, grouping_key: Mapping[str, object] | None) -> GroupingKey:
     if not isinstance(job, GroupingKey):
         return GroupingKey(job, grouping_key)
-    return job.with_labels(**grouping_key) if grouping_key else job
+    if not grouping_key:
+        return job
+    labels = {name: value for name, value in job.labels.items() if name != "job"}
+    return GroupingKey(job.job, {**labels, **grouping_key})
 
 
 def _perform(

@@ -30,9 +30,9 @@ _ESCAPED_RUNE = re.compile(r"_(?:(_)|([0-9a-fA-F]{1,6})_)")
 class GroupingKey:
     """A group's identity: the job and further labels. Immutable, hashable, valid by construction.
 
-    ``job`` and the label values may be any text, also empty for labels; other types are
-    converted with ``str``. Label names are ``[a-zA-Z_][a-zA-Z0-9_]*``, not ``job`` and without
-    a leading ``__``. Raises InvalidGroupingKeyError, a ValueError.
+    ``job`` and the label values may be any text, also empty for labels; label values of other
+    types are converted with ``str``. Label names are ``[a-zA-Z_][a-zA-Z0-9_]*``, not ``job`` and
+    without a leading ``__``. Raises InvalidGroupingKeyError, a ValueError.
     """
 
     __slots__ = ("_items", "path")
@@ -40,7 +40,11 @@ class GroupingKey:
     path: str
     """The URL path of the group, ``/metrics/job/…``, labels in code point order."""
 
-    def __init__(self, job: object, labels: Mapping[str, object] | None = None) -> None:
+    def __init__(self, job: str, labels: Mapping[str, object] | None = None) -> None:
+        if not isinstance(job, str):  # None of an unset variable, bytes, a GroupingKey
+            raise InvalidGroupingKeyError(
+                f"the job name must be a string, not {type(job).__name__}: {job!r}", label="job"
+            )
         items = [("job", _checked_value("job", job))]
         for name in sorted(map(_checked_name, labels or ())):
             items.append((name, _checked_value(name, (labels or {})[name])))
@@ -72,7 +76,7 @@ class GroupingKey:
         """All grouping labels, ``job`` first, as a new dict."""
         return dict(self._items)
 
-    def with_labels(self, **labels: object) -> GroupingKey:
+    def with_labels(self, /, **labels: object) -> GroupingKey:
         """This key with labels added or replaced."""
         return GroupingKey(self.job, {**dict(self._items[1:]), **labels})
 

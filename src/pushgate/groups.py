@@ -52,7 +52,7 @@ class Group:
         """The family of this name, or None."""
         return next((family for family in self.families if family.name == name), None)
 
-    def value(self, name: str, **labels: str) -> float | None:
+    def value(self, name: str, /, **labels: str) -> float | None:
         """The value of the sample of this name that has these labels, or None.
 
         Grouping labels need not be given. With several such samples, the first.
@@ -76,13 +76,21 @@ def _group(entry: dict[str, Any]) -> Group:
     families = {
         name: _family(name, value)
         for name, value in entry.items()
-        if isinstance(value, dict) and "metrics" in value
+        # A grouping label may be called "metrics": only a family's is a list.
+        if isinstance(value, dict) and isinstance(value.get("metrics"), list)
     }
+    labels, successful = entry["labels"], entry["last_push_successful"]
+    if "labels" in families:  # a metric of that name hides them; the gateway's own sample has them
+        own = entry[_PUSH_TIME]["metrics"][0]["labels"]
+        labels = {name: value for name, value in own.items() if value or name != "instance"}
     times = [families.pop(name, None) for name in (_PUSH_TIME, _FAILURE_TIME)]
     push_time, failure_time = (f.samples[0].value if f and f.samples else 0.0 for f in times)
     return Group(
-        labels=_job_first(entry["labels"]),
-        last_push_successful=bool(entry["last_push_successful"]),
+        labels=_job_first(labels),
+        # Again, a metric of that name hides it.
+        last_push_successful=(
+            push_time >= failure_time if isinstance(successful, dict) else bool(successful)
+        ),
         push_time=push_time,
         push_failure_time=failure_time,
         families=tuple(sorted(families.values(), key=lambda family: family.name)),

@@ -16,7 +16,12 @@ from urllib.parse import urljoin
 from . import transport
 from .addresses import Address, parse, without_credentials
 from .auth import TLS, BasicAuth, BearerToken
-from .errors import GatewayRejectedError, GatewayUnreachableError
+from .errors import (
+    GatewayDisconnectedError,
+    GatewayRejectedError,
+    GatewayTimeoutError,
+    GatewayUnreachableError,
+)
 from .masking import Mask, one_line
 from .proxies import proxy_for
 from .transport import Origin, Request
@@ -199,7 +204,12 @@ def _unreachable(
 ) -> GatewayUnreachableError:
     reason, retryable = _explain(error)
     words = one_line(_mask(request, sent)(reason))
-    return GatewayUnreachableError(words, method=request.method, url=shown, retryable=retryable)
+    kind: type[GatewayUnreachableError] = GatewayUnreachableError
+    if isinstance(error, TimeoutError):
+        kind = GatewayTimeoutError
+    elif isinstance(error, OSError) and is_closed(error):
+        kind = GatewayDisconnectedError
+    return kind(words, method=request.method, url=shown, retryable=retryable)
 
 
 def _explain(error: Exception) -> tuple[str, bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidPayloadError
@@ -29,6 +30,10 @@ _MEMBERS = {
 }
 # The label that tells the series of one distribution apart; nobody else may set it.
 _BOUNDS = {"histogram": "le", "summary": "quantile"}
+# What Go's parser reads as a number: no underscores, blanks or other scripts' digits.
+_GO_FLOAT = re.compile(r"(?ai)[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)\Z")
+_NO_INSTANCE = re.compile(r'(?<=\{)instance="",?|,instance=""(?=[,}])')
+_TYPES = ("counter", "gauge", "histogram", "summary", "untyped")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -38,6 +43,7 @@ class Preflight:
     def __init__(self, grouping: frozenset[str]) -> None:
         self._grouping = grouping
         self._types: dict[str, str] = {}
+        self._with_instance = False
 
     def family(self, name: str, kind: str) -> None:
         """A ``# TYPE`` line is about to be written."""
@@ -51,6 +57,12 @@ class Preflight:
             raise InvalidPayloadError(
                 f"the metric family {name!r} is sent twice; merge the two into one, or unregister"
                 " one of the collectors that produce it",
+                metric=name,
+            )
+        if kind not in _TYPES:
+            raise InvalidPayloadError(
+                f"the metric {name!r} has the type {kind!r}, which the text format does not know;"
+                f" use one of {', '.join(_TYPES)}",
                 metric=name,
             )
         bound = _BOUNDS.get(kind)
@@ -69,25 +81,29 @@ class Preflight:
         counts = ("_bucket", "_count") if bucket else ("_count",)
         bounds: set[Any] = set()
         for sample in samples:
+            if bucket and sample.name == name:
+                raise InvalidPayloadError(
+                    f"{name!r} is a native histogram, which the text format has no way to write;"
+                    " give it buckets",
+                    metric=name,
+                )
             if sample.name == name + bucket:
                 bounds.add((sample.labels or {}).get(bound))
             # Written as its type wants it: a negative or missing count wraps round to 1.8e19.
-            if sample.name.endswith(counts) and not sample.value >= 0:
+            if sample.name.endswith(counts) and not float(sample.value) >= 0:
                 raise InvalidPayloadError(
                     f"a sample of {sample.name!r} has the value {sample.value!r}; a {kind}'s counts"
                     " begin at 0",
                     metric=sample.name,
                 )
         for text in bounds:
-            try:
-                float(text)
-            except (TypeError, ValueError):
+            if not _GO_FLOAT.match(text or "") or isinf(float(text)) != ("inf" in text.lower()):
                 raise InvalidPayloadError(
                     f"a sample of the {kind} {name!r} has {bound}={text!r}; that label must hold a"
                     " number",
                     metric=name + bucket,
                     label=bound,
-                ) from None
+                )
 
     def schema(self, family: str, name: str, labels: Sequence[str]) -> None:
         """Samples called ``name`` with these label names belong to ``family``."""
@@ -119,6 +135,7 @@ class Preflight:
                     metric=name,
                     label=label,
                 )
+        self._with_instance = self._with_instance or "instance" in labels
         if len(set(labels)) < len(labels):
             label = Counter(labels).most_common(1)[0][0]
             raise InvalidPayloadError(
@@ -128,10 +145,15 @@ class Preflight:
                 label=label,
             )
 
-    def duplicate(self, heads: Sequence[str]) -> InvalidPayloadError:
-        """The error for a series, written ``name{labels}``, that is there twice."""
+    def series(self, heads: Sequence[str]) -> None:
+        """All series of a family, each written ``name{labels}``."""
+        if self._with_instance and "instance" not in self._grouping:
+            # The gateway gives instance="" to whatever has no instance.
+            heads = [_NO_INSTANCE.sub("", head).replace("{}", "") for head in heads]
+        if len(set(heads)) == len(heads):
+            return
         head = Counter(heads).most_common(1)[0][0]
-        return InvalidPayloadError(
+        raise InvalidPayloadError(
             f"the series {head} is there twice; a push can hold each name and label set once:"
             " give the samples labels that differ, or drop one",
             metric=head.partition("{")[0],

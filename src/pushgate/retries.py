@@ -57,9 +57,10 @@ def _left(deadline: Deadline) -> float | None:
 
 
 def _pause(tried: int, error: DeliveryError) -> float:
-    if isinstance(error, GatewayRejectedError) and error.retry_after is not None:
-        return error.retry_after
     from random import uniform
 
     longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tried, 16))
-    return uniform(longest / 2, longest)  # noqa: S311 - jitter is no secret
+    pause = uniform(longest / 2, longest)  # noqa: S311 - jitter is no secret
+    if isinstance(error, GatewayRejectedError) and error.retry_after is not None:
+        return max(pause, error.retry_after)  # it may be 0, or a date that is past by our clock
+    return pause

@@ -11,6 +11,8 @@ Enters: pushes over HTTP. Leaves: the groups they made, or an AssertionError tha
 
 from __future__ import annotations
 
+import os
+from math import isnan
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,7 +40,7 @@ class PushgatewayFixture:
         found = Gateway(self.url).groups()
         return [group for group in found if labels.items() <= group.labels.items()]
 
-    def value(self, metric: str, **labels: str) -> float | None:
+    def value(self, metric: str, /, **labels: str) -> float | None:
         """The value of the one sample of this name that has these labels, or None.
 
         ``metric`` is the sample's full name. Labels may be the grouping key's or the sample's.
@@ -50,16 +52,17 @@ class PushgatewayFixture:
         )
         return found[0] if found else None
 
-    def assert_pushed(self, metric: str, value: float | None = None, **labels: str) -> None:
+    def assert_pushed(self, metric: str, value: float | None = None, /, **labels: str) -> None:
         """Assert that a sample of this name with these labels is there, with ``value`` if given."""
         found = self._values(metric, labels)
         assert found, f"no sample of {metric} has {labels}\n{self._shown()}"  # noqa: S101
         if value is not None:
-            assert value in found, (  # noqa: S101
+            same = [v for v in found if v == value or (isnan(v) and isnan(value))]
+            assert same, (  # noqa: S101
                 f"{metric} with {labels} is {found}, not {value}\n{self._shown()}"
             )
 
-    def assert_not_pushed(self, metric: str, **labels: str) -> None:
+    def assert_not_pushed(self, metric: str, /, **labels: str) -> None:
         """Assert that no sample of this name has these labels."""
         found = self._values(metric, labels)
         assert not found, f"{metric} with {labels} is {found}\n{self._shown()}"  # noqa: S101
@@ -87,9 +90,13 @@ class PushgatewayFixture:
 
 
 @pytest.fixture
-def pushgateway() -> Iterator[PushgatewayFixture]:
-    """A gateway in memory, on a free port of 127.0.0.1, for one test."""
+def pushgateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[PushgatewayFixture]:
+    """A gateway in memory, on a free port of 127.0.0.1, for one test; no proxy leads to it."""
     from .embedded import EmbeddedGateway
+
+    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, f"{exempt},127.0.0.1" if exempt else "127.0.0.1")
 
     with EmbeddedGateway() as gateway:
         yield PushgatewayFixture(gateway)

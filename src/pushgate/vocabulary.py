@@ -55,9 +55,10 @@ def start_families(run: JobRun) -> list[Family]:
 
 def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
     """What is known when a run has ended, the start included: its push may not have arrived."""
-    if outcome.status is Status.SKIPPED:
+    status = Status(outcome.status)  # also its value; anything else is no failure but a mistake
+    if status is Status.SKIPPED:
         return [_gauge("last_skipped_timestamp_seconds", outcome.ended_at)]
-    success = outcome.status is Status.SUCCESS
+    success = status is Status.SUCCESS
     name = "last_success" if success else "last_failure"
     families = [
         *start_families(run),

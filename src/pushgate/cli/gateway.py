@@ -28,7 +28,9 @@ def main(arguments: list[str]) -> int:
     from ..embedded import EmbeddedGateway
 
     gateway = EmbeddedGateway(host, port)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # INT too: a shell starts its background jobs with that ignored.
+    stopping = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, signal.default_int_handler) for number in stopping]
     try:
         try:
             gateway.start()
@@ -39,7 +41,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(stopping, before, strict=True):
+            signal.signal(number, handler)
         gateway.stop()
     return 0
 

@@ -298,6 +298,16 @@ def test_fact_16_a_peak_above_our_own_is_reported_in_bytes(wrapped):
     assert mebibytes << 20 < peak < (mebibytes + 100) << 20
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="the floor is Linux's")
+def test_fact_16_the_peak_of_the_process_that_started_us_is_no_floor(wrapped):
+    """A wrapper that a large program starts by fork begins with that program's ru_maxrss."""
+    large = "import os, sys; x = bytearray(b'x') * (300 << 20); os.execv(sys.argv[1], sys.argv[1:])"
+    code = "x = bytearray(b'x') * (100 << 20)"
+    command = wrapped.argv(sys.executable, "-c", code)
+    assert wrapped.run([sys.executable, "-c", large, *command])[0] == 0
+    assert 100 << 20 < wrapped.report()["resources"]["max_rss_bytes"] < 200 << 20
+
+
 def test_fact_16_our_own_cpu_time_is_not_counted(tmp_path):
     child = spawn(["sh", "-c", "read line"], set_env={})
     # `read` has /dev/null or a terminal or pytest's: end it in any case.

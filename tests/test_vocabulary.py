@@ -1,0 +1,42 @@
+"""A run and its outcome as families: the one vocabulary."""
+
+import pytest
+
+from pushgate import GroupingKey, JobRun, Outcome, Status, end_families, start_families
+
+RUN = JobRun(GroupingKey("j"), started_at=100.0, expected_interval=60.0)
+PREFIX = "batch_job_"
+
+
+def published(families):
+    return {family.name.removeprefix(PREFIX): family.samples[0].value for family in families}
+
+
+def test_a_start():
+    assert published(start_families(RUN)) == {
+        "last_start_timestamp_seconds": 100.0,
+        "expected_interval_seconds": 60.0,
+    }
+
+
+def test_a_success_and_a_failure_differ_in_two_metrics():
+    success = published(end_families(RUN, Outcome(Status.SUCCESS, 130.0, duration=30.0)))
+    failure = published(end_families(RUN, Outcome(Status.FAILURE, 130.0, duration=30.0)))
+    assert success.pop("last_success_timestamp_seconds") == 130.0
+    assert failure.pop("last_failure_timestamp_seconds") == 130.0
+    assert (success.pop("last_run_success"), failure.pop("last_run_success")) == (1, 0)
+    assert success == failure
+    assert success["last_duration_seconds"] == 30.0
+    assert success["last_completion_timestamp_seconds"] == 130.0
+
+
+def test_a_skipped_run_touches_nothing_else():
+    skipped = end_families(RUN, Outcome(Status.SKIPPED, 130.0))
+    assert published(skipped) == {"last_skipped_timestamp_seconds": 130.0}
+
+
+def test_a_status_may_be_its_value_and_nothing_else():
+    by_value = end_families(RUN, Outcome("success", 130.0))
+    assert published(by_value)["last_run_success"] == 1
+    with pytest.raises(ValueError, match="succes"):
+        end_families(RUN, Outcome("succes", 130.0))
