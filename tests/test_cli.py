@@ -292,7 +292,7 @@ def test_the_gateway_serves_until_it_is_asked_to_end(cli, number):
         assert server.returncode == 0
     finally:
         server.kill()
-        server.wait()
+        server.communicate()
 
 
 def test_run_gets_its_arguments_as_they_came_and_pays_for_no_other_command():

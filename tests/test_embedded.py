@@ -154,3 +154,13 @@ def test_concurrent_pushes_to_one_group_are_all_kept(embedded: EmbeddedGateway) 
 )
 def test_numbers_are_written_as_go_does(number: float, text: str) -> None:
     assert format_number(number) == text
+
+
+@pytest.mark.parametrize("twins", [("", "/instance@base64/="), ("/instance@base64/=", "")])
+def test_the_twin_that_would_poison_a_real_gateway_is_refused(
+    embedded: EmbeddedGateway, twins: tuple[str, str]
+) -> None:
+    first, second = (under_test(embedded).exchange("PUT", JOB + twin, "m 1\n") for twin in twins)
+    assert (first.status, second.status) == (200, 400)
+    assert under_test(embedded).exchange("GET", "/metrics").status == 200
+    assert len(under_test(embedded).groups()) == 1

@@ -378,6 +378,15 @@ def test_an_unreachable_gateway_is_an_urlerror() -> None:
     assert error.group == {"job": "j", "a": "b"}
 
 
+def test_authorities_that_the_environment_names_later_count(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = TLS().context()
+    assert TLS().context() is before
+    monkeypatch.setenv("SSL_CERT_FILE", files.ca)
+    assert TLS().context() is not before
+
+
 def every_error() -> list[PushError]:
     def caught(call: Callable[[], object]) -> PushError:
         with pytest.raises(PushError) as info:
