@@ -35,6 +35,7 @@ class Child:
 
     __slots__ = (
         "_clock",
+        "_descendants",
         "_due",
         "_ended",
         "_exit_fd",
@@ -43,6 +44,7 @@ class Child:
         "_pumps",
         "_reaped",
         "_signals",
+        "_stopped_by",
         "_timed_out",
         "own_group",
         "pid",
@@ -67,6 +69,8 @@ class Child:
         self._pumps = pumps
         self._due: float | None = None
         self._timed_out = False
+        self._descendants: dict[int, int] = {}
+        self._stopped_by: int | None = None
         self._ours = True  # the process id is the child's until it is reaped
         self._reaped: tuple[int, resource.struct_rusage] | None = None
         self._ended: Ended | None = None
@@ -103,8 +107,9 @@ class Child:
 
         After `timeout` seconds from its start the child gets `timeout_signal` and CONT, and
         `kill_after` seconds later KILL (None: never); `Ended.exit_status` is then 124, or 137 for
-        the KILL, or the child's own with `preserve_status`. Captured streams are read until the
-        child's end, never until a grandchild closes them.
+        the KILL, or the child's own with `preserve_status`. Its descendants in the
+        same group get them too (where it leads none: on Linux). Captured streams are read until
+        the child's end, never until a grandchild closes them.
 
         Raises ChildProcessError when something else in this process has reaped the child.
         """
@@ -153,19 +158,29 @@ class Child:
                     self._look_after_children(self._signals)
                 else:
                     self.send(number)
+            self._follow_stop(self._signals)
         return ready
 
     def _enforce(self, timeout_signal: int, kill_after: float | None) -> float | None:
         """The time is over: end the child, and return when that has to be done by force."""
-        if self._timed_out:
-            self.send(signal.SIGKILL)
+        again, self._timed_out = self._timed_out, True
+        numbers: list[int] = [signal.SIGKILL]
+        if not again and timeout_signal != signal.SIGKILL:
+            # A stopped process would take the signal only once continued.
+            numbers = [timeout_signal, signal.SIGCONT]
+        if not self.own_group:
+            from pushgate_subprocess import _descendants
+
+            # Found while the child is there, and signalled after it: a shell would start its next
+            # command if the present one ended first.
+            self._descendants = _descendants.descendants(self.pid, self._descendants)
+        for number in numbers:
+            self.send(number)
+            if self._descendants:
+                _descendants.send(number, self._descendants)
+        if signal.SIGKILL in numbers or kill_after is None:
             return None
-        self._timed_out = True
-        self.send(timeout_signal)
-        if timeout_signal == signal.SIGKILL:
-            return None
-        self.send(signal.SIGCONT)  # a stopped process would take the signal only once continued
-        return None if kill_after is None else time.monotonic() + kill_after
+        return time.monotonic() + kill_after
 
     def _collect(self, flags: int) -> int:
         """Reap the child if it has ended; return its wait status, or 0 when there is no news."""
@@ -189,15 +204,28 @@ class Child:
 
     def _look_after_children(self, signals: Signals) -> None:
         if signals.terminal:
-            changes = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
-            status = self._collect(changes)
-            if os.WIFSTOPPED(status):
-                signals.stop_like(os.WSTOPSIG(status))
-                # A shell's `fg` continues the group; `kill -CONT` on us alone must reach it too.
-                if self._collect(changes) == 0:
-                    self.send(signal.SIGCONT)
+            self._note_change()
         if os.getpid() == 1:
             self._reap_orphans()
+
+    def _note_change(self) -> bool:
+        """Reap the child, or note that it has stopped or goes on; return whether there was news."""
+        status = self._collect(os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+        if os.WIFSTOPPED(status):
+            self._stopped_by = os.WSTOPSIG(status)
+        elif status != 0 or not self._ours:
+            self._stopped_by = None
+        return status != 0
+
+    def _follow_stop(self, signals: Signals) -> None:
+        """Stop when the child has, if whoever watches us would then let us go on."""
+        if self._stopped_by is None or not signals.follow_stops:
+            return
+        number, self._stopped_by = self._stopped_by, None
+        signals.stop_like(number)
+        # A shell's `fg` continues the group; `kill -CONT` on us alone must reach it too.
+        if not self._note_change():
+            self.send(signal.SIGCONT)
 
     def _reap_orphans(self) -> None:
         """As PID 1 of a container: every process whose parent died has become our child."""

@@ -192,7 +192,9 @@ class _Reader:
         kind = self._types.get(base, "unknown")
         if f"_{end}" in _MEMBERS.get(kind, ()) or (kind == "counter" and end == "total"):
             return base, kind
-        return name, "unknown"
+        # What job().gauge() and most users of prometheus_client push: a gateway has one type a name
+        # for all its groups, and an untyped one would shut theirs out.
+        return name, "gauge"
 
 
 def _parsed(text: str) -> Any:

@@ -107,9 +107,13 @@ def _only_pids(content: bytes) -> bool:
     return len(content) < 65 and not content.strip(b"0123456789 \n")
 
 
-def release(fd: int) -> None:
-    """Give the lock back now, also for those that inherited `fd`: a daemon that the job left."""
+def release(fd: int, *, inherited: bool = True) -> None:
+    """Give the lock back, also for those that inherited `fd`: a daemon that the job left.
+
+    Without `inherited` they keep it: what a time limit left of the job may still be at work.
+    """
     try:
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        if inherited:
+            fcntl.flock(fd, fcntl.LOCK_UN)
     finally:
         os.close(fd)

@@ -65,6 +65,10 @@ def spawn(
                 pumps.append(sink.pump(read_end))
         for fd in shared:
             os.set_inheritable(fd, True)
+        # Two more for later, or nothing starts: an import of ours, and the libgcc_s that glibc
+        # loads when Python ends a thread at its exit; without it glibc aborts.
+        for fd in pipe():
+            os.close(fd)
         started_at, clock = time.time(), time.monotonic()
         pid = start(arguments, environment, own_group=own_group, mask=mask, descriptors=theirs)
     except BaseException:

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pushgate import (
+    DeliveryError,
     Gateway,
     GroupingKey,
     InvalidGroupingKeyError,
@@ -41,6 +42,7 @@ __all__ = ("OWN_METRICS", "Report", "configured_gateway", "vanished")
 # The job's own metrics live in a group beside the outcome's, replaced by each run (PUT), so that
 # a metric a run no longer writes vanishes while the last success stays.
 OWN_METRICS = {"origin": "job"}
+_RETRIES = 6  # some 5 seconds: a gateway that restarts is back by then
 _OF_ITS_OWN = "publishing the job's own metrics"
 
 
@@ -93,7 +95,7 @@ class Report:
         places = [] if self._run is None else self._publish_end(self._run, outcome, due)
         if self._options.verbosity > 0:
             where = f"pushed to {' and '.join(places)}" if places else "not pushed"
-            self._voice.say(f"{_in_words(outcome)}; {where}")
+            self._voice.say(f"{_in_words(outcome, self._options.min_duration)}; {where}")
 
     def close(self) -> None:
         """The run is over, whether or not its end could be published."""
@@ -106,7 +108,8 @@ class Report:
         if not options.dry_run:
             complain = self._voice.say if options.verbosity > 0 else _be_silent
             self._state = _state.begin(key, started_at, complain)
-        self._has_own_metrics = self._state is not None and self._state.had_own_metrics
+        # Where no state tells: a DELETE too many does no harm, metrics that never vanish do.
+        self._has_own_metrics = self._state is None or self._state.had_own_metrics
         if self._state is not None and self._state.previous_vanished is not None:
             self._voice.say(vanished(key, self._state.previous_vanished))
         self._run = JobRun(
@@ -184,6 +187,8 @@ class Report:
             action()
         except Exception as error:
             text = str(error) if isinstance(error, (PushError, OSError)) else repr(error)
+            if isinstance(error, DeliveryError) and error.url not in text:
+                text = f"{error.method} {error.url}: {text}"
             self._voice.fail(f"{what} failed: {' '.join(text.split())}")
             return False
         return True
@@ -195,6 +200,8 @@ def configured_gateway(options: RunOptions) -> Gateway | None:
     Raises SettingsError.
     """
     settings = Settings.load(options.settings, os.environ)
+    if "retries" not in settings.origins:
+        settings = settings._replace(retries=_RETRIES)
     if settings.gateway is None and options.textfile is not None:
         return None
     return settings.to_gateway()
@@ -206,11 +213,15 @@ def vanished(key: GroupingKey, started_at: float) -> str:
     return f"the run of {key} that began at {began} vanished: it never reported its end"
 
 
-def _in_words(outcome: Outcome) -> str:
+def _in_words(outcome: Outcome, min_duration: float) -> str:
     how = {Status.SUCCESS: "succeeded", Status.FAILURE: "failed"}.get(outcome.status, "skipped")
     if outcome.command is not None and outcome.command.exit_code:
         how += f" with exit code {outcome.command.exit_code}"
-    return how if outcome.duration is None else f"{how} after {outcome.duration:.2f} s"
+    if outcome.duration is None:
+        return how
+    too_short = outcome.status is Status.FAILURE and outcome.duration < min_duration
+    why = f", less than {min_duration:g} s" if too_short else ""
+    return f"{how} after {outcome.duration:.2f} s{why}"
 
 
 def _print(families: Sequence[Family]) -> None:

@@ -32,6 +32,7 @@ def _existing(*names: str) -> frozenset[int]:
 ENDING = _existing("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 _MESSAGES = _existing("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGWINCH", "SIGPWR", "SIGINFO")
 _READ_OR_WRITTEN = _existing("SIGTTIN", "SIGTTOU")  # the terminal, by a background job
+_STOPPING = _READ_OR_WRITTEN | {signal.SIGTSTP}
 _KEYBOARD = _existing("SIGINT", "SIGQUIT", "SIGTSTP", "SIGWINCH", "SIGINFO")
 
 _NOT_FOR_THE_CHILD = 0x80  # beside a signal number, which is at most 64
@@ -59,6 +60,7 @@ class Signals:
         "_child_ended",
         "_origins",
         "_sentinel",
+        "_stop_came",
         "_watched",
         "_write_end",
         "child_mask",
@@ -82,6 +84,7 @@ class Signals:
         self._child_ended = False
         self._origins = origins
         self._sentinel = 0
+        self._stop_came = False
         wanted = ENDING | _MESSAGES | _READ_OR_WRITTEN | {signal.SIGTSTP, signal.SIGCHLD}
         if not self.terminal:
             wanted |= {signal.SIGCONT}
@@ -136,6 +139,8 @@ class Signals:
         received, self._backlog = self._backlog + self._read(), b""
         if self._child_ended and any(n & ~_NOT_FOR_THE_CHILD in ENDING for n in received):
             self.hurried = True
+        if any(n & ~_NOT_FOR_THE_CHILD in _STOPPING for n in received):
+            self._stop_came = True
         child = int(signal.SIGCHLD)
         for_the_child = [
             child if n & ~_NOT_FOR_THE_CHILD == child else n
@@ -199,6 +204,19 @@ class Signals:
             if time.monotonic() >= deadline:
                 return False
 
+    @property
+    def follow_stops(self) -> bool:
+        """Whether to stop when the child does, because somebody would continue us.
+
+        That is a shell with job control. It has made us a group's leader in its own session, or
+        else it stopped all of our group (a pipeline, a script), which `take` has seen. Otherwise
+        somebody stopped the child alone, and will continue it alone.
+        """
+        own_pid = os.getpid()
+        if os.getsid(0) == own_pid:
+            return False
+        return self._stop_came or os.getpgrp() == own_pid
+
     def stop_like(self, number: int) -> None:
         """Stop this process by the signal `number` that stopped the child; return once continued.
 
@@ -206,6 +224,8 @@ class Signals:
         """
         # The Ctrl-Z that was for both must not be pending here, or we would stop twice.
         self._catch_up()
+        self._backlog = bytes(n for n in self._backlog if n & ~_NOT_FOR_THE_CHILD not in _STOPPING)
+        self._stop_came = False
         _do_default(number)
 
     def die_like(self, number: int) -> None:

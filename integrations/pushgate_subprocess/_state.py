@@ -182,9 +182,10 @@ def _directory() -> str:
         return chosen
     base = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(base):
-        base = os.path.expanduser("~/.local/state")
-    if not os.path.isabs(base):
-        raise FileNotFoundError(errno.ENOENT, "this user has none")
+        home = os.path.expanduser("~")
+        if not os.path.isdir(home):  # as root we would make it, on a disk not yet mounted
+            raise FileNotFoundError(errno.ENOENT, "this user has none")
+        base = os.path.join(home, ".local", "state")
     return os.path.join(base, "pushgate")
 
 

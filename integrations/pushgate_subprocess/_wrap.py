@@ -141,6 +141,7 @@ class _Wrapper:
 
     def _start(self, command: Sequence[str | bytes], sinks: Sequence[Spool | Tail]) -> Child:
         set_env, unset_env = _environment.changes(self._handoff)
+        _environment.without_coercion(set_env, unset_env)
         stdout, stderr = sinks or (None, None)
         return spawn(
             command,
@@ -175,7 +176,8 @@ class _Wrapper:
         if self._lock is not None:
             from pushgate_subprocess._lock import release
 
-            release(self._lock)  # the next run need not wait for our push
+            # The next run need not wait for our push.
+            release(self._lock, inherited=not ended.timed_out)
         if not options.counts_as_success(ended):
             self._replay(sinks)
 
@@ -230,6 +232,8 @@ class _Wrapper:
         options, handoff = self._options, self._handoff
 
         def make_report(voice: Voice) -> Report:
+            # All that the end needs too: a job that upgrades pushgate takes the files away.
+            from pushgate_subprocess import _handoff_text, _outcome, _textfile  # noqa: F401
             from pushgate_subprocess._report import Report, configured_gateway
 
             return Report(

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pushgate import Gateway, gauge
 from support.gateways import NEW, OLD, open_gateway
 
 pytestmark = pytest.mark.end_to_end
@@ -93,6 +94,9 @@ def test_as_cron_calls_it_again_and_again(cron, scraped, gateway):
         done = cron(write % rows, "--expect-every", "1m", "--lock", "$HOME/lock")
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
         assert scraped('rows_loaded{origin="job"}') == rows
+    # A name has one type for all groups of a gateway: that of others' gauges.
+    Gateway(gateway.url).push("other", gauge("rows_loaded", "Rows", 1))
+    Gateway(gateway.url).delete("other")
     assert cron("exit 1").returncode == 1
     assert scraped('rows_loaded{origin="job"}') == 2
     assert cron("exit 0").stderr == b""

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if len(options.exit_code) != 1:
         parser.error("--exit-code takes one number")
-    key, gateway = grouping_key(options), gateway_or_complaint(options)
+    key, gateway = grouping_key(options), gateway_or_complaint(options, timeout=10.0)
     from pushgate_subprocess._script import finish
 
     finish(

@@ -107,13 +107,17 @@ def add_group_options(parser: argparse.ArgumentParser, *, job_required: bool = T
     )
 
 
-def gateway_or_complaint(options: argparse.Namespace) -> Gateway | None:
+def gateway_or_complaint(options: argparse.Namespace, *, timeout: float) -> Gateway | None:
     """The configured gateway; where that can't be used, one line on stderr and None.
 
-    For commands inside a job, which must go on whatever is wrong with its monitoring.
+    For commands inside a job, which must go on whatever is wrong with its monitoring. ``timeout``,
+    in seconds, is for when none is configured.
     """
     try:
-        return load_settings(options).to_gateway()
+        settings = load_settings(options)
+        if "timeout" not in settings.origins:
+            settings = settings._replace(timeout=timeout)
+        return settings.to_gateway()
     except SettingsError as error:
         complain(str(error))
         return None

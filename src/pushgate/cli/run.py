@@ -28,7 +28,7 @@ job         --job NAME           and --group LABEL=VALUE, which may be repeated
 gateway     --gateway URL        else PUSHGATE_GATEWAY or the --config FILE
             --username NAME, --header 'NAME: VALUE', --cafile FILE, --insecure,
             --certfile FILE, --keyfile FILE, --compression NAME, --redirects N,
-            --retries N; secrets: PUSHGATE_PASSWORD, PUSHGATE_TOKEN
+            --retries N (6); secrets: PUSHGATE_PASSWORD, PUSHGATE_TOKEN
 time limit  --timeout 90m        then --signal NAME (TERM); the exit code is 124
             --kill-after 10s     then KILL; the exit code is 137
             --preserve-status    the exit code is the command's own

@@ -21,7 +21,11 @@ __all__ = ("main",)
 
 def main(arguments: list[str]) -> int:
     """Report the start."""
-    parser = Parser("start", "Report that a job starts, from a script that can't be wrapped.")
+    parser = Parser(
+        "start",
+        "Report that a job starts, from a script that can't be wrapped. Unless --timeout says\n"
+        "otherwise, the script waits for the push for 2 seconds at most.",
+    )
     add_group_options(parser)
     parser.add_argument(
         "--expect-every",
@@ -31,7 +35,7 @@ def main(arguments: list[str]) -> int:
     )
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
-    key, gateway = grouping_key(options), gateway_or_complaint(options)
+    key, gateway = grouping_key(options), gateway_or_complaint(options, timeout=2.0)
     from pushgate_subprocess._script import start
 
     start(key, gateway, expect_every=options.expect_every, say=complain)

@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,22 @@ PACKAGES = str(Path(pushgate_subprocess.__file__).resolve().parents[1])
 
 # A hang is a failure of its own test, not of the whole run.
 DEADLINE = 30.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_of_a_login():
+    """What nohup and a script's `&` ignore would stay ignored in all that the tests start."""
+    ours = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGQUIT: signal.SIG_DFL,
+    }
+    ignored = [number for number in ours if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, ours[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Wrapped:

@@ -83,7 +83,7 @@ def main() -> int:
     ended = child.wait(**limit)
 
     if lock is not None:
-        _lock.release(lock)
+        _lock.release(lock, inherited=not ended.timed_out)
     if push is not None:
         done, _never_written = os.pipe()
         say("pushing")

@@ -2,15 +2,22 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from pushgate_subprocess import _child
+from pushgate_subprocess._descendants import descendants
+from pushgate_subprocess._descendants import send as send_to
 from pushgate_subprocess._exec import NotStartedError
 from pushgate_subprocess._process import spawn
+
+# A hang is a failure of its own test, not of the whole run.
+DEADLINE = 30.0
 
 
 def executable(path, text):
@@ -137,12 +144,16 @@ def ready_child():
         os.close(tell)
         os.close(waits)
         pipe = os.fdopen(says, "rb")
-        started.append((child, pipe, hold))
+        bound = threading.Timer(DEADLINE, child.send, [signal.SIGKILL])
+        bound.start()
+        started.append((child, pipe, hold, bound))
         assert pipe.readline() == b"ready\n"
         return child, pipe
 
     yield start
-    for child, pipe, hold in started:
+    for child, pipe, hold, bound in started:
+        bound.cancel()
+        bound.join()
         child.send(signal.SIGKILL)
         child.wait()
         pipe.close()
@@ -220,6 +231,68 @@ def test_fact_10_waiting_does_not_poll(monkeypatch, ready_child):
     monkeypatch.setattr(_child, "until_ready", counted)
     assert child.wait().exit_status == 3
     assert sleeps == [None]  # one sleep without an end of its own
+
+
+@pytest.mark.parametrize("own_group", [True, False])
+@pytest.mark.parametrize("error", [PermissionError, ProcessLookupError])
+def test_a_signal_that_can_not_be_sent_is_not_an_error(monkeypatch, own_group, error):
+    """The child has become another user, or it is a zombie on macOS."""
+    child = spawn(["sleep", "60"], own_group=own_group)
+
+    def refuse(*_):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_child.os, "kill", refuse)
+        patched.setattr(_child.os, "killpg", refuse)
+        child.send(signal.SIGTERM)
+    child.send(signal.SIGKILL)
+    assert child.wait().exit_status == 137
+
+
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@needs_proc
+def test_fact_10_descendants_are_found_while_they_share_our_group(monkeypatch, tmp_path):
+    script = f"sleep 60 & setsid sleep 61 & (sleep 62 & echo >{tmp_path}/go; wait); wait"
+    os.mkfifo(tmp_path / "go")
+    child = spawn(["bash", "-c", script], own_group=False)
+    with open(tmp_path / "go") as go:
+        go.read()
+    try:
+        found = descendants(child.pid, {})
+        deadline = time.monotonic() + DEADLINE
+        while sorted(map(command_of, found)) != ["bash", "sleep 60", "sleep 62"]:
+            assert time.monotonic() < deadline, found
+            found = descendants(child.pid, {})
+        assert child.pid not in found
+        assert os.getpid() not in found
+        # Its parent gone, a process is found only by having been known.
+        child.send(signal.SIGKILL)
+        child.wait()
+        orphans = descendants(child.pid, found)
+        assert {pid: found[pid] for pid in orphans} == orphans
+        assert sorted(map(command_of, orphans)) == ["bash", "sleep 60", "sleep 62"]
+        assert descendants(child.pid, {}) == {}
+        later = {pid: start + 1 for pid, start in found.items()}
+        assert descendants(child.pid, later) == {}
+        with monkeypatch.context() as patched:
+            sent = []
+            patched.setattr(os, "kill", lambda *what: sent.append(what))
+            send_to(signal.SIGKILL, later)  # others by now, which have nothing to do with it
+            assert sent == []
+            send_to(signal.SIGKILL, orphans)
+            assert sent == [(pid, signal.SIGKILL) for pid in orphans]
+    finally:
+        send_to(signal.SIGKILL, found)
+        subprocess.run(["pkill", "-KILL", "-x", "-f", "sleep 61"], check=False)
+
+
+def command_of(pid):
+    """Its words, or only "bash" for a subshell of a script."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    return "bash" if words[0] == "bash" else " ".join(words).strip()
 
 
 # --- 14: arguments and environment ------------------------------------------------------------

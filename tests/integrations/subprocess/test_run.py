@@ -2,12 +2,15 @@
 
 import contextlib
 import fcntl
+import importlib
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,7 @@ from pushgate import Gateway, gauge
 DEADLINE = 30.0
 VOCABULARY = "batch_job_"
 
+PACKAGES = ("pushgate", "pushgate_subprocess")
 NOBODY = "http://127.0.0.1:1"
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -41,6 +45,10 @@ def value(pushgateway):
         return pushgateway.value(VOCABULARY + name, **{"job": "backup", **labels})
 
     return value
+
+
+def import_paths():
+    return {Path(importlib.import_module(n).__file__).parents[1] for n in PACKAGES}
 
 
 def python(text):
@@ -266,6 +274,37 @@ def test_a_secret_in_the_gateway_option_is_not_in_any_output(run, pushgateway):
     wrong = pushgateway.url.replace("//", "//robot:s3cret@").replace("127.0.0.1", "127.0.0.1.")
     _, _, err = run("-v", "--push-timeout", "1s", "true", gateway=wrong)
     assert b"s3cret" not in err
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="where LC_CTYPE comes from can't be told")
+@pytest.mark.parametrize("locale", [{}, {"LC_CTYPE": "C"}, {"LC_ALL": "C"}, {"LANG": "C.UTF-8"}])
+def test_the_environment_is_that_of_the_bare_command(pushgate, recorder, locale):
+    pushgate.env = {"PATH": "/usr/bin:/bin", "HOME": "/", **locale}
+    pushgate.env["PYTHONPATH"] = os.pathsep.join(map(str, import_paths()))
+    _, bare, _ = pushgate.run(["env"])
+    _, wrapped, _ = pushgate.run(pushgate.argv("--", "env", gateway=recorder.url))
+    added = set(wrapped.splitlines()) - set(bare.splitlines())
+    assert [line.partition(b"=")[0] for line in added] == [b"PUSHGATE_METRICS_FILE"]
+    assert set(bare.splitlines()) <= set(wrapped.splitlines())
+
+
+def test_a_job_that_takes_pushgate_away_is_reported(pushgate, pushgateway, tmp_path):
+    for package in PACKAGES:
+        source = Path(importlib.import_module(package).__file__).parent
+        shutil.copytree(source, tmp_path / "site" / package)
+    pushgate.env["PYTHONPATH"] = str(tmp_path / "site")
+    code = f"""if True:
+        import os, shutil, sys, urllib.request
+        while b"last_start" not in urllib.request.urlopen("{pushgateway.url}/metrics").read():
+            pass
+        shutil.rmtree("{tmp_path}/site")
+        open(os.environ["PUSHGATE_METRICS_FILE"], "a").write("rows 1")
+        sys.exit(4)
+    """
+    code, _, err = pushgate.run(pushgate.argv(*python(code), gateway=pushgateway.url))
+    assert (code, err) == (4, b"")
+    pushgateway.assert_pushed("batch_job_last_exit_code", 4, job="backup")
+    pushgateway.assert_pushed("rows", 1, job="backup")
 
 
 # --- time limits and what counts as success ---------------------------------------------------

@@ -96,6 +96,23 @@ def test_fact_06_dying_like_the_child_is_seen_by_a_parent(each_way):
     assert each_way.run(each_way.sh("kill -KILL $$", die="yes"))[0] == -signal.SIGKILL
 
 
+def test_fact_06_dying_like_the_child_leaves_no_core_dump_of_ours(wrapped):
+    program = (
+        "import resource, signal\n"
+        "from pushgate_subprocess import _signals\n"
+        "soft, hard = resource.getrlimit(resource.RLIMIT_CORE)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
+        "_signals._do_default = lambda number: print(\n"
+        "    hard != 0, number, resource.getrlimit(resource.RLIMIT_CORE) == (0, hard))\n"
+        "_signals.Signals().die_like(signal.SIGQUIT)\n"
+    )
+    code, out, err = wrapped.run([sys.executable, "-c", program])
+    assert (code, err) == (0, b"")
+    if out.startswith(b"False"):
+        pytest.skip("core dumps are forbidden here")
+    assert out == b"True 3 True\n"
+
+
 def test_fact_06_a_child_that_signals_its_parent_gets_no_echo(wrapped):
     # Only sigwaitinfo tells who sent it.
     if sys.platform == "darwin":

@@ -284,8 +284,18 @@ def test_where_the_state_is_kept(monkeypatch, tmp_path, environment, path):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value.format(tmp_path))
+    (tmp_path / "c").mkdir()
     begun().end(False)
     assert (tmp_path / path / "backup.state").is_file()
+
+
+def test_a_home_that_is_not_there_is_not_made(monkeypatch, tmp_path, complaints):
+    monkeypatch.delenv("PUSHGATE_STATE_DIR")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "unmounted"))
+    assert _state.begin(KEY, 1.0, complaints.append) is None
+    assert len(complaints) == 1
+    assert not (tmp_path / "unmounted").exists()
 
 
 def test_a_user_without_a_home_has_no_state(monkeypatch, complaints):

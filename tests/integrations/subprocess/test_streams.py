@@ -97,6 +97,13 @@ def test_a_low_limit_on_descriptors(each_way, tmp_path):
     assert each_way.run(command)[0] == 3
 
 
+@pytest.mark.parametrize("limit", range(7, 13))
+def test_a_limit_on_descriptors_that_is_too_low_is_noticed_before_the_job_runs(pushgate, limit):
+    argv = pushgate.argv("--", "sh", "-c", "echo ran; exit 3")
+    command = ["/bin/bash", "-c", f'ulimit -n {limit}; exec "$@"', "bash", *argv]
+    assert pushgate.run(command)[:2] in ((125, b""), (3, b"ran\n"))
+
+
 # --- 13: capture ------------------------------------------------------------------------------
 
 

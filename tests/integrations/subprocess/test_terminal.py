@@ -1,5 +1,7 @@
 """Ctrl-C, Ctrl-Z and reading on a real terminal: as for the bare command."""
 
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -7,7 +9,11 @@ import sys
 import pexpect
 import pytest
 
+from pushgate_subprocess import _lock
+
 DEADLINE = 30
+
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 # Says "ready" once its traps are set; reads lines from the terminal, running its traps at once.
 TRAPS = (
@@ -214,6 +220,73 @@ def test_fact_03_the_time_limit_on_a_terminal(terminal, each_way):
     assert end(terminal.start(each_way.argv("sleep", "60", timeout=0.1))) == 124
 
 
+@needs_proc
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("echo ready; sleep 60; echo went on", 124),
+        ("trap '' TERM; echo ready; sleep 60; echo went on", 137),
+        # TERM ends the one in the middle, so the last one's parent is gone when it gets the KILL.
+        (
+            "trap : TERM; (sh -c 'trap \"\" TERM; echo ready; sleep 60; :' & wait; :) & "
+            "while :; do wait; sleep 0.01; done",
+            137,
+        ),
+    ],
+    ids=["TERM", "KILL", "KILL of an orphan"],
+)
+def test_fact_10_the_time_limit_on_a_terminal_ends_what_the_child_started(
+    terminal, each_way, tmp_path, script, code
+):
+    # The sleep holds the fifo open for a minute, unless it is ended: not by a hang-up, as the
+    # shell that leads the session goes on.
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    command = each_way.sh(f"exec 9>{held}; {script}", timeout=1, kill_after=0.2)
+    lead = '"$@"; echo "code $?"; read line'
+    process = terminal.start(["/bin/bash", "-c", lead, "bash", *command])
+    with open(held, "rb") as pipe:
+        process.expect_exact("ready")
+        process.expect_exact(f"code {code}")
+        assert "went on" not in process.before
+        assert select.select([pipe], [], [], 10) == ([pipe], [], [])
+        assert pipe.read() == b""
+
+
+@needs_proc
+def test_fact_10_the_time_limit_on_a_terminal_spares_the_rest_of_the_group(terminal, each_way):
+    command = each_way.sh("sleep 60; true", timeout=0.2)
+    script = 'sleep 61 & "$@"; echo "code $?"; kill $! && echo spared'
+    process = terminal.start(["/bin/bash", "-c", script, "bash", *command])
+    process.expect_exact("code 124")
+    process.expect_exact("spared")
+
+
+def test_fact_15_what_a_time_limit_leaves_of_the_job_keeps_the_lock(terminal, each_way, tmp_path):
+    lock = tmp_path / "lock"
+    command = each_way.sh("trap '' TERM; sleep 60 & trap - TERM; wait", lock=lock, timeout=0.3)
+    script = '"$@"; echo "code $?"; read line; kill -KILL 0'
+    process = terminal.start(["/bin/bash", "-c", script, "bash", *command])
+    process.expect_exact("code 124")
+    assert _lock.acquire(lock) is None
+    process.sendline("")
+    end(process)
+    fd = _lock.acquire(lock, wait_seconds=DEADLINE)
+    assert fd is not None
+    _lock.release(fd)
+
+
+def test_fact_15_what_a_time_limit_of_pushgate_leaves_keeps_the_lock(pushgate, tmp_path):
+    script = "trap '' TERM; sleep 60 >/dev/null 2>&1 & trap - TERM; echo $!; wait"
+    options = ("--lock", str(tmp_path / "lock"), "--timeout", "0.5")
+    code, out, _ = pushgate.run(pushgate.argv(*options, "--", "sh", "-c", script))
+    try:
+        assert code == 124
+        assert _lock.acquire(tmp_path / "lock") is None
+    finally:
+        os.kill(int(out), signal.SIGKILL)
+
+
 def test_a_change_of_the_window_size_reaches_the_child_once(terminal, each_way):
     process = terminal.start(each_way.argv("/bin/bash", "-c", TRAPS))
     process.expect_exact("ready")
@@ -308,6 +381,56 @@ def test_kill_cont_of_the_wrapper_alone_continues_the_child(terminal, each_way):
     bash.sendline("fg")
     bash.sendline("end")
     bash.expect_exact("PROMPT>")
+
+
+@pytest.mark.parametrize("script", ['"$@"; echo "code $?"', 'exec "$@"'], ids=["script", "leader"])
+def test_a_stop_of_the_child_alone_is_not_followed_where_nobody_would_continue_us(
+    terminal, each_way, script
+):
+    # The child stops itself, and a process that it started continues it: never us.
+    stop = "(sleep 0.3; kill -CONT $$) & echo ready; kill -STOP $$; echo went on; exit 3"
+    command = each_way.sh(stop)
+    process = terminal.start(["/bin/bash", "-c", script, "bash", *command])
+    process.expect_exact("ready")
+    process.expect_exact("went on")
+    assert process.expect_exact(["code 3", pexpect.EOF], timeout=10) == int("exec" in script)
+
+
+def test_a_stop_of_the_child_alone_is_seen_by_an_interactive_shell(terminal, each_way):
+    bash = terminal.shell()
+    bash.sendline(quoted(each_way.sh("kill -STOP $$; echo went on")))
+    bash.expect(r"\[1\]\+\s+Stopped\s")
+    bash.expect_exact("PROMPT>")
+    bash.sendline("fg")
+    bash.expect_exact("went on")
+    bash.expect_exact("PROMPT>")
+
+
+def test_the_time_limit_ends_a_child_that_was_stopped_alone(terminal, each_way):
+    command = each_way.sh("kill -STOP $$", timeout=0.5)
+    process = terminal.start(["/bin/bash", "-c", '"$@"; echo "code $?"', "bash", *command])
+    process.expect_exact("code 124", timeout=10)
+
+
+def test_ctrl_z_stops_a_pipeline_and_a_script_of_a_shell(terminal, each_way):
+    bash = terminal.shell()
+    command = quoted(each_way.argv("/bin/bash", "-c", TRAPS))
+    script = quoted(["/bin/bash", "-c", f"{command}; exit $?"])
+    for line in (f"true | {command} </dev/tty", script):
+        bash.sendline(line)
+        bash.expect_exact("ready")
+        for _ in range(2):
+            bash.sendcontrol("z")
+            bash.expect(r"\[1\]\+\s+Stopped\s")
+            bash.expect_exact("PROMPT>")
+            bash.sendline("jobs -r | wc -l")  # nothing of it runs on
+            bash.expect(r"\b0\b.*PROMPT>")
+            bash.sendline("fg")
+            bash.expect_exact("got-CONT")
+        bash.sendline("end")
+        bash.expect_exact("PROMPT>")
+        bash.sendline("echo code $?")
+        bash.expect_exact("code 9")
 
 
 # --- 12: the streams --------------------------------------------------------------------------
