@@ -11,10 +11,18 @@ DEADLINE = 30.0
 
 # Says "ready" when its traps are set, then reads the pipe that never gets a line, where a shell
 # runs its traps at once; what it prints is what reached it.
-TRAPS = (
-    'for s in TERM HUP INT QUIT USR1 USR2 CONT; do trap "echo $s" $s; done; '
-    "trap 'echo END; exit 9' ALRM; echo ready; while :; do read line; done"
-)
+# Says each signal it gets. Not a shell: a trap that comes just before its `read` waits for a line.
+SAYS_SIGNALS = """if True:
+    import signal, sys
+    names = ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "CONT", "ALRM"]
+    numbers = [getattr(signal, "SIG" + name) for name in names]
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    print("ready", flush=True)
+    while (number := signal.sigwait(numbers)) != signal.SIGALRM:
+        print(signal.Signals(number).name[3:], flush=True)
+    print("END", flush=True)
+    sys.exit(9)
+"""
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -36,7 +44,7 @@ def finish(process):
 
 @pytest.mark.parametrize("name", ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2"])
 def test_fact_06_signals_reach_the_child(each_way, name):
-    process = ready(each_way, each_way.argv("/bin/bash", "-c", TRAPS))
+    process = ready(each_way, each_way.argv(sys.executable, "-c", SAYS_SIGNALS))
     process.send_signal(getattr(signal, f"SIG{name}"))
     assert process.stdout.readline() == f"{name}\n".encode()
     process.send_signal(signal.SIGALRM)
@@ -103,7 +111,7 @@ def test_fact_06_dying_like_the_child_leaves_no_core_dump_of_ours(wrapped):
         "soft, hard = resource.getrlimit(resource.RLIMIT_CORE)\n"
         "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
         "_signals._do_default = lambda number: print(\n"
-        "    hard != 0, number, resource.getrlimit(resource.RLIMIT_CORE) == (0, hard))\n"
+        "    hard != 0, int(number), resource.getrlimit(resource.RLIMIT_CORE) == (0, hard))\n"
         "_signals.Signals().die_like(signal.SIGQUIT)\n"
     )
     code, out, err = wrapped.run([sys.executable, "-c", program])
