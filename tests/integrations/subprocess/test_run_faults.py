@@ -220,8 +220,11 @@ def test_a_reader_of_stderr_who_has_gone(pushgate):
 @pytest.mark.parametrize("script", [hang, respond_and_close(b"")], ids=["hangs", "closes"])
 def test_leaving_a_push_behind_ends_python_in_good_order(pushgate, script):
     with FaultServer(script) as server:
-        argv = pushgate.argv("--push-timeout", "0.1", *JOB, gateway=server.url)
-        for process in [pushgate.start(argv) for _ in range(6)]:
+        argvs = [
+            pushgate.argv("--push-timeout", "0.1", "--group", f"n={n}", *JOB, gateway=server.url)
+            for n in range(6)
+        ]
+        for process in [pushgate.start(argv) for argv in argvs]:
             out, err = process.communicate(timeout=DEADLINE)
             assert (process.returncode, out) == (5, b"out\n")
             one_line(err)
