@@ -29,6 +29,9 @@ _GRACE = 0.1
 _LAST_WORDS = 0.05
 
 
+_MAKING_SECONDS = 0.5
+
+
 class Pusher:
     """Pushes beside a run; it and ``make_report`` never raise into the run.
 
@@ -94,7 +97,12 @@ class Pusher:
         """The last call: say so if the end's push is not over, and let the run's state go."""
         is_over = self._over.is_set()
         self._voice.hush(None if is_over else "gave up waiting for the push of the outcome")
+        # A report that is being made notes the run as going on: let that end, or the process may
+        # exit with the note left behind. One that nobody has begun is not made any more.
+        is_ours = self._making.acquire(timeout=_MAKING_SECONDS)
         self._closed = True
+        if is_ours:
+            self._making.release()
         if self._report is not None:
             self._report.close()
 
@@ -102,6 +110,8 @@ class Pusher:
         """The report, made by the first thread that asks."""
         with self._making:
             if self._report is None:
+                if self._closed:
+                    raise RuntimeError("the run was given up")
                 self._report = self._make_report(self._voice)
                 if self._closed:
                     self._report.close()  # nobody else will

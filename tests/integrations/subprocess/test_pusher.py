@@ -1,0 +1,51 @@
+"""Giving up a push: no note of a run that goes on is left behind by a process that exits then."""
+
+import threading
+
+from pushgate_subprocess._pusher import Pusher
+
+
+class Report:
+    def __init__(self, _voice):
+        self.is_closed = False
+
+    def push_start(self):
+        pass
+
+    def push_end(self, outcome, due):
+        pass
+
+    def close(self):
+        self.is_closed = True
+
+
+def pusher(make_report, say):
+    return Pusher(make_report, heartbeat=None, push_timeout=0.01, say=say)
+
+
+def test_a_report_that_is_being_made_is_closed_before_the_run_is_given_up():
+    begun, go_on, made = threading.Event(), threading.Event(), []
+
+    def make_report(voice):
+        begun.set()
+        assert go_on.wait(30)
+        made.append(Report(voice))
+        return made[0]
+
+    given_up = pusher(make_report, say=lambda _line: go_on.set())
+    given_up.begin()
+    assert begun.wait(30)
+    given_up.end(lambda: None)
+    given_up.wait()
+    assert [report.is_closed for report in made] == [True]
+
+
+def test_no_report_is_made_of_a_run_that_was_given_up():
+    made, lines = [], []
+    given_up = pusher(made.append, say=lines.append)
+    given_up.close()
+    over = threading.Event()
+    given_up.end(lambda: None, over.set)
+    assert over.wait(30)
+    assert made == []
+    assert lines == ["gave up waiting for the push of the outcome"]
