@@ -35,6 +35,22 @@ def test_a_skipped_run_touches_nothing_else():
     assert published(skipped) == {"last_skipped_timestamp_seconds": 130.0}
 
 
+def test_a_run_that_began_and_then_skipped_is_no_longer_running():
+    skipped = published(end_families(RUN, Outcome(Status.SKIPPED, 130.0, duration=30.0)))
+    assert skipped == {
+        "last_start_timestamp_seconds": 100.0,
+        "expected_interval_seconds": 60.0,
+        "last_completion_timestamp_seconds": 130.0,
+        "last_skipped_timestamp_seconds": 130.0,
+        "last_duration_seconds": 30.0,
+    }
+
+
+def test_a_group_of_one_run_says_when_it_may_go():
+    run = JobRun(GroupingKey("j", {"run": "7"}), 100.0, expires_at=400.0)
+    assert published(start_families(run))["group_expiry_timestamp_seconds"] == 400.0
+
+
 def test_a_status_may_be_its_value_and_nothing_else():
     by_value = end_families(RUN, Outcome("success", 130.0))
     assert published(by_value)["last_run_success"] == 1

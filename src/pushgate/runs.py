@@ -27,12 +27,15 @@ class JobRun(NamedTuple):
     ``started_at`` is in Unix seconds, None where not known; ``expected_interval`` is the
     schedule's period in seconds.
     ``vanished_runs`` counts the runs of the job so far that began and never reported their end.
+    ``expires_at``, in Unix seconds, is for a key that names the run after all: from then on nobody
+    misses the group, and whoever prunes may delete it.
     """
 
     key: GroupingKey
     started_at: float | None
     expected_interval: float | None = None
     vanished_runs: int | None = None
+    expires_at: float | None = None
 
 
 class CommandEnd(NamedTuple):
@@ -55,7 +58,8 @@ class CommandEnd(NamedTuple):
 class Outcome(NamedTuple):
     """How a run ended: ``ended_at`` in Unix seconds, ``duration`` in seconds by a monotonic clock.
 
-    A skipped run has no duration. ``try_number`` counts from 1; ``command`` is for commands.
+    A skipped run has a duration only if it had begun: then it has completed as well.
+    ``try_number`` counts from 1; ``command`` is for commands.
     """
 
     status: Status

@@ -37,7 +37,14 @@ _HELP = {
     "last_try_number": "Which try of the task the last run was, from 1.",
     "last_skipped_timestamp_seconds": "Unix time at which a run was last skipped.",
     "expected_interval_seconds": "Period of the job's schedule.",
+    "group_expiry_timestamp_seconds": "Unix time from which on the group may be deleted.",
     "vanished_runs": "Runs of the job, on its host, that began and never reported their end.",
+}
+
+_LAST = {
+    Status.SUCCESS: "last_success",
+    Status.FAILURE: "last_failure",
+    Status.SKIPPED: "last_skipped",
 }
 
 
@@ -50,21 +57,24 @@ def start_families(run: JobRun) -> list[Family]:
         families.append(_gauge("expected_interval_seconds", run.expected_interval))
     if run.vanished_runs is not None:
         families.append(_gauge("vanished_runs", run.vanished_runs))
+    if run.expires_at is not None:
+        families.append(_gauge("group_expiry_timestamp_seconds", run.expires_at))
     return families
 
 
 def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
     """What is known when a run has ended, the start included: its push may not have arrived."""
     status = Status(outcome.status)  # also its value; anything else is no failure but a mistake
-    if status is Status.SKIPPED:
-        return [_gauge("last_skipped_timestamp_seconds", outcome.ended_at)]
-    success = status is Status.SUCCESS
-    name = "last_success" if success else "last_failure"
+    name = _LAST[status]
+    verdict = [_gauge(f"{name}_timestamp_seconds", outcome.ended_at)]
+    if status is Status.SKIPPED and outcome.duration is None:
+        return verdict  # it never began
+    if status is not Status.SKIPPED:
+        verdict.append(_gauge("last_run_success", status is Status.SUCCESS))
     families = [
         *start_families(run),
         _gauge("last_completion_timestamp_seconds", outcome.ended_at),
-        _gauge(f"{name}_timestamp_seconds", outcome.ended_at),
-        _gauge("last_run_success", success),
+        *verdict,
     ]
     if outcome.duration is not None:
         families.append(_gauge("last_duration_seconds", outcome.duration))
