@@ -46,6 +46,17 @@ def test_a_run_that_began_and_then_skipped_is_no_longer_running():
     }
 
 
+def test_a_try_that_is_tried_again_is_neither_a_failure_nor_an_end():
+    outcome = Outcome(Status.RETRY, 130.0, duration=30.0, try_number=1, queue_wait=2.0)
+    assert published(end_families(RUN, outcome)) == {
+        "last_start_timestamp_seconds": 100.0,
+        "expected_interval_seconds": 60.0,
+        "last_retry_timestamp_seconds": 130.0,
+        "last_try_number": 1,
+        "last_queue_wait_seconds": 2.0,
+    }
+
+
 def test_a_group_of_one_run_says_when_it_may_go():
     run = JobRun(GroupingKey("j", {"run": "7"}), 100.0, expires_at=400.0)
     assert published(start_families(run))["group_expiry_timestamp_seconds"] == 400.0

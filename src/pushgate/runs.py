@@ -14,10 +14,11 @@ __all__ = ("CommandEnd", "JobRun", "Outcome", "Status")
 
 
 class Status(Enum):
-    """How a run ended."""
+    """How a run ended. RETRY is a try that failed and will be tried again: no end of the job's."""
 
     SUCCESS = "success"
     FAILURE = "failure"
+    RETRY = "retry"
     SKIPPED = "skipped"
 
 
@@ -59,11 +60,13 @@ class Outcome(NamedTuple):
     """How a run ended: ``ended_at`` in Unix seconds, ``duration`` in seconds by a monotonic clock.
 
     A skipped run has a duration only if it had begun: then it has completed as well.
-    ``try_number`` counts from 1; ``command`` is for commands.
+    ``try_number`` counts from 1; ``queue_wait`` is how many seconds the run waited to be started;
+    ``command`` is for commands.
     """
 
     status: Status
     ended_at: float
     duration: float | None = None
     try_number: int | None = None
+    queue_wait: float | None = None
     command: CommandEnd | None = None

@@ -34,6 +34,8 @@ _HELP = {
     "last_max_rss_bytes": "Peak resident memory of the last run's command.",
     "last_io_blocks": "Block input and output operations of the last run's command.",
     "last_context_switches": "Context switches of the last run's command.",
+    "last_retry_timestamp_seconds": "Unix time at which a try last failed that is tried again.",
+    "last_queue_wait_seconds": "How long the job's last run waited to be started.",
     "last_try_number": "Which try of the task the last run was, from 1.",
     "last_skipped_timestamp_seconds": "Unix time at which a run was last skipped.",
     "expected_interval_seconds": "Period of the job's schedule.",
@@ -44,6 +46,7 @@ _HELP = {
 _LAST = {
     Status.SUCCESS: "last_success",
     Status.FAILURE: "last_failure",
+    Status.RETRY: "last_retry",
     Status.SKIPPED: "last_skipped",
 }
 
@@ -65,21 +68,20 @@ def start_families(run: JobRun) -> list[Family]:
 def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
     """What is known when a run has ended, the start included: its push may not have arrived."""
     status = Status(outcome.status)  # also its value; anything else is no failure but a mistake
-    name = _LAST[status]
-    verdict = [_gauge(f"{name}_timestamp_seconds", outcome.ended_at)]
+    what = [_gauge(f"{_LAST[status]}_timestamp_seconds", outcome.ended_at)]
     if status is Status.SKIPPED and outcome.duration is None:
-        return verdict  # it never began
-    if status is not Status.SKIPPED:
-        verdict.append(_gauge("last_run_success", status is Status.SUCCESS))
-    families = [
-        *start_families(run),
-        _gauge("last_completion_timestamp_seconds", outcome.ended_at),
-        *verdict,
-    ]
-    if outcome.duration is not None:
-        families.append(_gauge("last_duration_seconds", outcome.duration))
+        return what  # it never began
+    families = [*start_families(run), *what]
+    if status is not Status.RETRY:  # of which the end is still to come
+        families.append(_gauge("last_completion_timestamp_seconds", outcome.ended_at))
+        if outcome.duration is not None:
+            families.append(_gauge("last_duration_seconds", outcome.duration))
+    if status in (Status.SUCCESS, Status.FAILURE):
+        families.append(_gauge("last_run_success", status is Status.SUCCESS))
     if outcome.try_number is not None:
         families.append(_gauge("last_try_number", outcome.try_number))
+    if outcome.queue_wait is not None:
+        families.append(_gauge("last_queue_wait_seconds", outcome.queue_wait))
     if outcome.command is not None:
         families += _command_families(outcome.command)
     return families

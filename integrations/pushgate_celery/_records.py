@@ -1,0 +1,107 @@
+"""What a worker's processes tell the pusher: one JSON array a record, its kind first.
+
+The handlers write plain lists, which is what a few microseconds a task allow; the pusher reads them
+as these tuples. Both sides are of one version, so the layout may change from one to the next.
+Times are Unix seconds, durations seconds; None is not known.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+__all__ = (
+    "COUNT",
+    "END",
+    "GOODBYE",
+    "KNOWN",
+    "METRIC",
+    "START",
+    "WORKER",
+    "Count",
+    "End",
+    "Known",
+    "Metric",
+    "PerRun",
+    "Start",
+    "State",
+    "Worker",
+)
+
+START, END, COUNT, METRIC, WORKER, KNOWN, GOODBYE = "s", "e", "n", "m", "w", "k", "g"
+
+State = Literal["success", "failure", "retry", "ignored", "rejected", "revoked"]
+"""How a task's run ended. ``revoked`` is one that was terminated while it ran."""
+
+
+class PerRun(NamedTuple):
+    """A group of this run's own: ``labels`` beside job and task, deleted ``lifetime`` s later."""
+
+    labels: dict[str, str]
+    lifetime: float
+
+
+class Start(NamedTuple):
+    """A task's run began. ``interval`` is what remains until it is due again."""
+
+    task: str
+    started_at: float
+    interval: float | None
+    redelivered: bool
+    queue: str
+    per_run: PerRun | None
+
+
+class End(NamedTuple):
+    """A task's run ended; exactly one for each that does, whichever process learns of it.
+
+    ``exception`` is the class's name, capped, or "". ``wait`` is the time in the queue,
+    ``latency`` that from the first publication to success. ``try_number`` counts from 1.
+    """
+
+    task: str
+    queue: str
+    state: State
+    exception: str
+    started_at: float | None
+    ended_at: float
+    duration: float | None
+    wait: float | None
+    latency: float | None
+    try_number: int
+    interval: float | None
+    per_run: PerRun | None
+
+
+class Count(NamedTuple):
+    """Something that is only counted, of Main's: ``what`` is one of COUNTS in _aggregate."""
+
+    what: str
+    labels: dict[str, str]
+    amount: int
+
+
+class Metric(NamedTuple):
+    """A metric that a task's code set: ``op`` is inc, observe or set."""
+
+    op: Literal["inc", "observe", "set"]
+    name: str
+    value: float
+    labels: dict[str, str]
+    task: str
+
+
+class Worker(NamedTuple):
+    """The worker's own state, at each heartbeat.
+
+    ``oldest_start`` is when the task that has been running longest began.
+    """
+
+    active: int
+    prefetched: int
+    oldest_start: float | None
+
+
+class Known(NamedTuple):
+    """Tasks that the worker could run and the queue that each is routed to, for zeros."""
+
+    tasks: dict[str, str]
