@@ -11,6 +11,8 @@ import pytest
 
 from pushgate_subprocess import _lock
 
+pytestmark = pytest.mark.end_to_end  # real terminals, which no fast suite waits for
+
 DEADLINE = 30
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
