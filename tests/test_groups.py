@@ -2,7 +2,8 @@
 
 import pytest
 
-from pushgate import Gateway, gauge
+from pushgate import Gateway, PushError, gauge
+from pushgate.groups import read_groups
 
 
 @pytest.mark.parametrize("name", ["labels", "last_push_successful", "metrics", "time_stamp"])
@@ -22,3 +23,23 @@ def test_a_label_of_any_name_is_read_back(gateway_url, label):
     (group,) = gateway.groups()
     assert group.labels == {"job": "j", label: "x"}
     assert group.value("m", **{label: "x"}) == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"status":"success","data":[{"labels":{"job":"j"},"last_push_successful":true}',
+        b'{"status":"success","data":[{"labels":',
+        b'{"status":"success"}',
+        b"<html>",
+    ],
+)
+def test_an_answer_that_is_cut_off_or_no_gateways_is_an_error(answer):
+    with pytest.raises(PushError, match="not what a Pushgateway answers"):
+        list(read_groups(answer))
+
+
+def test_an_answer_may_be_laid_out_otherwise():
+    one = b'{"labels":{"job":"j"},"last_push_successful":true}'
+    for answer in (b'{"data": [%s]}' % one, b' {"status": "success", "data": [ %s ]}' % one):
+        assert [group.labels for group in read_groups(answer)] == [{"job": "j"}]

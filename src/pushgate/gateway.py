@@ -20,7 +20,7 @@ from .http_handler import HTTPHandler, default_handler
 from .retries import with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from .auth import TLS
     from .compression import Compression
@@ -151,9 +151,13 @@ class Gateway:
 
     def groups(self, *, timeout: float | None = None) -> list[Group]:
         """Everything the gateway holds."""
-        from .groups import parse_groups
+        return list(self.iter_groups(timeout=timeout))
 
-        return parse_groups(self._get_json("/api/v1/metrics", timeout))
+    def iter_groups(self, *, timeout: float | None = None) -> Iterator[Group]:
+        """As groups, one at a time, for a process that must stay small."""
+        from .groups import read_groups
+
+        return read_groups(self._get("/api/v1/metrics", timeout))
 
     def ready(self, *, timeout: float | None = None) -> bool:
         """Whether the gateway answers and says that it is ready. Never raises DeliveryError."""

@@ -6,14 +6,19 @@ https://github.com/prometheus/pushgateway/blob/master/README.md#query-api
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import PushError
 from .families import Sample
 
-__all__ = ("Group", "GroupFamily", "parse_groups")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ("Group", "GroupFamily", "read_groups")
 
 _PUSH_TIME = "push_time_seconds"
 _FAILURE_TIME = "push_failure_time_seconds"
@@ -64,12 +69,38 @@ class Group:
         return None
 
 
-def parse_groups(document: Any) -> list[Group]:
-    """The groups of a decoded ``/api/v1/metrics`` answer. Raises PushError for another layout."""
+def read_groups(document: bytes) -> Iterator[Group]:
+    """The groups of an ``/api/v1/metrics`` answer, each decoded when its turn comes.
+
+    Decoded as a whole, the answer of a gateway of some thousand series takes tens of megabytes,
+    which a small process keeps. Raises PushError for another layout.
+    """
     try:
-        return [_group(entry) for entry in document["data"]]
+        for entry in _entries(document.decode()):
+            yield _group(entry)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise PushError("/api/v1/metrics is not what a Pushgateway answers") from error
+
+
+_OPENING = re.compile(r'\s*\{\s*"status"\s*:\s*"success"\s*,\s*"data"\s*:\s*\[\s*')
+_NEXT = re.compile(r"\s*([,\]])\s*")
+
+
+def _entries(text: str) -> Iterator[dict[str, Any]]:
+    opening = _OPENING.match(text)
+    if not opening or text.startswith("]", opening.end()):
+        yield from json.loads(text)["data"]
+        return
+    decoder, at = json.JSONDecoder(), opening.end()
+    while True:
+        entry, at = decoder.raw_decode(text, at)
+        yield entry
+        mark = _NEXT.match(text, at)
+        if mark is None:
+            raise ValueError("the answer ends early")
+        if mark[1] == "]":
+            return
+        at = mark.end()
 
 
 def _group(entry: dict[str, Any]) -> Group:
