@@ -2,7 +2,15 @@
 
 import pytest
 
-from pushgate import GroupingKey, JobRun, Outcome, Status, end_families, start_families
+from pushgate import (
+    GroupingKey,
+    JobRun,
+    Outcome,
+    Status,
+    end_families,
+    mapped_families,
+    start_families,
+)
 
 RUN = JobRun(GroupingKey("j"), started_at=100.0, expected_interval=60.0)
 PREFIX = "batch_job_"
@@ -67,3 +75,13 @@ def test_a_status_may_be_its_value_and_nothing_else():
     assert published(by_value)["last_run_success"] == 1
     with pytest.raises(ValueError, match="succes"):
         end_families(RUN, Outcome("succes", 130.0))
+
+
+def test_a_mapped_task_tells_how_many_instances_ended_in_each_state_and_the_longest():
+    counts, longest = mapped_families({"success": 3, "failed": 0}, 12.5)
+    assert [(s.labels, s.value) for s in counts.samples] == [
+        ({"state": "success"}, 3.0),
+        ({"state": "failed"}, 0.0),
+    ]
+    assert published([longest]) == {"last_mapped_longest_seconds": 12.5}
+    assert len(mapped_families({"skipped": 2})) == 1, "no instance began, so none was the longest"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .families import Family as Family
     from .families import Sample as Sample
     from .families import gauge as gauge
+    from .foreign_text import checked_text as checked_text
     from .gateway import Gateway as Gateway
     from .gateway import delete_from_gateway as delete_from_gateway
     from .gateway import push_to_gateway as push_to_gateway
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from .handlers import tls_auth_handler as tls_auth_handler
     from .http_handler import HTTPHandler as HTTPHandler
     from .http_handler import default_handler as default_handler
+    from .relay import Aggregator as Aggregator
+    from .relay import Change as Change
+    from .relay import InlineRelay as InlineRelay
+    from .relay import Relay as Relay
     from .reporter import Reporter as Reporter
     from .runs import CommandEnd as CommandEnd
     from .runs import JobRun as JobRun
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from .runs import Status as Status
     from .settings import Settings as Settings
     from .vocabulary import end_families as end_families
+    from .vocabulary import mapped_families as mapped_families
     from .vocabulary import start_families as start_families
 
 _MODULE_OF = {
@@ -78,10 +84,17 @@ _MODULE_OF = {
     "CommandEnd": "runs",
     "start_families": "vocabulary",
     "end_families": "vocabulary",
+    "mapped_families": "vocabulary",
     "Family": "families",
     "Sample": "families",
     "gauge": "families",
     "encode": "exposition",
+    "checked_text": "foreign_text",
+    # many writers, one pusher process
+    "Relay": "relay",
+    "InlineRelay": "relay",
+    "Change": "relay",
+    "Aggregator": "relay",
     # settings
     "Settings": "settings",
     "parse_duration": "durations",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .vocabulary import end_families, start_families
+from .vocabulary import deadline_families, end_families, start_families
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +56,12 @@ class Reporter:
     ) -> Exception | None:
         """Report how ``run`` ended. Returns what kept it from arriving, or None."""
         return self._report(run, lambda: end_families(run, outcome), timeout)
+
+    def missed_deadline(
+        self, run: JobRun, deadline: float, *, timeout: float | None = None
+    ) -> Exception | None:
+        """Report that ``run`` had not ended at ``deadline``, in Unix seconds."""
+        return self._report(run, lambda: deadline_families(deadline), timeout)
 
     def alive(self, run: JobRun, *, timeout: float | None = None) -> Exception | None:
         """Report that ``run`` goes on: an empty POST, which only moves ``push_time_seconds``."""

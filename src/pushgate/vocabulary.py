@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .runs import CommandEnd, JobRun, Outcome
 
-__all__ = ("PREFIX", "end_families", "start_families")
+__all__ = ("PREFIX", "deadline_families", "end_families", "mapped_families", "start_families")
 
 PREFIX = "batch_job_"
 
@@ -38,6 +38,9 @@ _HELP = {
     "last_queue_wait_seconds": "How long the job's last run waited to be started.",
     "last_try_number": "Which try of the task the last run was, from 1.",
     "last_skipped_timestamp_seconds": "Unix time at which a run was last skipped.",
+    "last_deadline_missed_timestamp_seconds": "Unix time of the last deadline a run missed.",
+    "last_mapped_runs": "How many instances of the mapped task's last run ended in each state.",
+    "last_mapped_longest_seconds": "Duration of the longest instance of the mapped task's last run.",
     "expected_interval_seconds": "Period of the job's schedule.",
     "group_expiry_timestamp_seconds": "Unix time from which on the group may be deleted.",
     "vanished_runs": "Runs of the job, on its host, that began and never reported their end.",
@@ -84,6 +87,23 @@ def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
         families.append(_gauge("last_queue_wait_seconds", outcome.queue_wait))
     if outcome.command is not None:
         families += _command_families(outcome.command)
+    return families
+
+
+def deadline_families(deadline: float) -> list[Family]:
+    """A run had not ended at ``deadline``, in Unix seconds. It may go on, and nobody knows how."""
+    return [_gauge("last_deadline_missed_timestamp_seconds", deadline)]
+
+
+def mapped_families(counts: Mapping[str, int], longest: float | None = None) -> list[Family]:
+    """What a task that ran once for each of many inputs adds to its end, beside its outcome.
+
+    ``counts`` are its instances by the state in which they ended, those of zero included;
+    ``longest`` is in seconds, None where none began.
+    """
+    families = [_split("last_mapped_runs", "state", counts)]
+    if longest is not None:
+        families.append(_gauge("last_mapped_longest_seconds", longest))
     return families
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ..errors import InvalidPayloadError
 from .ending import CommandError, complain
 from .options import Parser, add_gateway_options, add_group_options, grouping_key, load_settings
 
@@ -15,16 +16,19 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     key = grouping_key(options)
     gateway = load_settings(options).to_gateway()
-    from .metrics_text import count_samples, normalised
+    from ..foreign_text import checked_text
 
     name = "stdin" if options.file == "-" else options.file
-    text = normalised(_read(options.file))
-    if not count_samples(text, key, name) and not (options.add or options.clear):
+    try:
+        payload = checked_text(_read(options.file), key)
+    except InvalidPayloadError as error:
+        raise CommandError(f"{name}, {error}") from None
+    if not payload.samples and not (options.add or options.clear):
         raise CommandError(
             f"{name}: there is no metric in it, and pushing that would empty the group {key}; give"
             " --clear if that is meant"
         )
-    gateway.send("POST" if options.add else "PUT", key, text)
+    gateway.send("POST" if options.add else "PUT", key, payload.text)
     return 0
 
 

@@ -1,5 +1,5 @@
-"""Prometheus text that somebody else wrote. Enters: bytes and the grouping key. Leaves: text that a
-Pushgateway takes, or a CommandError with the line to change. Pure.
+"""Prometheus text that somebody else wrote. Enters: text and a grouping key. Leaves: a payload that
+a Pushgateway takes, or an InvalidPayloadError with the line to change. Pure.
 
 The embedded gateway's parser reads as the real one does. prometheus_client's does not: it takes
 what a gateway refuses, and splits samples without a TYPE line into families that clash.
@@ -10,50 +10,55 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from ..embedded import model
-from ..embedded.parse import ParseError, parse_text
-from ..errors import InvalidPayloadError
-from ..exposition import encode, go_float
-from ..families import Family, Sample
-from .ending import CommandError
+from .embedded import model
+from .embedded.parse import ParseError, parse_text
+from .errors import InvalidPayloadError
+from .exposition import Payload, encode, go_float
+from .families import Family, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..grouping import GroupingKey
+    from .grouping import GroupingKey
 
-__all__ = ("count_samples", "normalised")
+__all__ = ("checked_text",)
 
 
-def normalised(text: bytes) -> bytes:
-    """``text`` with what editors and Windows do to files undone; a gateway answers 400 to it."""
+def checked_text(text: bytes, key: GroupingKey) -> Payload:
+    """The payload of ``text``, in the text format 0.0.4, every sample fit for the group ``key``.
+
+    What editors and Windows do to files, a byte order mark, CR LF and a last line without its end,
+    is undone. Raises InvalidPayloadError, whose text begins with the number of the line.
+    """
+    text = _normalised(text)
+    try:
+        return Payload(text, _count(text, key))
+    except ParseError as error:
+        place = str(error).removeprefix("text format parsing error in ")
+        raise InvalidPayloadError(place) from None
+    except InvalidPayloadError as error:
+        lines = [line + b"\n" for line in text.split(b"\n")]
+        # The shortest beginning that is refused ends with the line to blame.
+        line = bisect_left(
+            range(len(lines)), True, key=lambda end: _refused(b"".join(lines[:end]), key)
+        )
+        raise InvalidPayloadError(
+            f"line {line}: {error}", metric=error.metric, label=error.label
+        ) from None
+
+
+def _normalised(text: bytes) -> bytes:
     text = text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
     return text if text.endswith(b"\n") or not text else text + b"\n"
 
 
-def count_samples(text: bytes, key: GroupingKey, name: str) -> int:
-    """How many samples ``text`` holds, each fit for the group ``key``. ``name`` is the file's."""
-    try:
-        return _check(text, key)
-    except ParseError as error:
-        place = str(error).removeprefix("text format parsing error in ")
-        raise CommandError(f"{name}, {place}") from None
-    except InvalidPayloadError as error:
-        lines = [line + b"\n" for line in text.split(b"\n")]
-        # The shortest beginning that is refused ends with the line to blame.
-        count = bisect_left(
-            range(len(lines)), True, key=lambda end: _refused(b"".join(lines[:end]), key)
-        )
-        raise CommandError(f"{name}, line {count}: {error}") from None
-
-
-def _check(text: bytes, key: GroupingKey) -> int:
+def _count(text: bytes, key: GroupingKey) -> int:
     return encode([_plain(family) for family in parse_text(text).values()], key).samples
 
 
 def _refused(text: bytes, key: GroupingKey) -> bool:
     try:
-        _check(text, key)
+        _count(text, key)
     except InvalidPayloadError:
         return True
     return False

@@ -1,0 +1,142 @@
+"""The writers' end of the pipe, for any process and thread that has it.
+
+Enters: records. Leaves: lines on the pipe, and the count of the records that found no room.
+
+Writing uses ``posix.write``, because eventlet replaces ``os.write`` by one that loses records when
+two greenlets write. There is no lock, which a fork could copy while it is held, and which a signal
+handler that writes would wait for in vain: a record and a count belong to whoever popped it from
+its deque, and pop and append are atomic.
+"""
+
+from __future__ import annotations
+
+import logging
+import posix
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ._lines import dropped_line, record_line
+
+if TYPE_CHECKING:
+    from ._descriptor import Descriptor
+
+__all__ = ("Writer",)
+
+_MAX_WAITING = 1000  # records, in each process
+
+
+class _Local:
+    """What one process has not written yet."""
+
+    __slots__ = ("checked", "complained", "drops", "pid", "waiting")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.checked = False  # whether the descriptor is still the pipe in this process
+        self.complained = False
+        self.waiting: deque[bytes] = deque()
+        # Counts of dropped records, whose sum counts: one each of the threads that dropped some at
+        # the same time.
+        self.drops: deque[int] = deque()
+
+    def drop(self, count: int = 1) -> None:
+        with suppress(IndexError):
+            count += self.drops.pop()
+        self.drops.append(count)
+
+
+class Writer:
+    """Writes records to a pipe's non-blocking write end, until the caller closes that.
+
+    A forked child may write with its copy: it starts with nothing waiting and nothing dropped,
+    since its parent still has that.
+    """
+
+    def __init__(self, pipe: Descriptor) -> None:
+        self._pipe = pipe
+        self._local = _Local(posix.getpid())
+
+    @property
+    def dropped(self) -> int:
+        """How many records this process dropped and has not yet told the reader of."""
+        return sum(self._mine().drops.copy())
+
+    def write(self, record: object) -> bool:
+        """Write the record, or keep it for later; False if it was dropped. Never blocks or raises.
+
+        Only a signal handler's exception comes through, such as Celery's soft time limit: that must
+        reach the task.
+        """
+        local = self._local
+        if local.pid != posix.getpid():
+            local = self._mine()
+        try:
+            line = record_line(record)
+        except (TypeError, ValueError) as error:
+            return self._drop(local, f"a record that can't be written was dropped: {error}")
+        if local.checked and not local.waiting and not local.drops:
+            try:
+                # On Linux this writes all of it or nothing. Where less were written, the reader
+                # would count the torn line as dropped.
+                posix.write(self._pipe.number, line)
+            except OSError:
+                pass  # no room, most likely
+            else:
+                return True
+        return self._write_last(local, line)
+
+    def flush(self) -> bool:
+        """Write what waits, and how much was dropped, if there is room: whether all is written."""
+        local = self._mine()
+        while True:
+            try:
+                line = local.waiting.popleft()
+            except IndexError:
+                break
+            if not self._try(line):
+                local.waiting.appendleft(line)
+                return False
+        try:
+            count = local.drops.pop()
+        except IndexError:
+            return True
+        if not self._try(dropped_line(count)):
+            local.drop(count)
+            return False
+        return self.flush() if local.drops else True
+
+    def _mine(self) -> _Local:
+        """This process's own."""
+        pid = posix.getpid()
+        if self._local.pid != pid:
+            self._local = _Local(pid)
+        return self._local
+
+    def _write_last(self, local: _Local, line: bytes) -> bool:
+        if not local.checked:
+            self._pipe.check()
+            local.checked = True
+        if self._pipe.number < 0:
+            return False
+        if self.flush() and self._try(line):
+            return True
+        if len(local.waiting) < _MAX_WAITING:
+            local.waiting.append(line)
+            return True
+        return self._drop(local, "the pusher does not keep up, records are dropped and counted")
+
+    def _try(self, line: bytes) -> bool:
+        try:
+            posix.write(self._pipe.number, line)
+        except OSError:
+            return False
+        return True
+
+    def _drop(self, local: _Local, why: str) -> bool:
+        local.drop()
+        if not local.complained:
+            local.complained = True
+            with suppress(OSError, ValueError):  # of a log that can't be written
+                logging.getLogger("pushgate").warning("%s", why)
+        return False

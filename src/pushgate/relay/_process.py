@@ -1,0 +1,199 @@
+"""The pusher's process, seen from the worker: started, watched, waited for.
+
+Enters: the read end of the records' pipe and the configuration. Leaves: a running process, and
+whether it still runs. No threads, and nothing that gevent or eventlet replace: a child is started
+by posix_spawn(3), and a socket that only the child holds the other end of says when it is gone,
+also where something else reaps our children.
+"""
+
+from __future__ import annotations
+
+import _socket
+import importlib.util
+import marshal
+import os
+import posix
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..environment import child_environment
+from ._descriptor import Descriptor, move_up
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from importlib.machinery import ModuleSpec
+
+__all__ = ("CHANNEL", "IGNORED", "RECORDS", "PusherProcess", "start_pusher")
+
+RECORDS, CHANNEL = 3, 4  # the pusher's descriptors
+
+# A service manager signals all processes of a service, a terminal its foreground group. The pusher
+# ends when there is nobody left to write, and after its last push.
+IGNORED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+
+# Nothing is imported before sys.path is the worker's: the current directory is on it by default,
+# with whatever a project calls logging.py. Secrets come through the channel, and never in argv.
+_BOOTSTRAP = (
+    f"import marshal,sys;c=marshal.load(open({CHANNEL},'rb',closefd=False));"
+    "sys.path[:]=c['path'];from pushgate.relay._pusher import main;main(c)"
+)
+# Version 4 is read by every Python from 3.4 on.
+_MARSHAL_VERSION = 4
+_SEND_SECONDS = 10.0
+_REAP_TRIES = 10_000
+
+
+class PusherProcess:
+    """A pusher that was started by this process."""
+
+    def __init__(self, pid: int, channel: Descriptor) -> None:
+        self.pid = pid
+        self.channel = channel
+        self._answer = b""
+        self._gone = False
+
+    def answer(self, timeout: float) -> str | None:
+        """What it says once it has begun: "" for that all is well, else what is wrong.
+
+        None if it says nothing within ``timeout`` seconds.
+        """
+        while b"\n" not in self._answer and not self._gone:
+            if not self._receive(timeout):
+                return None
+        if b"\n" not in self._answer:
+            return f"{sys.executable} ended before it could begin; {_NO_PYTHON}"
+        return self._answer.partition(b"\n")[0].decode()
+
+    def is_gone(self, timeout: float = 0.0) -> bool:
+        """Whether it ended, waiting for that up to ``timeout`` seconds."""
+        while not self._gone and self._receive(timeout):
+            pass
+        return self._gone
+
+    def reap(self) -> int | None:
+        """The exit code of a process that is gone, negative for a signal; None if not known."""
+        self.channel.close()
+        with suppress(OSError):  # another one that reaps children was faster, such as libev
+            # Its descriptors are closed a moment before it can be waited for.
+            for _ in range(_REAP_TRIES):
+                pid, status = posix.waitpid(self.pid, posix.WNOHANG)
+                if pid:
+                    return os.waitstatus_to_exitcode(status)
+                posix.sched_yield()
+        return None
+
+    def _receive(self, timeout: float) -> bool:
+        """Receive something, or its end: False if neither came within ``timeout`` seconds."""
+        if self.channel.number < 0:
+            return False
+        channel = _socket.socket(fileno=self.channel.number)
+        try:
+            channel.settimeout(timeout)
+            data = channel.recv(4096)
+        except (BlockingIOError, TimeoutError):
+            return False
+        except OSError:
+            data = b""
+        finally:
+            channel.detach()
+        self._answer += data
+        self._gone = not data
+        return True
+
+
+def start_pusher(records: int, configuration: Mapping[str, Any]) -> PusherProcess:
+    """Start one that reads ``records``. Raises OSError.
+
+    ``records`` is not below CLEAR_OF. ``configuration``, of what marshal can hold, goes to the
+    pusher's ``main`` with the path added.
+    """
+    if not sys.executable:
+        raise OSError(f"sys.executable is empty; {_NO_PYTHON}")
+    ours, theirs = _socket.socketpair()
+    channel = move_up(theirs.detach())
+    try:
+        try:
+            pid = _spawn(records, channel)
+        finally:
+            posix.close(channel)
+        ours.settimeout(_SEND_SECONDS)
+        whole = {**configuration, "path": _path(str(configuration["aggregator"]))}
+        with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: its answer will say so
+            ours.sendall(marshal.dumps(whole, _MARSHAL_VERSION))
+    except BaseException:
+        ours.close()
+        raise
+    return PusherProcess(pid, Descriptor(move_up(ours.detach())))
+
+
+_NO_PYTHON = (
+    "the pusher is a process of its own and needs a Python interpreter: where Python is embedded,"
+    " set sys.executable to one of the same version"
+)
+
+
+def _spawn(records: int, channel: int) -> int:
+    arguments = [sys.executable, "-S", "-c", _BOOTSTRAP, "pushgate.relay"]
+    actions: list[tuple[Any, ...]] = [
+        (posix.POSIX_SPAWN_OPEN, 0, os.devnull, posix.O_RDONLY, 0),
+        (posix.POSIX_SPAWN_DUP2, records, RECORDS),
+        (posix.POSIX_SPAWN_DUP2, channel, CHANNEL),
+    ]
+    if not _is_open(2):  # a daemon's: the next socket would get the number, and our lines
+        actions.append((posix.POSIX_SPAWN_OPEN, 2, os.devnull, posix.O_WRONLY, 0))
+    actions.append((posix.POSIX_SPAWN_DUP2, 2, 1))
+    return posix.posix_spawn(
+        sys.executable,
+        arguments,
+        child_environment(os.environ),
+        file_actions=actions,
+        setsigmask=IGNORED,  # until the pusher ignores them, or one might end it before
+        setpgroup=0,
+    )
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        posix.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _path(aggregator: str) -> list[str]:
+    """This process's sys.path, with what the pusher needs before a project's own modules.
+
+    The pusher starts without site, which may do anything on behalf of others (instrument, start
+    threads). So what an import hook finds here is not found there: hence the last two.
+    """
+    library = os.path.dirname(os.__file__)
+    standard = [p for p in sys.path if p in (library, f"{library}/lib-dynload")]
+    homes = []
+    for package in ("pushgate", aggregator.partition(":")[0].partition(".")[0]):
+        spec = _spec(package)
+        if spec is not None and spec.origin is not None:
+            home = os.path.dirname(spec.origin)
+            is_package = spec.submodule_search_locations is not None
+            homes.append(os.path.dirname(home) if is_package else home)
+    paths = [os.path.abspath(p) for p in (*standard, *homes, *sys.path)]
+    return list(dict.fromkeys(paths))
+
+
+def _spec(package: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(package)
+    except (ImportError, ValueError):  # its import in the pusher will tell
+        return None

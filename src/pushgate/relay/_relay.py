@@ -1,0 +1,196 @@
+"""The worker's end: a pipe that all its processes write to, and the process that reads it.
+
+Enters: records, from this process and those it forks. Leaves: pushes, made by the pusher process
+with an aggregator that the caller names. What the writers do takes microseconds, never blocks and
+never raises; what they wrote is pushed even if all of them are killed, because the pusher sees the
+end of the pipe.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import posix
+import time
+from contextlib import suppress
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ._descriptor import Descriptor, move_up
+from ._loading import plain
+from ._pipe import Writer
+from ._process import PusherProcess, start_pusher
+from ._schedule import Restarts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..settings import Settings
+
+__all__ = ("Relay",)
+
+_PIPE_BYTES = 1 << 20  # Linux lets anyone have so much; the default of 64 KiB is some 500 records
+_BEGIN_SECONDS = 10.0  # how long start() waits to hear whether the pusher could begin
+_FLUSH_STEP = 0.01  # seconds
+
+_log = logging.getLogger("pushgate")
+
+
+class Relay:
+    """Takes records from a process and its forked children to one pusher process.
+
+    ``aggregator`` is ``package.module:factory``; in the pusher, ``factory(options)`` makes the
+    Aggregator, from ``options`` that JSON can hold. ``interval``, in seconds: each group is pushed
+    at once, and then once in it at most. ``linger``: seconds for which the pusher goes on trying
+    after its last writer is gone. Of ``settings``, ``timeout`` bounds each push; ``retries`` is not
+    used, since what fails is sent again with newer values.
+
+    Raises SettingsError where no gateway is configured, TypeError or ValueError for options that
+    JSON can't hold.
+    """
+
+    def __init__(
+        self,
+        aggregator: str,
+        *,
+        settings: Settings,
+        options: Mapping[str, object] = MappingProxyType({}),
+        interval: float = 15.0,
+        linger: float = 10.0,
+    ) -> None:
+        if not (interval >= 0 and linger >= 0):
+            raise ValueError(f"interval is {interval!r}, linger {linger!r}; give seconds from 0 on")
+        settings.to_gateway()  # what can't be used fails here, where somebody sees it
+        self._configuration: Mapping[str, Any] = {
+            "aggregator": aggregator,
+            "options": plain(options),
+            "settings": {**settings._asdict(), "origins": dict(settings.origins)},
+            "interval": float(interval),
+            "linger": float(linger),
+        }
+        self._writer: Writer | None = None
+        self._write_end = self._read_end = Descriptor(-1)
+        self._owner = -1
+        self._pusher: PusherProcess | None = None
+        self._restarts = Restarts()
+
+    def start(self) -> None:
+        """Make the pipe and start the pusher, before any child is forked that is to write.
+
+        Returns once the pusher has begun, after a tenth of a second. Raises OSError when it can't
+        be started or could not begin, with the reason; RuntimeError when called twice.
+        """
+        if self._writer is not None:
+            raise RuntimeError("the relay was started before; make a new one")
+        # Our read end stays: the pusher's successor will read from it, and until there is one,
+        # writers don't find the pipe broken.
+        self._read_end, self._write_end = (Descriptor(move_up(fd)) for fd in posix.pipe())
+        try:
+            with suppress(AttributeError, OSError):  # not Linux; the user's pipes hold too much
+                fcntl.fcntl(self._write_end.number, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            posix.set_blocking(self._write_end.number, False)
+            self._pusher = self._begin()
+            if complaint := self._pusher.answer(_BEGIN_SECONDS):
+                raise OSError(f"the pusher process could not begin: {complaint}")
+        except BaseException:
+            self.detach()
+            if self._pusher is not None:
+                self._pusher.reap()
+            raise
+        self._owner = posix.getpid()
+        self._writer = Writer(self._write_end)
+
+    def write(self, record: object) -> bool:
+        """Hand over a record that JSON can hold, of 4096 bytes at most, from any process or thread.
+
+        False if it was dropped: the pusher will be told how many were. Never blocks, and raises
+        nothing of its own. A record that finds no room waits in this process for the next call.
+        """
+        return self._writer is not None and self._writer.write(record)
+
+    def flush(self, timeout: float = 0.0) -> bool:
+        """Write what found no room yet, trying for ``timeout`` seconds: whether nothing waits.
+
+        For a process that is about to end, as a child that is recycled.
+        """
+        if self._writer is None:
+            return True
+        deadline = time.monotonic() + timeout
+        while not self._writer.flush():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_FLUSH_STEP)
+        return True
+
+    @property
+    def dropped(self) -> int:
+        """How many records this process dropped that the pusher doesn't know of yet."""
+        return 0 if self._writer is None else self._writer.dropped
+
+    def ensure_running(self) -> bool:
+        """Start another pusher on the same pipe if it died: whether that was done. Never raises.
+
+        For the process that called start(), now and then; takes a few milliseconds if it died. The
+        totals of the one that died are gone, while records that it had not read are not. One that
+        dies again and again is replaced ever more seldom.
+        """
+        if self._owner != posix.getpid() or self._writer is None:
+            return False
+        self._writer.flush()
+        now = time.monotonic()
+        if self._pusher is not None:
+            if not self._pusher.is_gone():
+                return False
+            _log.warning("the pusher process is gone: %s", _ending(self._pusher.reap()))
+            self._pusher = None
+            self._restarts.died(now)
+        return self._restarts.may_start(now) and self._try_again()
+
+    def detach(self) -> None:
+        """Let go of the pipe in a child that must not keep it open; what it writes is not taken."""
+        for end in (self._write_end, self._read_end):
+            end.close()
+        if self._pusher is not None:
+            self._pusher.channel.close()
+
+    def close(self, timeout: float) -> bool:
+        """Write no more, and wait up to ``timeout`` seconds for the last pushes: whether it ended.
+
+        The pusher goes on while forked children still hold the pipe. In a child this lets go of
+        the child's end only, and the result is True.
+        """
+        if self._owner != posix.getpid() or self._write_end.number < 0:
+            self.detach()
+            return True
+        deadline = time.monotonic() + timeout
+        self.flush(timeout)
+        if self._pusher is None or self._pusher.is_gone():
+            self._try_again()  # what is in the pipe must not stay there
+        self._write_end.close()
+        has_ended = False
+        if self._pusher is not None:
+            has_ended = self._pusher.is_gone(max(0.0, deadline - time.monotonic()))
+            if has_ended and (code := self._pusher.reap()):
+                _log.warning("the pusher process is gone: %s", _ending(code))
+                has_ended = False
+        self.detach()
+        return has_ended
+
+    def _begin(self) -> PusherProcess:
+        self._restarts.started(time.monotonic())
+        return start_pusher(self._read_end.number, self._configuration)
+
+    def _try_again(self) -> bool:
+        try:
+            self._pusher = self._begin()
+        except OSError as error:
+            self._restarts.died(time.monotonic())
+            _log.warning("the pusher process could not be started again: %s", error)
+            return False
+        return True
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "it ended"
+    return f"it exited with {code}" if code >= 0 else f"signal {-code} killed it"

@@ -1,0 +1,66 @@
+"""Aggregators for tests of the relay, which its pusher process imports.
+
+In: records `[group, number]`. Out: groups `{job=<group>}` that tell which numbers arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pushgate import Change, Family, Group, GroupingKey, gauge
+
+DROPS = GroupingKey("drops")
+
+
+class Ledger:
+    """Counts what it is fed, so that a test can tell whether every record arrived, and once.
+
+    Options: `raise_on`, a number to raise on; `counter_of`, a group to push as a counter;
+    `review_interval`.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.review_interval: float | None = options.get("review_interval")
+        self._raise_on = options.get("raise_on")
+        self._counter_of = options.get("counter_of")
+        self._numbers: dict[str, list[int]] = {}
+        self._dropped = 0
+
+    def feed(self, record: Any, now: float) -> Iterator[Change]:
+        group, number = record[:2]
+        if number == self._raise_on:
+            raise ValueError(f"the ledger refuses {number}")
+        self._numbers.setdefault(group, []).append(number)
+        yield Change("PUT", GroupingKey(group), _Page(lambda: self._page(group)))
+
+    def dropped(self, count: int) -> Iterable[Change]:
+        self._dropped += count
+        page = _Page(lambda: [gauge("dropped", "", self._dropped)])
+        return [Change("PUT", DROPS, page)]
+
+    def closed(self, now: float) -> Iterable[Change]:
+        return [Change("POST", GroupingKey("closed"), [gauge("closed", "", 1)])]
+
+    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
+        pass
+
+    def review(self, groups: Sequence[Group], now: float) -> Iterable[Change]:
+        found = gauge("groups_found", "", len(groups))
+        return [Change("POST", GroupingKey("review"), [found])]
+
+    def _page(self, group: str) -> list[Family]:
+        numbers = self._numbers[group]
+        values = {"records": len(numbers), "distinct": len(set(numbers)), "sum": sum(numbers)}
+        kind = "counter" if group == self._counter_of else "gauge"
+        families = [gauge(name, "", value) for name, value in values.items()]
+        return [family._replace(type=kind) for family in families]
+
+
+class _Page:
+    def __init__(self, collect: Any) -> None:
+        self.collect = collect
+
+
+def refusing(options: Mapping[str, Any]) -> Ledger:
+    raise ValueError("these options are no good")

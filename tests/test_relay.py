@@ -1,0 +1,666 @@
+"""The relay with its real pusher process, real pipes and gateways that have good and bad days."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushgate import Gateway, InlineRelay, Relay, Settings, SettingsError, gauge
+from pushgate.embedded import EmbeddedGateway
+from pushgate.relay._lines import MAX_LINE
+from support import faults
+from support.faults import FaultServer, answer
+from support.workers import PATIENCE, until
+
+LEDGER = "support.relays:Ledger"
+TESTS = Path(__file__).parent
+FOREVER = 3600.0  # an interval that no test lives to see
+FILL = "x" * 4000  # some 256 records with it fill the pipe
+
+MakeRelay = Callable[..., Relay]
+
+
+@pytest.fixture
+def embedded() -> Iterator[EmbeddedGateway]:
+    with EmbeddedGateway() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def make_relay() -> Iterator[MakeRelay]:
+    """Makes relays that are started, and gone when the test ends."""
+    made: list[Relay] = []
+
+    def make(url: str, *, timeout: float = 10.0, start: bool = True, **options: Any) -> Relay:
+        relay = Relay(
+            options.pop("aggregator", LEDGER),
+            settings=Settings(gateway=url, timeout=timeout),
+            **options,
+        )
+        made.append(relay)
+        if start:
+            relay.start()
+        return relay
+
+    yield make
+    for relay in made:
+        pusher = relay._pusher
+        if not relay.close(0.0) and pusher is not None and pusher.reap() is None:
+            os.kill(pusher.pid, signal.SIGKILL)
+            os.waitpid(pusher.pid, 0)
+
+
+def stop(pid: int) -> None:
+    """Stop a child, and return once it is: until then it might read on."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED)
+
+
+def pid_of(relay: Relay) -> int:
+    assert relay._pusher is not None
+    return relay._pusher.pid
+
+
+def values(url: str) -> dict[str, dict[str, float]]:
+    """The samples that a gateway holds, by job."""
+    return {
+        group.labels["job"]: {f.name: f.samples[0].value for f in group.families}
+        for group in Gateway(url).groups()
+    }
+
+
+def page(numbers: range | list[int]) -> dict[str, float]:
+    """What a ledger pushes that saw each of these once."""
+    return {"records": len(numbers), "distinct": len(set(numbers)), "sum": sum(numbers)}
+
+
+def unread(relay: Relay) -> int:
+    """Bytes in the pipe that no pusher has read."""
+    size = fcntl.ioctl(relay._read_end.number, termios.FIONREAD, b"\0" * 4)
+    number: int = struct.unpack("i", size)[0]
+    return number
+
+
+def in_child(body: Callable[[], object]) -> int:
+    """Run ``body`` in a forked child, which then ends without any clean-up; returns its pid."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            body()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def wait(*children: int) -> None:
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+
+
+def reuse_descriptors(folder: Path, keep: tuple[int, ...] = ()) -> list[int]:
+    """Close what was inherited and open files instead, as Celery's embedded beat does."""
+    inherited = {int(name) for name in os.listdir("/dev/fd")} - {0, 1, 2, *keep}
+    for fd in range(3, max(inherited) + 1):
+        if fd not in keep:
+            with suppress(OSError):
+                os.close(fd)
+    return [os.open(folder / str(n), os.O_CREAT | os.O_RDWR) for n in inherited]
+
+
+def run_script(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """A Python of its own, with LEDGER importable, and its standard output and error at hand."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, sys.path)])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+# Records.
+
+
+def test_records_of_forked_children_and_of_threads_arrive_each_once(
+    embedded: EmbeddedGateway, make_relay: MakeRelay
+) -> None:
+    relay = make_relay(embedded.url)
+
+    def write(first: int) -> None:
+        assert all(relay.write(["g", first + n]) for n in range(500))
+
+    children = [in_child(lambda first=first: write(first)) for first in (0, 500, 1000)]
+    threads = [threading.Thread(target=write, args=(first,)) for first in (1500, 2000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait(*children)
+
+    assert relay.close(PATIENCE)
+    assert values(embedded.url) == {"g": page(range(2500)), "closed": {"closed": 1}}
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_greenlets_of_a_patched_process_lose_nothing(
+    library: str, embedded: EmbeddedGateway
+) -> None:
+    patch, spawn, join = {
+        "gevent": ("from gevent import monkey; monkey.patch_all()", "gevent.spawn", "join"),
+        "eventlet": ("import eventlet; eventlet.monkey_patch()", "eventlet.spawn", "wait"),
+    }[library]
+    script = run_script(
+        f"""
+        import warnings; warnings.simplefilter("ignore")
+        {patch}
+        import {library}, sys
+        from pushgate import Relay, Settings
+        relay = Relay("{LEDGER}", settings=Settings(gateway=sys.argv[1]))
+        relay.start()
+        def write(first):
+            for n in range(100):
+                assert relay.write(["g", first + n])
+                {library}.sleep(0)
+        for one in [{spawn}(write, 100 * k) for k in range(20)]:
+            one.{join}()
+        assert not relay.ensure_running()
+        assert relay.close(30)
+        """,
+        embedded.url,
+    )
+    out, err = script.communicate(timeout=PATIENCE)
+    assert (script.returncode, out, err) == (0, "", "")
+    assert values(embedded.url)["g"] == page(range(2000))
+
+
+def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(
+    embedded: EmbeddedGateway, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay = make_relay(embedded.url)
+    endless: list[object] = []
+    endless.append(endless)
+    fits = MAX_LINE - len('["g",1,""]\n')
+
+    assert relay.write(["g", 1, "x" * fits])
+    for record in (["g", 2, "x" * (fits + 1)], {1, 2}, endless, b"bytes"):
+        assert not relay.write(record)
+    assert relay.dropped == 4
+    assert relay.write(["g", 3])
+    assert relay.dropped == 0
+    assert relay.close(PATIENCE)
+
+    assert values(embedded.url) == {
+        "g": page([1, 3]),
+        "drops": {"dropped": 4},
+        "closed": {"closed": 1},
+    }
+    (record,) = caplog.records
+    assert "4097 bytes" in record.getMessage()
+
+
+def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(
+    embedded: EmbeddedGateway, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay = make_relay(embedded.url)
+    stop(pid_of(relay))
+
+    def write_other_half() -> None:
+        written = sum(relay.write(["child", n, FILL[:80]]) for n in range(1, 50_001))
+        assert 0 < written < 50_000
+        os.kill(pid_of(relay), signal.SIGCONT)
+        assert relay.flush(PATIENCE)
+        assert relay.dropped == 0
+
+    parents = [n for n in range(1, 50_001) if relay.write(["parent", n, FILL[:80]])]
+    assert relay.dropped == 50_000 - len(parents) > 0
+    wait(in_child(write_other_half))
+    assert relay.flush(PATIENCE)
+    assert relay.dropped == 0
+    assert relay.close(PATIENCE)
+
+    held = values(embedded.url)
+    assert held["parent"] == page(parents)
+    assert held["child"]["distinct"] == held["child"]["records"]
+    assert (
+        held["child"]["records"] + held["parent"]["records"] + held["drops"]["dropped"] == 100_000
+    )
+    (record,) = caplog.records
+    assert "does not keep up" in record.getMessage()
+
+
+def test_a_child_that_detached_lets_the_pipe_end_and_nobody_else_s_file_is_touched(
+    embedded: EmbeddedGateway, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    relay = make_relay(embedded.url)
+    held, ready = os.pipe(), os.pipe()
+
+    def live_on() -> None:
+        others = reuse_descriptors(tmp_path, keep=(held[0], ready[1]))
+        relay.detach()
+        assert not relay.write(["g", 1])
+        assert relay.dropped == 0
+        assert relay.close(0.0)
+        for other in others:
+            os.close(other)  # all there
+        os.write(ready[1], b"x")
+        os.read(held[0], 1)
+
+    child = in_child(live_on)
+    os.close(ready[1])
+    assert os.read(ready[0], 1) == b"x"
+    assert relay.close(PATIENCE), "the child keeps the pipe open"
+    os.write(held[1], b"x")
+    wait(child)
+    assert not [file for file in tmp_path.iterdir() if file.stat().st_size]
+    for fd in (*held, ready[0]):
+        os.close(fd)
+
+
+def test_a_child_whose_descriptors_became_others_writes_to_none_of_them(
+    embedded: EmbeddedGateway, make_relay: MakeRelay, tmp_path: Path
+) -> None:
+    relay = make_relay(embedded.url)
+
+    def write() -> None:
+        reuse_descriptors(tmp_path)
+        assert not relay.write(["g", 1])
+
+    wait(in_child(write))
+    assert not [file for file in tmp_path.iterdir() if file.stat().st_size]
+
+
+# Ends, also those that come too early.
+
+
+def test_what_a_killed_worker_wrote_is_pushed(embedded: EmbeddedGateway) -> None:
+    worker = run_script(
+        f"""
+        import sys, time
+        from pushgate import Relay, Settings
+        relay = Relay("{LEDGER}", settings=Settings(gateway=sys.argv[1]), interval={FOREVER})
+        relay.start()
+        relay.write(["g", 0])
+        sys.stdin.readline()
+        for n in range(1, 50):
+            relay.write(["g", n])
+        print("written", flush=True)
+        time.sleep({PATIENCE})
+        """,
+        embedded.url,
+    )
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    until(lambda: values(embedded.url).get("g") == page([0]), "there is no first push")
+    worker.stdin.write("\n")
+    worker.stdin.flush()
+    assert worker.stdout.readline() == "written\n"
+    worker.kill()
+    worker.communicate()  # its standard error is the pusher's, too: this waits for both
+
+    assert values(embedded.url) == {"g": page(range(50)), "closed": {"closed": 1}}
+
+
+def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(
+    embedded: EmbeddedGateway, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    relay = make_relay(embedded.url)
+    first = pid_of(relay)
+    assert not relay.ensure_running()
+    stop(first)
+    for n in range(10):
+        assert relay.write(["g", n])
+    os.kill(first, signal.SIGKILL)
+
+    until(relay.ensure_running, "the pusher is not replaced")
+
+    assert not relay.ensure_running()
+    assert relay.write(["g", 10])
+    assert relay.close(PATIENCE)
+    assert values(embedded.url)["g"] == page(range(11))
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)  # not even a zombie
+    (record,) = caplog.records
+    assert "signal 9" in record.getMessage()
+
+
+def test_a_pusher_that_is_found_dead_at_the_end_is_replaced_for_that(
+    embedded: EmbeddedGateway, make_relay: MakeRelay
+) -> None:
+    relay = make_relay(embedded.url)
+    stop(pid_of(relay))
+    assert relay.write(["g", 1])
+    os.kill(pid_of(relay), signal.SIGKILL)
+    assert relay._pusher is not None
+    assert relay._pusher.is_gone(PATIENCE)
+
+    assert relay.close(PATIENCE)
+
+    assert values(embedded.url)["g"] == page([1])
+
+
+def test_the_pusher_survives_signals_to_the_service(
+    embedded: EmbeddedGateway, make_relay: MakeRelay
+) -> None:
+    relay = make_relay(embedded.url)
+    pusher = pid_of(relay)
+    assert os.getpgid(pusher) == pusher
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
+        os.kill(pusher, number)
+    assert relay.write(["g", 1])
+    assert relay.close(PATIENCE)
+    assert values(embedded.url)["g"] == page([1])
+
+
+def test_an_end_with_the_gateway_down_says_how_many_groups_are_lost(
+    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    relay = make_relay("http://user:hush@127.0.0.1:1", linger=0.3)
+    for group in "abc":
+        assert relay.write([group, 1])
+    assert relay.close(PATIENCE)
+    *_, last = capfd.readouterr().err.splitlines()
+    assert "could not be delivered: 4;" in last  # and that of the end itself
+    assert "hush" not in last
+
+
+def test_an_end_with_a_hung_gateway_is_over_when_its_time_is(
+    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FaultServer(faults.hang) as server:
+        relay = make_relay(server.url, linger=0.3, timeout=FOREVER)
+        assert relay.write(["g", 1])
+        until(lambda: server.accepted, "nothing is pushed")
+        assert relay.close(PATIENCE)
+    assert "could not be delivered: 2;" in capfd.readouterr().err
+
+
+def test_close_waits_no_longer_than_it_may(make_relay: MakeRelay) -> None:
+    with FaultServer(faults.hang) as server:
+        relay = make_relay(server.url, linger=FOREVER, timeout=FOREVER)
+        assert relay.write(["g", 1])
+        assert not relay.close(0.1)
+        assert not relay.write(["g", 2])
+        assert relay.close(0.1), "a second time does nothing"
+
+
+def test_deletes_and_pushes_go_on_while_children_still_write(
+    embedded: EmbeddedGateway, make_relay: MakeRelay
+) -> None:
+    relay = make_relay(embedded.url)
+    go = os.pipe()
+
+    def write_late() -> None:
+        os.read(go[0], 1)
+        assert relay.write(["g", 2])
+
+    child = in_child(write_late)
+    assert relay.write(["g", 1])
+    assert not relay.close(0.1)
+    os.write(go[1], b"x")
+    wait(child)
+    until(lambda: "closed" in values(embedded.url), "the pusher does not end")
+    assert values(embedded.url)["g"] == page([1, 2])
+    for fd in go:
+        os.close(fd)
+
+
+# Pushes.
+
+
+def test_a_group_is_pushed_at_once_and_then_no_more_in_its_interval(make_relay: MakeRelay) -> None:
+    with FaultServer(faults.accept) as server:
+        relay = make_relay(server.url, interval=FOREVER)
+        for group in "ab":
+            assert relay.write([group, 0])
+        until(lambda: len(server.requests) >= 2, "nothing is pushed at once")
+        for n in range(1, 500):
+            assert relay.write(["ab"[n % 2], n])
+        assert relay.close(PATIENCE)
+        assert sorted(f"{seen.method} {seen.target}" for seen in server.requests) == [
+            "POST /metrics/job/closed",
+            *["PUT /metrics/job/a"] * 2,
+            *["PUT /metrics/job/b"] * 2,
+        ]
+
+
+def test_a_hung_gateway_delays_no_writer(make_relay: MakeRelay) -> None:
+    with FaultServer(faults.hang) as server:
+        relay = make_relay(server.url, linger=0.0)
+        assert relay.write(["g", 0])
+        until(lambda: server.accepted, "nothing is pushed")
+        for _ in range(5):  # of which each nearly fills the pipe
+            assert all(relay.write(["g", n, FILL]) for n in range(200))
+            until(lambda: unread(relay) == 0, "the pusher does not read")
+        assert relay.close(PATIENCE)
+
+
+def test_after_an_outage_all_that_was_counted_in_it_arrives(
+    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway = EmbeddedGateway()
+    gateway.start()
+    url = gateway.url
+    relay = make_relay(url, interval=0.0)
+    assert relay.write(["g", 0])
+    until(lambda: "g" in values(url), "nothing is pushed")
+    gateway.stop()
+    for n in range(1, 5):
+        assert relay.write(["g", n])
+    said = ""
+
+    def is_noticed() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "takes nothing now" in said
+
+    until(is_noticed, "the outage is not noticed")
+    back = EmbeddedGateway(port=int(url.rpartition(":")[2]))
+    with back:
+        until(lambda: values(url).get("g") == page(range(5)), "it does not arrive")
+        assert relay.close(PATIENCE)
+    said += capfd.readouterr().err
+    assert len(said.splitlines()) == 2
+    assert "answers again" in said
+
+
+def test_a_group_that_is_rejected_stops_no_other(
+    embedded: EmbeddedGateway, make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Gateway(embedded.url).push("mine", [gauge("records", "", 1)])
+    relay = make_relay(embedded.url, interval=0.0, options={"counter_of": "bad"})
+    for n in range(3):
+        assert relay.write(["bad", n])
+        assert relay.write(["good", n])
+        until(lambda n=n: values(embedded.url).get("good") == page(range(n + 1)), "no push")
+    assert relay.close(PATIENCE)
+    assert values(embedded.url)["bad"] == {}  # the gateway keeps the time of the failure
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith('pushgate: a push for {job="bad"} was given up: HTTP Error 400')
+
+
+def test_an_aggregator_that_raises_loses_the_record_and_says_so_once(
+    embedded: EmbeddedGateway, make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    relay = make_relay(embedded.url, options={"raise_on": 13})
+    for n in (1, 13, 2, 13, 3):
+        assert relay.write(["g", n])
+    assert relay.close(PATIENCE)
+    assert values(embedded.url)["g"] == page([1, 2, 3])
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "the ledger refuses 13" in line
+
+
+def test_the_gateway_is_read_before_anything_is_pushed(
+    embedded: EmbeddedGateway, make_relay: MakeRelay
+) -> None:
+    Gateway(embedded.url).push("before", [gauge("m", "", 1)])
+    relay = make_relay(embedded.url, options={"review_interval": FOREVER})
+    assert relay.write(["g", 1])
+    assert relay.close(PATIENCE)
+    assert values(embedded.url)["review"] == {"groups_found": 1}
+
+
+def test_a_gateway_that_cannot_be_read_is_pushed_to_all_the_same(
+    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FaultServer(faults.respond(answer("404 Not Found"), faults.OK)) as server:
+        relay = make_relay(server.url, options={"review_interval": FOREVER})
+        assert relay.write(["g", 1])
+        assert relay.close(PATIENCE)
+        assert [seen.method for seen in server.requests][:2] == ["GET", "PUT"]
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "can't be read" in line
+
+
+# The process.
+
+
+def test_the_pusher_shows_no_secret_and_keeps_nothing_of_ours_open(
+    embedded: EmbeddedGateway, make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUSHGATE_PASSWORD", "hush-1")
+    inherited = os.pipe()
+    for fd in inherited:
+        os.set_inheritable(fd, True)
+    url = embedded.url.replace("http://", "http://user:hush-2@")
+    relay = make_relay(url)
+    assert relay.write(["g", 1])
+    until(lambda: "g" in values(embedded.url), "nothing is pushed")
+
+    os.close(inherited[1])
+    assert os.read(inherited[0], 1) == b"", "the pusher keeps the other end"
+    os.close(inherited[0])
+    shown = subprocess.run(
+        ["ps", "-ww", "-o", "args=", "-p", str(pid_of(relay))], capture_output=True, check=True
+    ).stdout
+    assert b"pushgate.relay" in shown
+    if sys.platform == "linux":
+        shown += Path(f"/proc/{pid_of(relay)}/environ").read_bytes()
+    assert b"hush" not in shown
+    assert relay.close(PATIENCE)
+
+
+def test_a_project_s_modules_named_like_the_library_s_do_no_harm(
+    embedded: EmbeddedGateway, tmp_path: Path
+) -> None:
+    for name in ("json", "threading", "celery", "signal", "random", "pushgate"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError(f'{__name__} of the project')")
+    script = run_script(
+        f"""
+        import os, sys
+        from pushgate import Relay, Settings
+        relay = Relay("{LEDGER}", settings=Settings(gateway=sys.argv[1]))
+        sys.path.insert(0, sys.argv[2])  # as the celery command does with the current directory
+        sys.path.insert(0, "")
+        os.chdir(sys.argv[2])
+        relay.start()
+        relay.write(["g", 1])
+        assert relay.close({PATIENCE})
+        """,
+        embedded.url,
+        str(tmp_path),
+    )
+    out, err = script.communicate(timeout=PATIENCE)
+    assert (script.returncode, out, err) == (0, "", "")
+    assert values(embedded.url)["g"] == page([1])
+
+
+@pytest.mark.parametrize(
+    ("aggregator", "words"),
+    [
+        ("support.relays:Missing", "Missing"),
+        ("no_such_package.module:factory", "no_such_package"),
+        ("support.relays:refusing", "these options are no good"),
+        ("support.relays", "package.module:factory"),
+    ],
+)
+def test_a_pusher_that_cannot_begin_says_why_to_who_starts_it(
+    make_relay: MakeRelay, aggregator: str, words: str
+) -> None:
+    relay = make_relay("http://127.0.0.1:1", start=False, aggregator=aggregator)
+    before = os.listdir("/dev/fd")
+    with pytest.raises(OSError, match="could not begin") as caught:
+        relay.start()
+    assert words in str(caught.value)
+    assert os.listdir("/dev/fd") == before
+    assert not relay.write(["g", 1])
+
+
+@pytest.mark.parametrize("executable", ["", "/bin/true", "/no/such/python"])
+def test_a_worker_without_an_interpreter_is_told(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch, executable: str
+) -> None:
+    relay = make_relay("http://127.0.0.1:1", start=False)
+    monkeypatch.setattr(sys, "executable", executable)
+    with pytest.raises(OSError, match=r"sys\.executable|/no/such/python"):
+        relay.start()
+
+
+def test_what_a_relay_cannot_use_is_refused_when_it_is_made() -> None:
+    settings = Settings(gateway="http://127.0.0.1:1")
+    with pytest.raises(SettingsError, match="no gateway is configured"):
+        Relay(LEDGER, settings=Settings())
+    with pytest.raises(TypeError, match="JSON"):
+        Relay(LEDGER, settings=settings, options={"a": {1}})
+    with pytest.raises(ValueError, match="interval is -1"):
+        Relay(LEDGER, settings=settings, interval=-1)
+
+
+# Without a process.
+
+
+def test_an_inline_relay_pushes_what_a_record_changes_before_write_returns(
+    embedded: EmbeddedGateway,
+) -> None:
+    relay = InlineRelay(LEDGER, gateway=Gateway(embedded.url))
+    relay.start()
+    for n in range(3):
+        assert relay.write(("g", n))
+        assert values(embedded.url) == {"g": page(range(n + 1))}
+    assert not relay.write({1})
+    assert relay.close(0.0)
+    assert not relay.write(("g", 4))
+    assert values(embedded.url) == {
+        "g": page(range(3)),
+        "drops": {"dropped": 1},
+        "closed": {"closed": 1},
+    }
+
+
+def test_an_inline_relay_never_raises_and_delivers_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with FaultServer(faults.reset, faults.reset, faults.accept) as server:
+        relay = InlineRelay(
+            LEDGER,
+            gateway=Gateway(server.url, retries=0),
+            options={"review_interval": 1.0, "raise_on": 2},
+            at_once=False,
+        )
+        relay.start()
+        assert relay.write(["g", 1])
+        assert relay.write(["g", 2])
+        assert server.accepted == 1
+        assert not relay.flush()
+        assert relay.close(0.0)
+        assert [f"{seen.method} {seen.target}" for seen in server.requests][2:] == [
+            "PUT /metrics/job/g",
+            "POST /metrics/job/closed",
+        ]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 4
