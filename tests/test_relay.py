@@ -21,7 +21,9 @@ import pytest
 
 from pushgate import Gateway, InlineRelay, Relay, Settings, SettingsError, gauge
 from pushgate.embedded import EmbeddedGateway
-from pushgate.relay._lines import MAX_LINE
+from pushgate.relay._descriptor import Descriptor
+from pushgate.relay._frames import MAX_FRAME, Dropped, Frames, dropped_frame, record_frame
+from pushgate.relay._pipe import Writer
 from support import faults
 from support.faults import FaultServer, answer
 from support.workers import PATIENCE, until
@@ -58,10 +60,11 @@ def make_relay() -> Iterator[MakeRelay]:
 
     yield make
     for relay in made:
-        pusher = relay._pusher
-        if not relay.close(0.0) and pusher is not None and pusher.reap() is None:
-            os.kill(pusher.pid, signal.SIGKILL)
-            os.waitpid(pusher.pid, 0)
+        relay.close(0.0)
+        with suppress(ChildProcessError):  # it was waited for
+            if relay._pusher is not None and not os.waitpid(pid_of(relay), os.WNOHANG)[0]:
+                os.kill(pid_of(relay), signal.SIGKILL)
+                os.waitpid(pid_of(relay), 0)
 
 
 def stop(pid: int) -> None:
@@ -193,12 +196,13 @@ def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(
     embedded: EmbeddedGateway, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
     relay = make_relay(embedded.url)
-    endless: list[object] = []
-    endless.append(endless)
-    fits = MAX_LINE - len('["g",1,""]\n')
+    deep: list[object] = []
+    for _ in range(10_000):
+        deep = [deep]
+    fits = MAX_FRAME - len(record_frame(["g", 1, "x" * 300])) + 300
 
     assert relay.write(["g", 1, "x" * fits])
-    for record in (["g", 2, "x" * (fits + 1)], {1, 2}, endless, b"bytes"):
+    for record in (["g", 2, "x" * (fits + 1)], [object()], deep, {"g": Path()}):
         assert not relay.write(record)
     assert relay.dropped == 4
     assert relay.write(["g", 3])
@@ -211,7 +215,40 @@ def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(
         "closed": {"closed": 1},
     }
     (record,) = caplog.records
-    assert "4097 bytes" in record.getMessage()
+    assert f"{MAX_FRAME - 8} is the limit" in record.getMessage()
+
+
+class Float(float):
+    """As numpy's."""
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+def test_frames_are_put_together_from_chunks_of_any_size(size: int) -> None:
+    records = [["g", 1, "é"], {"a": [None, True, 1.5]}, [Float(2.5), ("t",)], []]
+    data = b"".join((*map(record_frame, records), dropped_frame(70_000)))
+    frames = Frames()
+    read = [r for at in range(0, len(data), size) for r in frames.split(data[at : at + size])]
+    read += frames.end()
+
+    assert read == [["g", 1, "é"], {"a": [None, True, 1.5]}, [2.5, ["t"]], [], Dropped(70_000)]
+    assert isinstance(read[-1], Dropped)
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_a_torn_frame_costs_itself_only(size: int) -> None:
+    whole = [record_frame(["g", n]) for n in range(3)]
+    for cut in range(1, len(whole[1])):
+        data = whole[0] + whole[1][:cut] + whole[2] + whole[0]
+        frames = Frames()
+        read = [r for at in range(0, len(data), size) for r in frames.split(data[at : at + size])]
+
+        assert [*read, *frames.end()] == [["g", 0], Dropped(1), ["g", 2], ["g", 0]], cut
+
+
+def test_what_is_cut_off_by_the_end_is_told_of() -> None:
+    frames = Frames()
+    assert list(frames.split(record_frame(["g", 1])[:-1])) == []
+    assert list(frames.end()) == [Dropped(1)]
 
 
 def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(
@@ -244,10 +281,33 @@ def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(
     assert "does not keep up" in record.getMessage()
 
 
+def test_what_found_no_room_is_written_in_order_and_the_count_is_kept_until_then() -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    writer, frames = Writer(Descriptor(write_end)), Frames()
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write_end, record_frame("full"))
+    assert not writer.write(object())
+    assert not writer.flush()
+    assert writer.dropped == 1
+    assert writer.write("later")
+
+    received = list(frames.split(os.read(read_end, 1 << 20)))
+    assert writer.flush()
+    assert writer.dropped == 0
+    received += frames.split(os.read(read_end, 1 << 20))
+    assert [one for one in received if one != "full"] == ["later", 1]
+    assert isinstance(received[-1], Dropped)
+    for fd in (read_end, write_end):
+        os.close(fd)
+
+
 def test_a_child_that_detached_lets_the_pipe_end_and_nobody_else_s_file_is_touched(
     embedded: EmbeddedGateway, make_relay: MakeRelay, tmp_path: Path
 ) -> None:
     relay = make_relay(embedded.url)
+    assert relay.write(["g", 0])
     held, ready = os.pipe(), os.pipe()
 
     def live_on() -> None:
@@ -276,6 +336,7 @@ def test_a_child_whose_descriptors_became_others_writes_to_none_of_them(
     embedded: EmbeddedGateway, make_relay: MakeRelay, tmp_path: Path
 ) -> None:
     relay = make_relay(embedded.url)
+    assert relay.write(["g", 0])
 
     def write() -> None:
         reuse_descriptors(tmp_path)
@@ -544,6 +605,7 @@ def test_the_pusher_shows_no_secret_and_keeps_nothing_of_ours_open(
     until(lambda: "g" in values(embedded.url), "nothing is pushed")
 
     os.close(inherited[1])
+    os.set_blocking(inherited[0], False)
     assert os.read(inherited[0], 1) == b"", "the pusher keeps the other end"
     os.close(inherited[0])
     shown = subprocess.run(
@@ -602,6 +664,15 @@ def test_a_pusher_that_cannot_begin_says_why_to_who_starts_it(
     assert not relay.write(["g", 1])
 
 
+def test_replacing_a_pusher_leaks_no_descriptor(make_relay: MakeRelay) -> None:
+    relay = make_relay("http://127.0.0.1:1", linger=0.0)
+    before = len(os.listdir("/dev/fd"))
+    os.kill(pid_of(relay), signal.SIGKILL)
+    until(relay.ensure_running, "the pusher is not replaced")
+    assert len(os.listdir("/dev/fd")) == before
+    assert relay.close(PATIENCE)
+
+
 @pytest.mark.parametrize("executable", ["", "/bin/true", "/no/such/python"])
 def test_a_worker_without_an_interpreter_is_told(
     make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch, executable: str
@@ -633,7 +704,7 @@ def test_an_inline_relay_pushes_what_a_record_changes_before_write_returns(
     for n in range(3):
         assert relay.write(("g", n))
         assert values(embedded.url) == {"g": page(range(n + 1))}
-    assert not relay.write({1})
+    assert not relay.write(object())
     assert relay.close(0.0)
     assert not relay.write(("g", 4))
     assert values(embedded.url) == {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -134,6 +134,14 @@ def test_a_collector_is_collected_when_it_is_sent_and_again_when_it_is_sent_agai
     assert waiting is not None
     assert waiting.payload(A).endswith(b"x 1.0\n")
     assert waiting.payload(A).endswith(b"x 2.0\n")
+
+
+def test_a_change_that_was_made_before_revokes_a_delete_as_well() -> None:
+    pending, change = Pending(), Change("PUT", A, Collects(X1))
+    pending.add(change)
+    pending.add(DELETE, 50.0)
+    pending.add(change)
+    assert pending.delete_at(A) is None
 
 
 def test_families_that_can_be_read_only_once_can_be_sent_twice() -> None:
@@ -282,7 +290,7 @@ class Echo:
     def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
         self.ends.append((key.job, type(error).__name__))
 
-    def review(self, groups: Sequence[Group], now: float) -> Iterable[Change]:
+    def review(self, groups: Iterable[Group], now: float) -> Iterable[Change]:
         raise NotImplementedError
 
 
@@ -339,13 +347,13 @@ def rejected(status: int = 400, retryable: bool = False) -> GatewayRejectedError
 
 
 def test_an_outage_is_said_once_and_ends_with_what_waited() -> None:
-    desk = Desk()
+    desk = Desk(interval=1000.0)
     desk.feed(post(X1), Change("POST", B, [X1]))
     for _ in range(5):
         desk.end(desk.next(), down())
         assert desk.next() is None, "a gateway that is down is left alone for a second"
         desk.feed(post(X2))
-        desk.clock += 15
+        desk.clock += 20
     assert desk.deliveries.undelivered == 2
     assert sorted(desk.drain()) == ["POST a", "POST b"]
     assert desk.said == [

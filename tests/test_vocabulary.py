@@ -3,9 +3,11 @@
 import pytest
 
 from pushgate import (
+    Gateway,
     GroupingKey,
     JobRun,
     Outcome,
+    Reporter,
     Status,
     end_families,
     mapped_families,
@@ -63,6 +65,15 @@ def test_a_try_that_is_tried_again_is_neither_a_failure_nor_an_end():
         "last_try_number": 1,
         "last_queue_wait_seconds": 2.0,
     }
+
+
+def test_a_missed_deadline_says_nothing_of_how_the_run_goes_on(pushgateway):
+    assert Reporter(Gateway(pushgateway.url)).missed_deadline(RUN, 120.0) is None
+    (group,) = pushgateway.groups(job="j")
+    assert group.value("batch_job_last_deadline_missed_timestamp_seconds") == 120.0
+    assert [f.name for f in group.families if f.name.startswith(PREFIX)] == [
+        "batch_job_last_deadline_missed_timestamp_seconds"
+    ]
 
 
 def test_a_group_of_one_run_says_when_it_may_go():

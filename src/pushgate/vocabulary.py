@@ -40,7 +40,7 @@ _HELP = {
     "last_skipped_timestamp_seconds": "Unix time at which a run was last skipped.",
     "last_deadline_missed_timestamp_seconds": "Unix time of the last deadline a run missed.",
     "last_mapped_runs": "How many instances of the mapped task's last run ended in each state.",
-    "last_mapped_longest_seconds": "Duration of the longest instance of the mapped task's last run.",
+    "last_mapped_longest_seconds": "Duration of the longest of the mapped task's last instances.",
     "expected_interval_seconds": "Period of the job's schedule.",
     "group_expiry_timestamp_seconds": "Unix time from which on the group may be deleted.",
     "vanished_runs": "Runs of the job, on its host, that began and never reported their end.",

@@ -46,7 +46,7 @@ class Ledger:
         pass
 
     def review(self, groups: Sequence[Group], now: float) -> Iterable[Change]:
-        found = gauge("groups_found", "", len(groups))
+        found = gauge("groups_found", "", len(list(groups)))
         return [Change("POST", GroupingKey("review"), [found])]
 
     def _page(self, group: str) -> list[Family]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from ..families import Metrics
     from ..grouping import GroupingKey
@@ -51,7 +51,7 @@ class Aggregator(Protocol):
     """Seconds between two reviews, the first of which is at the start; None is for no review."""
 
     def feed(self, record: Any, now: float) -> Iterable[Change]:
-        """A record as it was written, after a way through JSON: its tuples are lists."""
+        """A record as it was written; its tuples may have become lists."""
 
     def dropped(self, count: int) -> Iterable[Change]:
         """So many records were lost since the last call, because the writers could not write."""
@@ -62,5 +62,5 @@ class Aggregator(Protocol):
     def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
         """A push of this group has ended: in time for the metrics of the adapter's own health."""
 
-    def review(self, groups: Sequence[Group], now: float) -> Iterable[Change]:
-        """What the gateway holds."""
+    def review(self, groups: Iterable[Group], now: float) -> Iterable[Change]:
+        """What the gateway holds, to be gone through once."""

@@ -17,7 +17,7 @@ from ._said import Said, describe
 from ._schedule import Backoff, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from ..grouping import GroupingKey
     from ..groups import Group
@@ -96,7 +96,7 @@ class Deliveries:
         """So many records did not."""
         self._ask(self._aggregator.dropped, now, count)
 
-    def review(self, groups: Sequence[Group], now: Moment) -> None:
+    def review(self, groups: Iterable[Group], now: Moment) -> None:
         """The gateway was read."""
         self._ask(self._aggregator.review, now, groups, now.unix)
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ._deliveries import Deliveries, Moment
-from ._lines import Dropped, Lines, record_line
+from ._frames import Dropped, Frames, record_frame
 from ._loading import load, plain
 from ._said import Said
 
@@ -76,8 +76,8 @@ class InlineRelay:
             return False
         with self._held():
             try:
-                # The same way through JSON, so that what works here works with a Relay.
-                (decoded,) = Lines().split(record_line(record))
+                # The same way through a frame, so that what works here works with a Relay.
+                (decoded,) = Frames().split(record_frame(record))
             except (TypeError, ValueError) as error:
                 self._said.once(f"a record that can't be written was dropped: {error}", _clock())
                 decoded = Dropped(1)

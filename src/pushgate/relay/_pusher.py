@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DeliveryError
 from ..settings import Settings
 from ._deliveries import Deliveries, Moment, Parcel
-from ._lines import Dropped, Lines
+from ._frames import Dropped, Frames
 from ._loading import load
 from ._process import CHANNEL, IGNORED, RECORDS
 from ._said import Said, describe, log_to_stderr, to_stderr
@@ -140,15 +140,15 @@ class Pusher:
     # The reader.
 
     def _read_all(self) -> None:
-        lines = Lines()
+        frames = Frames()
         while chunk := os.read(RECORDS, _CHUNK):
             with self._changed:
-                self._feed(lines.split(chunk))
+                self._feed(frames.split(chunk))
                 self._wake()
             if len(chunk) < _CHUNK:
                 time.sleep(_NAP)
         with self._changed:
-            self._feed(lines.end())
+            self._feed(frames.end())
             now = Moment.now()
             self._deliveries.closed(now)
             self._deadline = now.clock + self._linger
@@ -226,7 +226,7 @@ class Pusher:
             return
         groups = error = None
         try:
-            groups = self._gateway.groups(timeout=self._timeout)
+            groups = self._gateway.iter_groups(timeout=self._timeout)
         except Exception as failure:
             error = failure
         with self._changed:

@@ -101,7 +101,7 @@ class Relay:
         self._writer = Writer(self._write_end)
 
     def write(self, record: object) -> bool:
-        """Hand over a record that JSON can hold, of 4096 bytes at most, from any process or thread.
+        """Hand over a record of what JSON can hold, some 4000 bytes at most, from any process.
 
         False if it was dropped: the pusher will be told how many were. Never blocks, and raises
         nothing of its own. A record that finds no room waits in this process for the next call.
