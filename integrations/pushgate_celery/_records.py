@@ -2,7 +2,12 @@
 
 The handlers write plain lists, which is what a few microseconds a task allow; the pusher reads them
 as these tuples. Both sides are of one version, so the layout may change from one to the next.
-Times are Unix seconds, durations seconds; None is not known.
+Times are Unix seconds, durations seconds; None is not known. A PerRun inside a record is an array
+of its own, ``[labels, lifetime]``.
+
+The tasks' own metrics end up in groups of their own, with the grouping label ``origin="job"``
+beside those of the worker (inc, observe) or the task (set). A pusher that takes another's place
+begins its totals at 0: tell it KNOWN again.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ __all__ = (
     "PerRun",
     "Start",
     "State",
+    "What",
     "Worker",
 )
 
@@ -31,6 +37,12 @@ START, END, COUNT, METRIC, WORKER, KNOWN, GOODBYE = "s", "e", "n", "m", "w", "k"
 
 State = Literal["success", "failure", "retry", "ignored", "rejected", "revoked"]
 """How a task's run ended. ``revoked`` is one that was terminated while it ran."""
+
+What = Literal[
+    "revoked", "interrupted", "unknown", "rejected", "children_lost", "children_recycled"
+]
+"""What the worker's main process counts. ``revoked`` has the labels task and reason (revoked,
+expired or terminated), ``interrupted`` the label task, the others none."""
 
 
 class PerRun(NamedTuple):
@@ -73,9 +85,9 @@ class End(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Something that is only counted, of Main's: ``what`` is one of COUNTS in _aggregate."""
+    """Something that is only counted, of Main's."""
 
-    what: str
+    what: What
     labels: dict[str, str]
     amount: int
 

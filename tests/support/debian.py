@@ -1,9 +1,9 @@
 """Server binaries for tests, from PATH or unpacked from Debian's packages.
 
-In: the name of an entry in TOOLS. Out: the path of a binary of a fitting version. Packages come
-from the mirror in the machine's own apt sources, through a private apt state, so neither root nor
-an earlier `apt-get update` is needed and nothing on the machine changes. They are unpacked into
-$PUSHGATE_TEST_CACHE, else <repo>/.cache/servers.
+In: the name of an entry in TOOLS. Out: the path of a binary of a fitting version, and the
+environment to run it with. Packages come from the mirror in the machine's own apt sources, through
+a private apt state, so neither root nor an earlier `apt-get update` is needed and nothing on the
+machine changes. They are unpacked into $PUSHGATE_TEST_CACHE, else <repo>/.cache/servers.
 
     python -m support.debian --all      (from tests/) fetches everything ahead of the tests
 """
@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import glob
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 CACHE = Path(
     os.environ.get("PUSHGATE_TEST_CACHE") or Path(__file__).parents[2] / ".cache" / "servers"
@@ -36,11 +39,15 @@ class ToolUnavailableError(RuntimeError):
 @dataclass(frozen=True)
 class Tool:
     suite: str  # of Debian
-    package: str
+    packages: tuple[str, ...]  # the binary's, and those of the libraries that a bare machine lacks
     commands: tuple[str, ...]  # names to look for on PATH
-    binary: str  # inside the unpacked package
+    binary: str  # inside the unpacked packages
     minimum: tuple[int, int, int]
     below: tuple[int, int, int] | None = None
+    path: tuple[str, ...] = ()  # folders of commands that the binary runs by name
+    places: tuple[str, ...] = ()  # globs for folders of this machine that PATH leaves out
+    edits: tuple[tuple[str, str, str], ...] = ()  # (file, old, new), where a prefix is written in
+    versioned: str = ""  # a glob for a path with the version in it; else the binary says --version
 
     def fits(self, version: tuple[int, int, int] | None) -> bool:
         return (
@@ -51,11 +58,15 @@ class Tool:
 
 
 _PUSHGATEWAY_COMMANDS = ("pushgateway", "prometheus-pushgateway")
+_ERLANG = (
+    *("asn1", "base", "crypto", "eldap", "inets", "mnesia", "os-mon", "parsetools", "public-key"),
+    *("runtime-tools", "ssl", "syntax-tools", "tools", "xmerl"),
+)
 
 TOOLS = {
     "pushgateway-1.5.1": Tool(
         suite="bookworm",
-        package="prometheus-pushgateway",
+        packages=("prometheus-pushgateway",),
         commands=_PUSHGATEWAY_COMMANDS,
         binary="usr/bin/prometheus-pushgateway",
         minimum=(1, 5, 1),
@@ -65,10 +76,51 @@ TOOLS = {
     # to run on bookworm.
     "pushgateway-1.11": Tool(
         suite="sid",
-        package="prometheus-pushgateway",
+        packages=("prometheus-pushgateway",),
         commands=_PUSHGATEWAY_COMMANDS,
         binary="usr/bin/prometheus-pushgateway",
         minimum=(1, 11, 2),
+    ),
+    "redis": Tool(
+        suite="bookworm",
+        packages=(
+            *("redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1", "libssl3"),
+            *("libsystemd0", "libgcrypt20", "libgpg-error0", "libcap2", "liblz4-1", "libzstd1"),
+        ),
+        commands=("redis-server",),
+        binary="usr/bin/redis-server",
+        minimum=(6, 2, 0),
+    ),
+    # Never from PATH: Debian's script there changes to another user, who may not enter the
+    # folders of a test.
+    "rabbitmq": Tool(
+        suite="bookworm",
+        packages=(
+            *("rabbitmq-server", "libtinfo6", "libsctp1", "libstdc++6", "zlib1g"),
+            *(f"erlang-{part}" for part in _ERLANG),
+        ),
+        commands=(),
+        binary="usr/lib/rabbitmq/bin/rabbitmq-server",
+        minimum=(3, 10, 0),
+        path=("usr/lib/erlang/bin",),
+        edits=(("usr/lib/erlang/bin/erl", "=/usr/lib/erlang", '="${progdir%/bin}"'),),
+        versioned="usr/lib/rabbitmq/lib/rabbitmq_server-*",
+    ),
+    "postgresql": Tool(
+        suite="bookworm",
+        packages=(
+            *("postgresql-15", "libpq5", "libgssapi-krb5-2", "libicu72", "libldap-2.5-0"),
+            *("libpam0g", "libselinux1", "libssl3", "libstdc++6", "libsystemd0", "libuuid1"),
+            *("libxml2", "libxslt1.1", "liblz4-1", "libzstd1", "zlib1g", "libaudit1"),
+            *("libcap-ng0", "libcap2", "libcom-err2", "libffi8", "libgcrypt20", "libgmp10"),
+            *("libgnutls30", "libgpg-error0", "libhogweed6", "libidn2-0", "libk5crypto3"),
+            *("libkeyutils1", "libkrb5-3", "libkrb5support0", "liblzma5", "libnettle8"),
+            *("libp11-kit0", "libsasl2-2", "libtasn1-6", "libunistring2"),
+        ),
+        commands=("postgres",),
+        binary="usr/lib/postgresql/15/bin/postgres",
+        minimum=(13, 0, 0),
+        places=("/usr/lib/postgresql/*/bin",),
     ),
 }
 
@@ -88,6 +140,15 @@ def find(name: str) -> Path:
     return found
 
 
+def environment(name: str) -> dict[str, str]:
+    """This process's own, and what find(name) needs beside it where it was unpacked."""
+    found = dict(os.environ)
+    root = CACHE / name
+    if find(name).is_relative_to(root):
+        found |= _environment(TOOLS[name], root)
+    return found
+
+
 def require(name: str) -> Path:
     """As find; a missing tool skips the test, and fails it where CI is set."""
     import pytest  # this module also runs as a script, without pytest
@@ -101,11 +162,25 @@ def require(name: str) -> Path:
 
 
 def _on_path(tool: Tool) -> Path | None:
-    for command in tool.commands:
-        path = shutil.which(command)
-        if path and tool.fits(_version(Path(path))):
+    folders = [os.environ.get("PATH", os.defpath)]
+    for place in tool.places:
+        folders += sorted(glob.glob(place), reverse=True)
+    for command, folder in itertools.product(tool.commands, folders):
+        path = shutil.which(command, path=folder)
+        if path and tool.fits(_says(Path(path), {})):
             return Path(path)
     return None
+
+
+def _environment(tool: Tool, root: Path) -> dict[str, str]:
+    folders = [str(root / folder) for folder in tool.path]
+    # lib may be a link to usr/lib, or not be there.
+    libraries = [str(p) for base in ("usr/lib", "lib") for p in root.glob(f"{base}/*-linux-gnu")]
+    return {
+        name: os.pathsep.join([*added, *filter(None, [os.environ.get(name)])])
+        for name, added in (("PATH", folders), ("LD_LIBRARY_PATH", libraries))
+        if added
+    }
 
 
 def _cached(name: str, tool: Tool) -> Path:
@@ -121,9 +196,11 @@ def _cached(name: str, tool: Tool) -> Path:
         partial = Path(tempfile.mkdtemp(prefix="partial-", dir=CACHE))
         try:
             _unpack(tool, partial / "apt", partial / "root")
-            version = _version(partial / "root" / tool.binary)
+            version = _version(tool, partial / "root")
             if not tool.fits(version):
-                raise ToolUnavailableError(f"Debian {tool.suite} has {tool.package} {version}")
+                raise ToolUnavailableError(
+                    f"{tool.packages[0]} of Debian {tool.suite} is of version {version}"
+                )
             (partial / "root").rename(CACHE / name)
         finally:
             shutil.rmtree(partial)
@@ -157,9 +234,14 @@ def _unpack(tool: Tool, state: Path, root: Path) -> None:
     }
     apt = ["apt-get", "-qq", *(f"-o{key}={value}" for key, value in options.items())]
     _run([*apt, "update"], cwd=state)
-    _run([*apt, "download", tool.package], cwd=state / "deb")
+    _run([*apt, "download", *tool.packages], cwd=state / "deb")
     for package in (state / "deb").glob("*.deb"):
         _run(["dpkg-deb", "-x", str(package), str(root)], cwd=state)
+    for name, old, new in tool.edits:
+        text = (root / name).read_text()
+        if old not in text:
+            raise ToolUnavailableError(f"{name} of {tool.packages[0]} has no {old!r}")
+        (root / name).write_text(text.replace(old, new))
 
 
 def _source_line(suite: str) -> str:
@@ -188,19 +270,36 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _version(binary: Path) -> tuple[int, int, int] | None:
+def _version(tool: Tool, root: Path) -> tuple[int, int, int] | None:
+    if tool.versioned:
+        return next((_number(path.name) for path in root.glob(tool.versioned)), None)
+    return _says(root / tool.binary, _environment(tool, root))
+
+
+def _says(binary: Path, environment: Mapping[str, str]) -> tuple[int, int, int] | None:
     try:
-        output = _run([str(binary), "--version"], cwd=binary.parent)
+        return _number(_run([str(binary), "--version"], cwd=binary.parent, environment=environment))
     except ToolUnavailableError:
         return None
-    match = re.search(r"\b(\d+)\.(\d+)\.(\d+)", output)
-    return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
-def _run(command: list[str], cwd: Path) -> str:
+def _number(text: str) -> tuple[int, int, int] | None:
+    match = re.search(r"(?<![\d.])(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
+
+
+def _run(
+    command: list[str], cwd: Path, environment: Mapping[str, str] = MappingProxyType({})
+) -> str:
     try:
         done = subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, timeout=STEP_TIMEOUT, check=False
+            command,
+            cwd=cwd,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=STEP_TIMEOUT,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolUnavailableError(f"{command[0]}: {error}") from error

@@ -9,11 +9,11 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-START_TIMEOUT = 20.0  # seconds until "Listening on"; it takes 20 ms
+START_TIMEOUT = 30.0  # seconds; a Pushgateway takes 20 ms, RabbitMQ 4 s
 BIND_TRIES = 5
 
 
@@ -21,32 +21,30 @@ class ServerError(RuntimeError):
     """The server did not start; the text has its log."""
 
 
-class Pushgateway:
-    """A Pushgateway process. Its port stays the same over kill() and restart()."""
+class Server:
+    """A process that listens. Its port stays the same over kill() and restart().
 
-    def __init__(self, binary: Path, *flags: str, scheme: str = "http") -> None:
-        self._binary = binary
-        # Debian's build would otherwise share one file between all instances.
-        persistence = (
-            ()
-            if any(f.startswith("--persistence.file") for f in flags)
-            else ("--persistence.file=",)
-        )
-        self._flags = (*persistence, *flags)
-        self._scheme = scheme
+    command: the command line for a port. ready: what its log says, in lower case, once it listens.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[int], Sequence[str | Path]],
+        ready: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._command = command
+        self._ready = ready
+        self._environment = environment
         self._log: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self.port = 0
         for _ in range(BIND_TRIES):
-            self.port = _free_port()
+            self.port = free_port()
             if self._start():
                 return
         raise ServerError(f"no free port in {BIND_TRIES} tries\n{self.log}")
-
-    @property
-    def url(self) -> str:
-        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -73,8 +71,11 @@ class Pushgateway:
     def _start(self) -> bool:
         """False when the port is taken. Raises ServerError on any other failure."""
         before = len(self._log)
+        command = self._command(self.port)
         self._process = subprocess.Popen(
-            [self._binary, f"--web.listen-address=127.0.0.1:{self.port}", *self._flags],
+            command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -85,21 +86,38 @@ class Pushgateway:
         self._reader.start()
         in_time = decided.wait(START_TIMEOUT)
         log = "".join(self._log[before:])
-        if in_time and "listening on" in log.lower():
+        if in_time and self._ready in log.lower():
             return True
         self.kill()
-        if "address already in use" in log:
+        if "address already in use" in log.lower():
             return False
-        raise ServerError(f"{self._binary.name} {' '.join(self._flags)} did not start\n{log}")
+        raise ServerError(f"{' '.join(map(str, command))} did not start\n{log}")
 
     def _read(self, process: subprocess.Popen[str], decided: threading.Event) -> None:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
                 self._log.append(line)
-                if "listening on" in line.lower():
+                if self._ready in line.lower():
                     decided.set()
         decided.set()  # it ended
+
+
+class Pushgateway(Server):
+    """A Pushgateway process."""
+
+    def __init__(self, binary: Path, *flags: str, scheme: str = "http") -> None:
+        self._scheme = scheme
+        # Debian's build would otherwise share one file between all instances.
+        if not any(flag.startswith("--persistence.file") for flag in flags):
+            flags = ("--persistence.file=", *flags)
+        super().__init__(
+            lambda port: [binary, f"--web.listen-address=127.0.0.1:{port}", *flags], "listening on"
+        )
+
+    @property
+    def url(self) -> str:
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
 
 @contextmanager
@@ -112,7 +130,7 @@ def pushgateway(binary: Path, *flags: str, scheme: str = "http") -> Iterator[Pus
         server.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,0 +1,171 @@
+"""A worker's records to groups at the gateway, in the pusher process. Must not import celery.
+
+Records enter, as :mod:`pushgate_celery._records` has them; :class:`pushgate.Change` values leave.
+The pusher (:mod:`pushgate.relay`) calls from one thread at a time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pushgate import Change, GroupingKey
+from pushgate_celery._neighbours import Neighbours
+from pushgate_celery._once import Once
+from pushgate_celery._own_metrics import OwnMetrics
+from pushgate_celery._records import (
+    COUNT,
+    END,
+    GOODBYE,
+    KNOWN,
+    METRIC,
+    START,
+    WORKER,
+    Count,
+    End,
+    Known,
+    Metric,
+    PerRun,
+    Start,
+    Worker,
+)
+from pushgate_celery._series import Budget
+from pushgate_celery._task_groups import TaskGroups
+from pushgate_celery._worker_group import WorkerGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pushgate import Group
+
+__all__ = ("Aggregator", "create")
+
+_REVIEW_INTERVAL = 300.0  # seconds; the answer holds everybody's groups
+
+
+def create(options: Mapping[str, Any]) -> Aggregator:
+    """The aggregator of one worker.
+
+    ``options``: ``job`` and ``node``, the worker's name; ``started_at`` in Unix seconds;
+    ``interval`` between two pushes in seconds; ``max_series``, how many label sets the metrics of
+    the worker may have, and how many groups its tasks; ``on_exit``, whether to ``keep`` or
+    ``delete`` the worker's groups when it has shut down.
+    """
+    return Aggregator(**options)
+
+
+class Aggregator:
+    """Implements the relay's protocol of the same name; :func:`create` has the options."""
+
+    review_interval: float | None = _REVIEW_INTERVAL
+
+    def __init__(
+        self,
+        *,
+        job: str,
+        node: str,
+        started_at: float,
+        interval: float = 15.0,
+        max_series: int = 2000,
+        on_exit: str = "keep",
+    ) -> None:
+        if on_exit not in ("keep", "delete"):
+            raise ValueError(f"on_exit is {on_exit!r}; it can be 'keep' or 'delete'")
+        self._deletes = on_exit == "delete"
+        self._max_series = max_series
+        self._once = Once()
+        self._said_goodbye = False
+        budget = Budget(max_series, self._overflowed)
+        # Half: what a task's code puts into labels must not take the room of the outcomes.
+        part = Budget(max_series // 2, self._overflowed, within=budget)
+        self._key = GroupingKey(job, {"instance": node})
+        self._worker = WorkerGroup(started_at, budget, self._once)
+        self._tasks = TaskGroups(job, max_series, self._once, self._overflowed)
+        self._own = OwnMetrics(job, node, part, self._once, self._refused)
+        self._neighbours = Neighbours(self._key, started_at, interval, self._once)
+        self._put = Change("PUT", self._key, self._worker)
+        self._handlers = {
+            START: self._start,
+            END: self._end,
+            COUNT: self._count,
+            METRIC: self._metric,
+            WORKER: self._state,
+            KNOWN: self._know,
+            GOODBYE: self._goodbye,
+        }
+
+    def feed(self, record: Sequence[Any], now: float) -> Iterable[Change]:  # noqa: ARG002
+        """What one record changes. Raises where the record is none of ours."""
+        changes = self._handlers[record[0]](record[1:])
+        self._worker.tick("pushgate_records")
+        return changes
+
+    def dropped(self, count: int) -> Iterable[Change]:
+        """The worker could not hand over ``count`` records."""
+        self._worker.tick("pushgate_records_dropped", count)
+        return (self._put,)
+
+    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
+        """How a push to ``key`` ended."""
+        self._worker.pushed(error)
+        if error is None and key == self._key:
+            self._neighbours.pushed(now)
+
+    def review(self, groups: Iterable[Group], now: float) -> Iterable[Change]:
+        """Look for another worker of our name, and for groups to delete."""
+        return self._neighbours.review(groups, now)
+
+    def closed(self, now: float) -> Iterable[Change]:  # noqa: ARG002
+        """Every process of the worker is gone: it shut down if it said so, else it crashed."""
+        if self._said_goodbye and self._deletes:
+            return [Change("DELETE", self._key), *self._own.deleted()]
+        self._worker.ends(crashed=not self._said_goodbye)
+        return (self._put,)
+
+    def _start(self, fields: Sequence[Any]) -> Iterable[Change]:
+        start = Start(*fields)
+        if start.per_run is not None:
+            start = start._replace(per_run=PerRun(*start.per_run))
+        self._worker.started(start)
+        return [*self._tasks.started(start), self._put]
+
+    def _end(self, fields: Sequence[Any]) -> Iterable[Change]:
+        end = End(*fields)
+        if end.per_run is not None:
+            end = end._replace(per_run=PerRun(*end.per_run))
+        duration = end.duration
+        if duration is None and end.started_at is not None:
+            # Only the process that ran it could have measured it, and that one was killed.
+            duration = max(0.0, end.ended_at - end.started_at)
+        self._worker.ended(end, duration)
+        return [*self._tasks.ended(end, duration), self._put]
+
+    def _count(self, fields: Sequence[Any]) -> Iterable[Change]:
+        self._worker.counted(Count(*fields))
+        return (self._put,)
+
+    def _metric(self, fields: Sequence[Any]) -> Iterable[Change]:
+        return self._own.feed(Metric(*fields)) or (self._put,)
+
+    def _state(self, fields: Sequence[Any]) -> Iterable[Change]:
+        self._worker.state(Worker(*fields))
+        return (self._put,)
+
+    def _know(self, fields: Sequence[Any]) -> Iterable[Change]:
+        self._worker.known(Known(*fields))
+        return (self._put,)
+
+    def _goodbye(self, _fields: Sequence[Any]) -> Iterable[Change]:
+        self._said_goodbye = True
+        return ()
+
+    def _overflowed(self) -> None:
+        self._once.say(
+            ("overflow",),
+            f"there are max_series={self._max_series} label sets: further label values are counted"
+            " as 'other', those of gauges left out; raise it, or find the label that has too many"
+            " values",
+        )
+        self._worker.tick("pushgate_series_overflowed")
+
+    def _refused(self) -> None:
+        self._worker.tick("pushgate_metrics_refused")

@@ -1,0 +1,168 @@
+"""The metrics that tasks' code sets, in groups beside those of the worker and the task.
+
+Metric records enter. Leave: counters and histograms in ``{job, instance, origin="job"}``, one
+writer, and gauges in ``{job, task, origin="job"}``, the last writer's. They have groups of their
+own, because a gateway refuses a push whole when any of its names has another type in somebody's
+group: that must not cost the worker's totals or the task's outcome.
+"""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple
+
+from pushgate import Change, GroupingKey
+from pushgate_celery._names import ANY_UNIT, RESERVED_PREFIXES, TASK_SECONDS
+from pushgate_celery._series import Counter, Gauge, Histogram, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pushgate import Family
+    from pushgate_celery._once import Once
+    from pushgate_celery._records import Metric
+    from pushgate_celery._series import Budget
+
+__all__ = ("ORIGIN", "OwnMetrics")
+
+ORIGIN = {"origin": "job"}  # as the wrapper of commands has it
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_NOT_LABELS = frozenset({"job", "instance", "task", "origin", "le", "quantile"})
+_SUFFIXES = {"observe": ("", "_bucket", "_count", "_sum"), "inc": ("",), "set": ("",)}
+_TYPES = {"inc": "counter", "observe": "histogram", "set": "gauge"}
+
+
+class _Claim(NamedTuple):
+    """A metric's name is taken, by the task that used it first."""
+
+    name: str
+    op: str
+    labels: tuple[str, ...]
+    task: str
+
+    def __str__(self) -> str:
+        labels = f" with labels {', '.join(self.labels)}" if self.labels else ""
+        return f"a {_TYPES[self.op]} {self.name}{labels} in {self.task}"
+
+
+class OwnMetrics:
+    """The tasks' own metrics of one worker. A collector of its counters and histograms.
+
+    ``refused`` is called for each update that can't be taken.
+    """
+
+    def __init__(
+        self, job: str, node: str, budget: Budget, once: Once, refused: Callable[[], None]
+    ) -> None:
+        self._job = job
+        self._budget = budget
+        self._once = once
+        self._refused = refused
+        self.key = GroupingKey(job, {"instance": node, **ORIGIN})
+        self._put = Change("PUT", self.key, self)
+        self._claims: dict[str, _Claim] = {}
+        self._counters: dict[str, Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._gauges: dict[tuple[str, str], Gauge] = {}
+
+    def collect(self) -> Iterator[Family]:
+        """The counters and histograms, as they are now."""
+        for metrics in (self._counters, self._histograms):
+            for metric in metrics.values():
+                yield from metric.collect()
+
+    def feed(self, metric: Metric) -> list[Change]:
+        """What an update changes; nothing, where it had to be refused, which is said once."""
+        names = tuple(sorted(metric.labels))
+        name = metric.name
+        if metric.op == "inc" and not name.endswith("_total"):
+            name += "_total"
+        claim = self._claims.get(name)
+        if claim is None or claim[:3] != (name, metric.op, names):
+            claim = self._claim(_Claim(name, metric.op, names, clean(metric.task)))
+            if claim is None:
+                return []
+        if metric.op != "set" and not (isfinite(metric.value) and self._may_add(metric)):
+            return self._refuse(
+                ("value", name),
+                f"{claim} was given {metric.value!r} by {metric.task}: a counter takes finite"
+                " numbers from 0 on, a histogram finite ones",
+            )
+        values = tuple([metric.labels[label] for label in names])
+        if metric.op == "inc":
+            self._counters[name].add((*values, metric.task), metric.value)
+            return [self._put]
+        if metric.op == "observe":
+            self._histograms[name].observe((*values, metric.task), metric.value)
+            return [self._put]
+        return self._set(claim, metric, values)
+
+    def deleted(self) -> list[Change]:
+        """The DELETE of the collector's group, if there is one."""
+        in_use = self._counters or self._histograms
+        return [Change("DELETE", self.key)] if in_use else []
+
+    def _may_add(self, metric: Metric) -> bool:
+        return metric.op != "inc" or metric.value >= 0
+
+    def _set(self, claim: _Claim, metric: Metric, values: tuple[str, ...]) -> list[Change]:
+        at = (claim.name, metric.task)
+        gauge = self._gauges.get(at)
+        if gauge is None:
+            documentation = f"Set by {clean(metric.task)}."
+            gauge = Gauge(claim.name, documentation, claim.labels, self._budget)
+        gauge.set(values, metric.value)
+        family = gauge.family()
+        if not family.samples:
+            return []
+        self._gauges[at] = gauge
+        key = GroupingKey(self._job, {"task": clean(metric.task), **ORIGIN})
+        # The whole family: a POST that lacked the other label sets would delete them.
+        return [Change("POST", key, [family])]
+
+    def _claim(self, new: _Claim) -> _Claim | None:
+        """The claim, with a metric to go with it, or None where the name can't be had."""
+        if problem := self._problem(new):
+            self._refuse((new.name, new.op, *new.labels), f"{new} is refused: {problem}")
+            return None
+        if not self._budget.take():  # the room for its "other"
+            self._budget.overflow()
+            self._refuse(
+                ("claims",),
+                f"{new} is refused, as are further names: max_series leaves them no room; raise"
+                " it, or find the name or label that has too many values",
+            )
+            return None
+        for suffix in _SUFFIXES[new.op]:
+            self._claims[new.name + suffix] = new
+        documentation = f"Counted in tasks, first in {new.task}."
+        labels = (*new.labels, "task")
+        if new.op == "inc":
+            bare = new.name.removesuffix("_total")
+            self._counters[new.name] = Counter(bare, documentation, labels, self._budget)
+        elif new.op == "observe":
+            buckets = TASK_SECONDS if new.name.endswith("_seconds") else ANY_UNIT
+            self._histograms[new.name] = Histogram(
+                new.name, documentation, labels, self._budget, buckets=buckets
+            )
+        return new
+
+    def _problem(self, new: _Claim) -> str | None:
+        if not _NAME.fullmatch(new.name) or new.op not in _TYPES:
+            return "it is not a name that Prometheus takes"
+        if new.name.startswith(RESERVED_PREFIXES):
+            return f"names that begin with {', '.join(RESERVED_PREFIXES)} are taken; rename it"
+        for label in new.labels:
+            if not _LABEL.fullmatch(label) or label in _NOT_LABELS:
+                return f"the label {label!r} is taken or not one that Prometheus takes; rename it"
+        for suffix in _SUFFIXES[new.op]:
+            if other := self._claims.get(new.name + suffix):
+                return f"there is {other} already; rename one, or give both the same labels"
+        return None
+
+    def _refuse(self, subject: tuple[str, ...], text: str) -> list[Change]:
+        self._once.say(("metric", *subject), text)
+        self._refused()
+        return []

@@ -1,0 +1,222 @@
+"""One worker's life, in its main process: signals on, records out, the goodbye at its end.
+
+A relay that is started enters; Celery's signals are its events. The children of a prefork pool
+inherit all of this by fork and use its handlers of a task's start and end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+from typing import Any, Protocol
+
+from celery import signals
+from celery.worker import state
+
+from pushgate_celery._children import Children
+from pushgate_celery._cut_off import CutOff
+from pushgate_celery._executing import Executing
+from pushgate_celery._main_process import MainProcess
+from pushgate_celery._options import Options
+from pushgate_celery._queues import routed_tasks
+from pushgate_celery._records import COUNT, GOODBYE, KNOWN, WORKER
+from pushgate_celery._run import RunFactory
+from pushgate_celery._voice import Voice
+from pushgate_celery._wrapped import Wrapped
+
+__all__ = ("RelayLike", "Worker")
+
+_MAX_TICK = 5.0  # seconds between two looks at the worker's state
+_CHILD_FLUSH = 1.0  # seconds that a child may wait for room in the pipe, when it ends
+_MAX_KNOWN_BYTES = 3500  # of the 4096 that a record may have
+# Both names of what cancels running tasks in a cold shutdown; the first is Celery's up to 5.5.
+_CANCELLING = ("cancel_all_unacked_requests", "cancel_active_requests")
+
+
+class RelayLike(Protocol):
+    """What a worker needs of a relay."""
+
+    def write(self, record: object) -> bool: ...
+    def flush(self, timeout: float = 0.0) -> bool: ...
+    def ensure_running(self) -> bool: ...
+    def detach(self) -> None: ...
+    def close(self, timeout: float) -> bool: ...
+
+
+class Worker:
+    """Observes one app's tasks in this process and in those it forks, from :meth:`connect` on.
+
+    ``soft_limited`` says whether the worker gives every task a soft time limit.
+    """
+
+    def __init__(
+        self, app: Any, options: Options, relay: RelayLike, voice: Voice, *, soft_limited: bool
+    ) -> None:
+        self._app = app
+        self._options = options
+        self._relay = relay
+        self._voice = voice
+        self._pid = os.getpid()
+        self._over = False
+        self._timer: tuple[Any, Any] | None = None
+        self._wrapped: list[Wrapped] = []
+        self._runs = RunFactory(app, options.tasks, soft_limited, relay.write, voice)
+        self._cut_off = CutOff()
+        self._children = Children(relay.write)
+        self._main = MainProcess(
+            self._runs,
+            relay.write,
+            voice,
+            cancelled=self._cut_off.add,
+            killed=self._children.doom,
+        )
+        self._executing = Executing(
+            self._runs,
+            relay.write,
+            voice,
+            eager=options.transport == "inline",
+            unfinished=self._main.unfinished,
+            ended=self._main.ended,
+        )
+        self._connections = [
+            (signals.task_prerun, self._executing.prerun),
+            (signals.task_postrun, self._executing.postrun),
+            (signals.task_received, self._main.received),
+            (signals.task_failure, self._main.failure),
+            (signals.task_retry, self._main.retry),
+            (signals.task_revoked, self._main.revoked),
+            (signals.task_unknown, self._main.unknown),
+            (signals.task_rejected, self._main.rejected),
+            (signals.worker_process_init, self._process_begins),
+            (signals.worker_process_shutdown, self._process_ends),
+            (signals.worker_ready, self._ready),
+            (signals.worker_shutdown, self._shut_down),
+            (signals.beat_embedded_init, self._beat_begins),
+        ]
+
+    def connect(self) -> None:
+        """Begin to observe."""
+        for signal, handler in self._connections:
+            signal.connect(handler, weak=False)
+        # On a direct SIGQUIT some pools send no worker_shutdown; and threads that still run are
+        # joined before atexit, so only then is everything over.
+        atexit.register(self._exit)
+
+    def stop(self) -> None:
+        """End it, and say goodbye if this is the process that began."""
+        for signal, handler in self._connections:
+            signal.disconnect(handler)
+        atexit.unregister(self._exit)
+        if self._timer is not None:
+            timer, entry = self._timer
+            timer.cancel(entry)
+            self._timer = None
+        for wrapped in self._wrapped:
+            wrapped.undo()
+        self._children.undo()
+        self._goodbye()
+
+    def _process_begins(self, **_: object) -> None:
+        self._executing.in_child = os.getpid() != self._pid
+
+    def _process_ends(self, **_: object) -> None:
+        if os.getpid() != self._pid:  # atexit is not run there
+            self._relay.flush(_CHILD_FLUSH)
+
+    def _beat_begins(self, **_: object) -> None:
+        if os.getpid() != self._pid:
+            self._relay.detach()
+
+    def _ready(self, sender: Any, **_: object) -> None:
+        """worker_ready, whose sender is the consumer. It is sent once, reconnects aside."""
+        self._voice.speak()
+        try:
+            if getattr(getattr(sender, "controller", None), "task_events", False):
+                self._voice.say(
+                    "events",
+                    "this worker sends task events (-E, worker_send_task_events), which cost much"
+                    " of its throughput and which pushgate does not need; switch them off unless"
+                    " Flower or an exporter needs them",
+                )
+            for name in _CANCELLING:
+                if hasattr(sender, name):
+                    self._wrapped.append(Wrapped(sender, name, self._before_cancelling))
+            self._children.watch(getattr(sender.pool, "_pool", None))
+            self._tell_known()
+            self._tick()
+            # The worker's own timer works in every pool, and without heartbeats too.
+            seconds = min(self._options.interval, _MAX_TICK)
+            self._timer = sender.timer, sender.timer.call_repeatedly(seconds, self._tick)
+        except Exception as error:
+            self._voice.failed("observing the worker", error)
+
+    def _before_cancelling(self, cancel: Any) -> Any:
+        def cancel_requests(*args: Any, **kwargs: Any) -> Any:
+            self._children.closing = True
+            self._cut_off.add_active()
+            return cancel(*args, **kwargs)
+
+        return cancel_requests
+
+    def _tell_known(self) -> None:
+        """What runs here, for zeros from the beginning; in pieces that fit into a record."""
+        piece: dict[str, str] = {}
+        size = 0
+        for name, queue in routed_tasks(self._app).items():
+            if not self._runs.observes(name):
+                continue
+            room = len(json.dumps([name, queue]))
+            if piece and size + room > _MAX_KNOWN_BYTES:
+                self._relay.write([KNOWN, piece])
+                piece, size = {}, 0
+            piece[name] = queue
+            size += room
+        if piece:
+            self._relay.write([KNOWN, piece])
+
+    def _tick(self) -> None:
+        try:
+            active = tuple(state.active_requests)
+            prefetched = max(0, len(state.reserved_requests) - len(active))
+            starts = [request.time_start for request in active if request.time_start]
+            self._relay.write([WORKER, len(active), prefetched, min(starts, default=None)])
+            self._tell_cut_off()
+            if self._relay.ensure_running():
+                self._tell_known()
+        except Exception as error:  # threads change the sets while they are read
+            self._voice.say("tick", f"looking at the worker's state failed: {error}", logging.DEBUG)
+
+    def _tell_cut_off(self, *, finally_: bool = False) -> None:
+        for task in self._cut_off.settle(finally_=finally_):
+            if (facts := self._runs.facts(task)) is not None:
+                self._relay.write([COUNT, "interrupted", {"task": facts.name}, 1])
+
+    def _shut_down(self, **_: object) -> None:
+        if not state.active_requests and not self._executing.open:
+            self._goodbye()
+
+    def _exit(self) -> None:
+        self._goodbye()
+
+    def _goodbye(self) -> None:
+        if self._over or os.getpid() != self._pid:
+            return
+        self._over = True
+        self._voice.speak()
+        try:
+            self._cut_off.add_active()
+            self._tell_cut_off(finally_=True)
+            for run in [*self._executing.open, *self._main.unfinished.take_all()]:
+                self._relay.write([COUNT, "interrupted", {"task": run.task}, 1])
+            self._relay.write([GOODBYE])
+            if not self._relay.close(self._options.shutdown_timeout):
+                self._voice.say(
+                    "close",
+                    "the last push did not end in time; the pusher goes on with it by itself, if"
+                    " it is left running: raise pushgate_shutdown_timeout where it is not, as in a"
+                    " container",
+                )
+        except Exception as error:
+            self._voice.failed("saying goodbye", error)

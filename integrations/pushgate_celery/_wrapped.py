@@ -1,0 +1,39 @@
+"""A method of one object with something around it, until that is undone.
+
+For the few events that Celery sends no signal for. Only the instance is touched, never its class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ("Wrapped",)
+
+_ABSENT = object()
+
+
+class Wrapped:
+    """Replaces ``owner.name`` by ``around(original)``, where there is such a method."""
+
+    def __init__(self, owner: Any, name: str, around: Callable[[Any], Any]) -> None:
+        self._owner = owner
+        self._name = name
+        self._before = vars(owner).get(name, _ABSENT)
+        self._original = getattr(owner, name)
+        self._ours = around(self._original)
+        self._active = True
+        setattr(owner, name, self._call)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        return (self._ours if self._active else self._original)(*args, **kwargs)
+
+    def undo(self) -> None:
+        """Restore it; where somebody wrapped it again, ours only passes through from now on."""
+        self._active = False
+        if vars(self._owner).get(self._name) != self._call:
+            return
+        if self._before is _ABSENT:
+            delattr(self._owner, self._name)
+        else:
+            setattr(self._owner, self._name, self._before)

@@ -1,0 +1,97 @@
+"""A gateway that refuses, hangs, restarts: tasks run on, and the totals are there at the end."""
+
+import os
+import signal
+
+import pytest
+
+from pushgate.embedded import EmbeddedGateway
+from support import debian, servers
+from support.faults import FaultServer, Peer
+from support.servers import free_port
+from support.workers import until
+
+pytestmark = pytest.mark.end_to_end
+
+TASKS = 60
+
+
+def run(site, count=TASKS):
+    site.finish([site.send("ok") for _ in range(count)])
+
+
+def test_a_gateway_that_comes_late_gets_it_all(site, totals_of):
+    port = free_port()
+    worker = site.worker(f"http://127.0.0.1:{port}", options={"interval": 1})
+    run(site)
+    with EmbeddedGateway(port=port) as gateway:
+        until(lambda: totals_of(gateway).groups, lambda: f"it is found\n{worker.log}")
+        run(site, 5)
+        worker.stop(signal.SIGTERM)
+        totals = totals_of(gateway)
+    assert totals.as_ledger == {"ok started": TASKS + 5, "ok success": TASKS + 5}
+    assert totals.sum("pushgate_pushes_total", result="failure") >= 1
+    assert "Traceback" not in worker.log
+
+
+def hang(peer: Peer) -> None:
+    peer.hang()
+
+
+def test_a_gateway_that_hung_for_a_while_gets_it_all(site, totals_of):
+    port = free_port()
+    with FaultServer(hang, port=port) as hung:
+        worker = site.worker(hung, options={"interval": 1}, environment={"PUSHGATE_TIMEOUT": "2s"})
+        run(site)
+        until(lambda: hung.accepted, "it was asked")
+    with EmbeddedGateway(port=port) as gateway:
+        until(lambda: totals_of(gateway).groups, lambda: f"it is found\n{worker.log}")
+        worker.stop(signal.SIGTERM)
+        totals = totals_of(gateway)
+    assert totals.as_ledger == {"ok started": TASKS, "ok success": TASKS}
+
+
+def test_with_a_gateway_that_hangs_for_ever_tasks_run_the_worker_ends_and_the_loss_is_said(site):
+    """Were anything to wait for a push, it would wait longer than the test does."""
+    with FaultServer(hang) as hung:
+        worker = site.worker(
+            hung,
+            options={"interval": 1, "linger": 2.0, "shutdown_timeout": 1.0},
+            environment={"PUSHGATE_TIMEOUT": "300s"},
+        )
+        run(site)
+        until(lambda: hung.accepted, "it was asked")
+        worker.stop(signal.SIGTERM)
+    last = worker.log.strip().splitlines()[-1]
+    assert last.startswith("pushgate: "), worker.log
+    assert "not" in last
+
+
+def test_a_gateway_that_forgets_everything_in_the_middle_has_all_totals_at_the_end(site, totals_of):
+    with servers.pushgateway(debian.require("pushgateway-1.11")) as gateway:
+        worker = site.worker(gateway, options={"interval": 1})
+        run(site)
+        until(lambda: totals_of(gateway).groups, "something was pushed")
+        gateway.kill()
+        run(site)
+        gateway.restart()
+        run(site)
+        worker.stop(signal.SIGTERM)
+        totals = totals_of(gateway)
+    assert totals.as_ledger == {"ok started": 3 * TASKS, "ok success": 3 * TASKS}
+
+
+def test_a_pusher_that_is_killed_is_replaced_and_what_was_in_the_pipe_arrives(site, totals_of):
+    with EmbeddedGateway() as gateway:
+        worker = site.worker(gateway, options={"interval": 1})
+        run(site, 5)
+        until(lambda: totals_of(gateway).sum("celery_task_finished_total") == 5, "it is pushed")
+        (pusher,) = worker.pushers()
+        os.kill(pusher, signal.SIGKILL)
+        run(site, 20)
+        until(lambda: worker.pushers() not in ([], [pusher]), lambda: f"a new one\n{worker.log}")
+        run(site, 5)
+        worker.stop(signal.SIGTERM)
+        totals = totals_of(gateway)
+    # The first one's totals died with it, which a counter's readers take as a restart.
+    assert totals.as_ledger == {"ok started": 25, "ok success": 25}

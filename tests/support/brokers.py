@@ -1,0 +1,87 @@
+"""Celery's brokers on loopback ports, for the length of a `with` block.
+
+In: what support.debian finds. Out: a URL for Celery's broker_url. They keep nothing beyond the
+block, and end by their pids.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support import debian
+from support.servers import Server, free_port
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """`with redis() as url:`, a URL without a database number: add `/0` to `/15`."""
+    binary = debian.require("redis")
+    server = Server(
+        lambda port: [
+            *(binary, "--port", str(port), "--bind", "127.0.0.1"),
+            *("--save", "", "--appendonly", "no", "--databases", "256"),
+        ],
+        "ready to accept connections",
+        debian.environment("redis"),
+    )
+    try:
+        yield f"redis://127.0.0.1:{server.port}"
+    finally:
+        server.kill()
+
+
+@contextmanager
+def rabbitmq() -> Iterator[str]:
+    """`with rabbitmq() as url:`, of a node without plugins."""
+    binary = debian.require("rabbitmq")
+    environment = debian.environment("rabbitmq")
+    with tempfile.TemporaryDirectory(prefix="rabbitmq") as folder:
+        environment |= _places(Path(folder))
+
+        def command(port: int) -> list[str | Path]:
+            environment["RABBITMQ_NODE_PORT"] = str(port)
+            return [binary, "-noinput"]
+
+        # A node starts the port mapper if there is none, and leaves it behind.
+        with _port_mapper(environment):
+            server = Server(command, "server startup complete", environment)
+            try:
+                yield f"amqp://guest:guest@127.0.0.1:{server.port}//"
+            finally:
+                server.kill()
+
+
+def _places(folder: Path) -> dict[str, str]:
+    """Where a node keeps everything: https://www.rabbitmq.com/docs/configure#environment-variables"""
+    return {
+        "HOME": str(folder),  # of Erlang's cookie
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_PORT": str(free_port()),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "none.conf"),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "db"),
+        "RABBITMQ_NODENAME": "pushgate@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        # The script then becomes the node, instead of watching over it.
+        "RUNNING_UNDER_SYSTEMD": "true",
+    }
+
+
+@contextmanager
+def _port_mapper(environment: dict[str, str]) -> Iterator[None]:
+    command = shutil.which("epmd", path=environment["PATH"])
+    assert command, "Erlang's packages have no epmd"
+    with subprocess.Popen([command], env=environment) as mapper:
+        try:
+            yield
+        finally:
+            mapper.kill()
