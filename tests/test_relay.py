@@ -577,10 +577,13 @@ def test_the_gateway_is_read_before_anything_is_pushed(
     assert values(embedded.url)["review"] == {"groups_found": 1}
 
 
+@pytest.mark.parametrize(
+    "reading", [answer("404 Not Found"), answer(body=b"{}"), answer(body=b"<html>")]
+)
 def test_a_gateway_that_cannot_be_read_is_pushed_to_all_the_same(
-    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str], reading: bytes
 ) -> None:
-    with FaultServer(faults.respond(answer("404 Not Found"), faults.OK)) as server:
+    with FaultServer(faults.respond(reading, faults.OK)) as server:
         relay = make_relay(server.url, options={"review_interval": FOREVER})
         assert relay.write(["g", 1])
         assert relay.close(PATIENCE)

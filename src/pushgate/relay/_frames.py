@@ -20,7 +20,8 @@ __all__ = ("MAX_FRAME", "Dropped", "Frames", "dropped_frame", "record_frame")
 
 MAX_FRAME = 4096  # bytes: Linux's PIPE_BUF, up to which a write is atomic
 
-_RECORD, _DROPPED = b"\xc5\x9a", b"\xc5\x9b"
+# Their first byte is in no UTF-8 text, so that after a torn frame nobody's label passes for one.
+_RECORD, _DROPPED = b"\xff\x9a", b"\xff\x9b"
 _head = Struct("<2sHI")
 _pack = _head.pack
 

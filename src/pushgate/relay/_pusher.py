@@ -1,45 +1,26 @@
-"""The pusher process: reads records, aggregates, and pushes until every writer is gone.
+"""The pusher process: what it is to the system, from its bootstrap to its exit.
 
-Enters: the configuration, from the bootstrap; records on a pipe. Leaves: requests to the gateway,
-lines on standard error, and an exit once all is delivered or the time for it is over.
-
-Two threads: one reads and aggregates, so that the pipe has room however long a push takes, the
-other sends. What is sent is encoded under the lock, and sent without it.
+Enters: the configuration, from the bootstrap. Leaves: a running Pusher, an answer to who started
+it, and an exit once all is delivered or the time for it is over.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 from contextlib import suppress
-from random import random
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeliveryError
 from ..settings import Settings
-from ._deliveries import Deliveries, Moment, Parcel
-from ._frames import Dropped, Frames
 from ._loading import load
-from ._process import CHANNEL, IGNORED, RECORDS
-from ._said import Said, describe, log_to_stderr, to_stderr
-from ._schedule import Backoff
+from ._loops import Pusher
+from ._process import CHANNEL, IGNORED
+from ._said import describe, log_to_stderr, to_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from ..gateway import Gateway
-    from ._changes import Aggregator
-
-__all__ = ("Pusher", "main")
-
-_CHUNK = 1 << 17  # bytes
-# After each read that took less, so that a busy worker's records are read many at once: its writes
-# then wake nobody.
-_NAP = 0.05  # seconds
-_LEAST_TIMEOUT = 0.1  # seconds
-_LONGEST_WAIT = 86_400.0  # seconds; beyond, somebody else will wake us
+__all__ = ("main",)
 
 
 def main(configuration: Mapping[str, Any]) -> None:
@@ -91,153 +72,3 @@ def _close_all_from(lowest: int) -> None:
         if number >= lowest:
             with suppress(OSError):
                 os.close(number)
-
-
-class Pusher:
-    """Pushes what ``aggregator`` makes of the records on the descriptor RECORDS.
-
-    ``interval``, ``linger`` (how long to go on trying after the end) and ``timeout`` (of one
-    request) are in seconds.
-    """
-
-    def __init__(
-        self,
-        aggregator: Aggregator,
-        gateway: Gateway,
-        *,
-        interval: float,
-        linger: float,
-        timeout: float,
-    ) -> None:
-        self._gateway = gateway
-        self._linger = linger
-        self._timeout = timeout
-        self._said = Said(to_stderr)
-        self._deliveries = Deliveries(
-            aggregator, gateway=gateway.url, interval=interval, said=self._said
-        )
-        self._review_interval = aggregator.review_interval
-        self._review_at = float("-inf")
-        self._review_failures = Backoff(aggregator.review_interval or 0.0)
-        self._changed = threading.Condition()
-        self._deadline: float | None = None  # on the monotonic clock, once there are no writers
-        self._sleeps_until = float("-inf")  # the sender
-
-    def run(self) -> None:
-        """Read and push until the end of file, and then push what is left."""
-        sender = threading.Thread(target=self._send_all, name="pushgate-send", daemon=True)
-        sender.start()
-        self._read_all()
-        sender.join(self._linger)
-        with self._changed:
-            if left := self._deliveries.undelivered:
-                why = self._deliveries.last_error or f"no answer within {self._linger:g} s"
-                to_stderr(
-                    f"at the end, groups whose last push could not be delivered: {left}; the"
-                    f" gateway {self._gateway.url}: {why}"
-                )
-
-    # The reader.
-
-    def _read_all(self) -> None:
-        frames = Frames()
-        while chunk := os.read(RECORDS, _CHUNK):
-            with self._changed:
-                self._feed(frames.split(chunk))
-                self._wake()
-            if len(chunk) < _CHUNK:
-                time.sleep(_NAP)
-        with self._changed:
-            self._feed(frames.end())
-            now = Moment.now()
-            self._deliveries.closed(now)
-            self._deadline = now.clock + self._linger
-            self._changed.notify()
-
-    def _feed(self, records: Iterator[Any]) -> None:
-        now = Moment.now()
-        for record in records:
-            if isinstance(record, Dropped):
-                self._deliveries.dropped(record, now)
-            else:
-                self._deliveries.feed(record, now)
-
-    def _wake(self) -> None:
-        """Wake the sender, if its next turn has become an earlier one."""
-        turn = self._deliveries.next_turn()
-        if turn is not None and turn < self._sleeps_until:
-            self._sleeps_until = float("-inf")
-            self._changed.notify()
-
-    # The sender.
-
-    def _send_all(self) -> None:
-        try:
-            while (parcel := self._next()) is not None:
-                error = self._send(parcel)
-                with self._changed:
-                    self._deliveries.settle(parcel, error, Moment.now())
-        except BaseException as error:
-            to_stderr(f"the pusher failed: {describe(error)}")
-            os._exit(1)  # the worker starts another one; a reader alone would only look alive
-
-    def _next(self) -> Parcel | None:
-        """Wait for the next parcel, and return it; None at the end."""
-        while True:
-            self._review()
-            with self._changed:
-                if self._deadline is not None and (self._deliveries.idle or self._left() <= 0):
-                    return None
-                now = Moment.now()
-                if (parcel := self._deliveries.next(now)) is not None:
-                    return parcel
-                turns = (self._deliveries.next_turn(), self._next_review(), self._deadline)
-                self._sleeps_until = min(
-                    (turn for turn in turns if turn is not None), default=float("inf")
-                )
-                pause = self._sleeps_until - now.clock
-                self._changed.wait(max(0.0, pause) if pause < _LONGEST_WAIT else None)
-                self._sleeps_until = float("-inf")
-
-    def _send(self, parcel: Parcel) -> Exception | None:
-        timeout = max(self._left(), _LEAST_TIMEOUT)
-        try:
-            self._gateway.send(parcel.method, parcel.key, parcel.body, timeout=timeout)
-        except Exception as error:
-            return error
-        return None
-
-    def _left(self) -> float:
-        """Seconds that a request may take."""
-        if self._deadline is None:
-            return self._timeout
-        return min(self._timeout, self._deadline - time.monotonic())
-
-    def _next_review(self) -> float | None:
-        """When to read the gateway; not while it doesn't answer."""
-        if self._review_interval is None or self._deadline is not None:
-            return None
-        return None if self._deliveries.last_error else self._review_at
-
-    def _review(self) -> None:
-        """Read what the gateway holds, if it is time; pushes go on, whatever comes of it."""
-        at = self._next_review()
-        if at is None or at > time.monotonic():
-            return
-        groups = error = None
-        try:
-            groups = self._gateway.iter_groups(timeout=self._timeout)
-        except Exception as failure:
-            error = failure
-        with self._changed:
-            now = Moment.now()
-            if groups is not None:
-                self._review_failures.answered()
-                self._review_at = now.clock + (self._review_interval or 0.0)
-                self._deliveries.review(groups, now)
-                return
-            self._review_failures.failed(now.clock, random())  # noqa: S311 - jitter is no secret
-            self._review_at = self._review_failures.until
-        if not (isinstance(error, DeliveryError) and error.retryable):
-            text = f"what the gateway {self._gateway.url} holds can't be read: {error}"
-            self._said.once(text, now.clock)
