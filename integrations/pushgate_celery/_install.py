@@ -16,9 +16,8 @@ from weakref import WeakKeyDictionary
 from celery import signals
 from celery.utils.nodenames import default_nodename
 
-from pushgate import Gateway, Relay, Settings, SettingsError
+from pushgate import Gateway, InlineRelay, Relay, Settings, SettingsError
 from pushgate_celery import _beat, _stamp
-from pushgate_celery._inline import InlineRelay
 from pushgate_celery._options import Options, checked, from_conf, gateway_of
 from pushgate_celery._voice import Voice
 from pushgate_celery._worker import Worker
@@ -220,7 +219,7 @@ class Installation:
             if _is_prefork(controller):
                 raise SettingsError(_INLINE_PREFORK)
             target = gateway if isinstance(gateway, Gateway) else gateway.to_gateway()
-            relay = InlineRelay(target, for_aggregator)
+            relay = InlineRelay(_AGGREGATOR, gateway=target, options=for_aggregator)
         else:
             if isinstance(gateway, Gateway):
                 raise SettingsError(_NEEDS_SETTINGS)
