@@ -1,0 +1,65 @@
+"""Which group a run's outcome belongs to.
+
+Enters: an event, and what the user wants beside or instead of the default labels. Leaves: a
+GroupingKey, or an InvalidGroupingKeyError. Groups are bounded: a key names the DAG and the task,
+and the run only where it is said when its group may go.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pushgate import GroupingKey, InvalidGroupingKeyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pushgate_airflow._event import Event
+
+__all__ = ("OWN_METRICS", "grouping_key")
+
+# A task's own metrics are told apart by this label, as those of a command are by
+# pushgate_subprocess: replacing them never erases an outcome.
+OWN_METRICS = {"origin": "job"}
+
+
+def grouping_key(
+    event: Event,
+    *,
+    job: str = "airflow",
+    labels: Mapping[str, object] | None = None,
+    by_map_index: bool = False,
+    run_lifetime: float | None = None,
+) -> GroupingKey:
+    """``{job, dag_id, task_id}``, or ``{job, dag_id}`` for a DAG's run.
+
+    ``labels`` are added; one of a default label's name takes its place, and None as a value leaves
+    that label out. ``by_map_index`` gives each mapped task instance its own group. A
+    ``run_lifetime``, in seconds, gives each run its own, with the label ``run_id``.
+    """
+    made: dict[str, object] = {"dag_id": event.dag_id, "task_id": event.task_id}
+    if by_map_index and event.map_index >= 0:
+        made["map_index"] = event.map_index
+    if run_lifetime is not None:
+        made["run_id"] = event.run_id
+    key = GroupingKey(job, {k: v for k, v in {**made, **(labels or {})}.items() if v is not None})
+    if run_lifetime is None:
+        _refuse_runs(key, event)
+    if not key.labels.keys().isdisjoint(OWN_METRICS):
+        raise InvalidGroupingKeyError(
+            "the label 'origin' tells the task's own metrics apart; name yours differently",
+            label="origin",
+        )
+    return key
+
+
+def _refuse_runs(key: GroupingKey, event: Event) -> None:
+    for label, value in key.labels.items():
+        # A run id of Airflow's making holds two underscores; one of a user's may be any word.
+        if label == "run_id" or (value == event.run_id and "__" in value):
+            raise InvalidGroupingKeyError(
+                f"the label {label!r} names the run, and each run would leave a group behind for"
+                " ever; give run_id_lifetime, after which the group may be deleted, or drop it",
+                label=label,
+                value=value,
+            )

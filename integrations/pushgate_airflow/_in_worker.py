@@ -1,0 +1,52 @@
+"""The listener in a task's own process: each event is pushed before the call returns.
+
+Enters: a RuntimeTaskInstance. Leaves: a push of what its context tells, and of the task's own
+metrics, within the deadline.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pushgate_airflow._configuration import configuration
+from pushgate_airflow._connection import gateway
+from pushgate_airflow._context import event_of
+from pushgate_airflow._identity import OWN_METRICS, grouping_key
+from pushgate_airflow._metrics import families_of
+from pushgate_airflow._once import first
+from pushgate_airflow._report import log_failure, report, share, within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pushgate import Family, GroupingKey
+
+__all__ = ("report_task",)
+
+
+def report_task(ti: Any) -> None:
+    """Push the event that ``ti`` is at, unless a callback of the task did so already.
+
+    An instance of a mapped task tells that it started, failed or will be tried again, which the
+    task as a whole then did, too. That it succeeded or skipped says nothing of the others: this is
+    told of all of them when the run ends.
+    """
+    options = configuration()
+    event = event_of(ti.get_template_context())
+    deadline = share(event) * options.deadline
+    key = grouping_key(event, job=options.job)
+    if not first(event, key):
+        return
+    extra = families_of(event)
+    if event.map_index >= 0 and event.state in ("success", "skipped"):
+        if extra:
+            _push_own(key.with_labels(**OWN_METRICS), extra, deadline)
+        return
+    report(event, key=key, gateway=gateway, deadline=deadline, extra=extra)
+
+
+def _push_own(key: GroupingKey, extra: Sequence[Family], deadline: float) -> None:
+    try:
+        within(deadline, lambda: gateway(timeout=deadline).push(key, extra))
+    except Exception as error:
+        log_failure(f"the report of {key}", error)

@@ -1,0 +1,261 @@
+"""The callback for every slot: what became of a task or a DAG's run, pushed to a Pushgateway.
+
+Enters: the context that Airflow gives a callback. Leaves: a push, within the deadline. Airflow's
+BaseNotifier renders templates into the notifier, puts its fields into the context, and raises what
+``notify`` raises; but one notifier is shared by all tasks of a file through ``default_args``. So
+here nothing is written, to the notifier or to the context, and nothing is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Generator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow.sdk import BaseNotifier
+
+from pushgate import Gateway, GroupingKey, Settings
+from pushgate_airflow._configuration import Configuration, configuration
+from pushgate_airflow._connection import agateway, gateway
+from pushgate_airflow._context import event_of, in_task_process
+from pushgate_airflow._event import Event
+from pushgate_airflow._identity import grouping_key
+from pushgate_airflow._metrics import families_of
+from pushgate_airflow._once import first
+from pushgate_airflow._report import log_failure, report, share, within
+from pushgate_airflow._selection import selected
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ("PushgatewayNotifier", "push_outcome")
+
+Labels = Mapping[str, object] | Callable[[Event, "Context"], Mapping[str, object]]
+
+_DEADLINE = Configuration().deadline
+# Seconds, where no task waits. The first connection that is looked up in a dag-processor or a
+# triggerer has its supervisor make Airflow's execution API, which takes 7 s of CPU; until then it
+# answers nobody. A DAG file's processor is killed after 50 s ([dag_processor]
+# dag_file_processor_timeout).
+_LOOK_UP = 30.0
+_log = logging.getLogger("pushgate")
+
+
+class _Plan(NamedTuple):
+    """A report that is still to be made; ``due`` by the monotonic clock."""
+
+    event: Event
+    key: GroupingKey
+    due: float
+    expires_at: float | None
+    deadline: float
+
+    def anew(self) -> _Plan:
+        """With all of the deadline left, for the push."""
+        return self._replace(due=time.monotonic() + self.deadline)
+
+
+class PushgatewayNotifier(BaseNotifier):
+    """Pushes the outcome of a task or a DAG's run, whichever slot it sits in.
+
+    For ``on_execute_callback``, ``on_success_callback``, ``on_failure_callback``,
+    ``on_retry_callback`` and ``on_skipped_callback`` of tasks, also through ``default_args``; for
+    ``on_success_callback`` and ``on_failure_callback`` of DAGs; and for a deadline alert, as
+    ``AsyncCallback(PushgatewayNotifier)`` or ``SyncCallback(PushgatewayNotifier)``.
+
+    ``conn_id`` is an Airflow connection, ``gateway`` a URL; without either, and for ``job`` and
+    ``deadline``, the configuration's section ``[pushgate]`` says. ``labels`` are added to
+    ``{job, dag_id, task_id}``: a mapping whose values may be templates, or a callable that gets the
+    event and the context and returns one; a value of None leaves a label out. ``by_map_index``
+    gives each mapped task instance a group. ``run_id_lifetime``, in seconds or as a timedelta,
+    gives each run a group, which may be deleted when that time has passed. ``deadline``, in
+    seconds, bounds all that a task's run waits for its reports, a third of it at its start; where
+    no task waits, what a call takes but for the look-up of a connection.
+
+    Raises ValueError or TypeError for arguments that make no sense. A call raises nothing: what
+    failed is a warning of the logger ``pushgate``.
+    """
+
+    # Rendered into a copy, by `_labels`: BaseNotifier's ways of rendering are overridden below.
+    template_fields = ("job", "labels")
+
+    def __init__(
+        self,
+        conn_id: str | None = None,
+        *,
+        gateway: str | None = None,
+        job: str | None = None,
+        labels: Labels | None = None,
+        by_map_index: bool = False,
+        run_id_lifetime: float | timedelta | None = None,
+        deadline: float | None = None,
+        context: Context | None = None,
+    ) -> None:
+        if conn_id is not None and gateway is not None:
+            raise ValueError("conn_id= and gateway= both say where to push; keep one")
+        if gateway is not None:
+            Gateway(gateway)  # raises for what is no URL
+        if labels is not None and not callable(labels) and not isinstance(labels, Mapping):
+            raise TypeError(f"labels is {labels!r}; give a mapping, or a callable that returns one")
+        if isinstance(labels, Mapping):
+            _check_names(labels, run_id_lifetime is not None)
+        if deadline is not None and not deadline > 0:
+            raise ValueError(f"deadline is {deadline!r}; give seconds above 0")
+        lifetime = run_id_lifetime
+        if isinstance(lifetime, timedelta):
+            lifetime = lifetime.total_seconds()
+        if lifetime is not None and not lifetime > 0:
+            raise ValueError(f"run_id_lifetime is {run_id_lifetime!r}; give seconds above 0")
+        super().__init__(context)
+        self.conn_id = conn_id
+        self.gateway = gateway
+        self.job = job
+        self.labels = labels
+        self.by_map_index = by_map_index
+        self.run_id_lifetime = lifetime
+        self.deadline = deadline
+
+    def __repr__(self) -> str:
+        # Airflow writes it to its log and to a DAG's serialized form: no secrets, no address.
+        where = self.conn_id if self.gateway is None else Gateway(self.gateway).url
+        return f"PushgatewayNotifier({where!r})"
+
+    def __call__(self, *args: Any) -> None:
+        self.notify(args[0] if args else self.context)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.async_notify(self.context).__await__()
+
+    def notify(self, context: Context) -> None:
+        """Push what ``context`` tells."""
+        _notify(self, context, self)
+
+    async def async_notify(self, context: Context) -> None:
+        """As :meth:`notify`, for an event loop: the triggerer's."""
+        due = time.monotonic() + (self.deadline or _DEADLINE)
+        try:
+            plan = await asyncio.to_thread(self._plan, context, self, due)
+            if plan is None:
+                return
+            try:
+                found = await asyncio.wait_for(self._agateway(), _LOOK_UP)
+            except asyncio.TimeoutError:
+                raise TimeoutError(f"looking the gateway up took over {_LOOK_UP:g} s") from None
+            await asyncio.to_thread(_report, plan.anew(), lambda: found)
+        except Exception as error:
+            log_failure("the report of a missed deadline", error)
+
+    def _plan(self, context: Context, callback: object, due: float) -> _Plan | None:
+        """What to report of ``context``; None where somebody else does, or did."""
+        began = due - (self.deadline or _DEADLINE)
+        options = within(max(0.0, due - time.monotonic()), configuration)
+        due = began + (self.deadline or options.deadline)
+        event, key = within(
+            max(0.0, due - time.monotonic()), lambda: self._identify(context, callback, options)
+        )
+        expires_at = None
+        if self.run_id_lifetime is not None:
+            expires_at = (event.ended_at or time.time()) + self.run_id_lifetime
+        if (
+            self.conn_id is None
+            and self.gateway is None
+            and self._is_elsewhere(event, key, options)
+        ):
+            _log.debug("%s of %s is reported by the listener, or was already", event.state, key)
+            return None
+        deadline = share(event) * (self.deadline or options.deadline)
+        return _Plan(event, key, began + deadline, expires_at, deadline)
+
+    def _identify(
+        self, context: Context, callback: object, options: Configuration
+    ) -> tuple[Event, GroupingKey]:
+        event = event_of(context, callback)
+        key = grouping_key(
+            event,
+            job=options.job if self.job is None else self._rendered(self.job, context),
+            labels=self._labels(event, context),
+            by_map_index=self.by_map_index,
+            run_lifetime=self.run_id_lifetime,
+        )
+        return event, key
+
+    def _labels(self, event: Event, context: Context) -> Mapping[str, object]:
+        if self.labels is None:
+            return {}
+        if callable(self.labels):
+            return self.labels(event, context)
+        return {name: self._rendered(value, context) for name, value in self.labels.items()}
+
+    def _rendered(self, value: Any, context: Context) -> Any:
+        if not isinstance(value, str) or "{" not in value:
+            return value
+        environment = self.get_template_env(dag=context.get("dag"))
+        return self.render_template(value, context, environment)
+
+    def _is_elsewhere(self, event: Event, key: GroupingKey, options: Configuration) -> bool:
+        """Whether the same is pushed to the same group in another way.
+
+        The listener sees a DAG's run end in the scheduler, and this callback is called in the
+        dag-processor: neither can know what the other has pushed, so it is left to the listener.
+        """
+        is_run = event.task_id is None and event.state in ("success", "failed")
+        if is_run and selected(options, event.dag_id, None):
+            return key == grouping_key(event, job=options.job)
+        return not first(event, key)
+
+    def _find(self) -> Gateway:
+        return gateway(self.conn_id) if self.gateway is None else _gateway_at(self.gateway)
+
+    async def _agateway(self) -> Gateway:
+        return await agateway(self.conn_id) if self.gateway is None else _gateway_at(self.gateway)
+
+
+def push_outcome(context: Context) -> None:
+    """A callback that pushes the outcome of a task or a DAG's run, as the configuration says."""
+    _notify(_CONFIGURED, context, push_outcome)
+
+
+def _notify(notifier: PushgatewayNotifier, context: Context, callback: object) -> None:
+    due = time.monotonic() + (notifier.deadline or _DEADLINE)
+    try:
+        plan = notifier._plan(context, callback, due)
+        if plan is None:
+            return
+        if in_task_process(context):
+            _report(plan, notifier._find)
+        else:
+            found = within(_LOOK_UP, notifier._find)
+            _report(plan.anew(), lambda: found)
+    except Exception as error:
+        log_failure("the report of a callback", error)
+
+
+def _report(plan: _Plan, find: Callable[[], Gateway]) -> None:
+    report(
+        plan.event,
+        key=plan.key,
+        gateway=find,
+        deadline=max(0.001, plan.due - time.monotonic()),
+        expires_at=plan.expires_at,
+        extra=lambda: families_of(plan.event),
+    )
+
+
+def _check_names(labels: Mapping[str, object], of_each_run: bool) -> None:
+    """Raises InvalidGroupingKeyError for what would be refused at each call."""
+    anything = Event("dag", "task", "run", "success")
+    lifetime = 1.0 if of_each_run else None
+    grouping_key(anything, labels=dict.fromkeys(labels, "value"), run_lifetime=lifetime)
+
+
+def _gateway_at(url: str) -> Gateway:
+    import os
+
+    # Through the environment, where a URL may hold a password; the rest is set there as well.
+    return Settings.load({}, {**os.environ, "PUSHGATE_GATEWAY": url}).to_gateway()
+
+
+_CONFIGURED = PushgatewayNotifier()

@@ -1,0 +1,140 @@
+"""Airflow in this process: a home of its own, a database migrated once, DAG files run for real.
+
+In: the DAG files in ``dags/``, by ``run_dag("id of the DAG")``. Out: the finished run, and what it
+pushed to the ``pushgateway`` that the configuration names while the test runs.
+
+Airflow reads its environment and makes its home when it is imported, and test modules import it: so
+this happens here, before them. Where it is not installed, the modules are skipped; with CI set,
+they fail.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushgate.testing import PushgatewayFixture
+
+DAGS = Path(__file__).parent / "dags"
+INSTALLED = find_spec("airflow") is not None
+
+# A marker's filters come after the project's "error": what Airflow and its dependencies say of
+# themselves fails no test, what pushgate says does, and so does an exception in a thread.
+WARNINGS = ("ignore", "error:::pushgate", "error::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+def _set_up() -> None:
+    for name in tuple(os.environ):
+        if name.startswith(("AIRFLOW", "PUSHGATE_")):
+            del os.environ[name]
+    home = tempfile.mkdtemp(prefix="pushgate-airflow-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.environ |= {
+        "AIRFLOW_HOME": home,
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{home}/logs",
+        "PUSHGATE_CONFIG": os.devnull,  # the developer's own file would name a gateway
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import airflow.models
+        import airflow.sdk  # noqa: F401
+
+
+if INSTALLED:
+    _set_up()
+
+
+class NotInstalled(pytest.Module):
+    """A test module that is not imported, because it could not be."""
+
+    def collect(self) -> list[pytest.Item]:
+        if os.environ.get("CI"):
+            raise self.CollectError("Airflow is not installed: pip install '.[test]'")
+        pytest.skip("Airflow is not installed: pip install '.[test]'", allow_module_level=True)
+
+
+@pytest.hookimpl
+def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module | None:
+    return None if INSTALLED else NotInstalled.from_parent(parent, path=module_path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings(*WARNINGS))
+            item.add_marker(pytest.mark.end_to_end)  # it is Airflow that runs the tasks
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """The home's SQLite database, migrated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from airflow.utils.db import initdb
+
+        initdb()
+
+
+@pytest.fixture(scope="session")
+def dags(airflow_database: None) -> dict[str, Any]:
+    """The DAGs of the files in ``dags/``, by id, parsed once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from airflow.dag_processing.dagbag import DagBag
+
+        bag = DagBag(dag_folder=str(DAGS), bundle_name="dags-folder", bundle_path=DAGS)
+    assert not bag.import_errors, "\n".join(bag.import_errors.values())
+    return dict(bag.dags)
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Set options of ``[pushgate]``: ``configure(gateway=url, listener=True)``; None unsets."""
+    from pushgate_airflow import _configuration, _connection
+
+    def reset() -> None:
+        _configuration.reset()
+        _connection.reset()
+
+    def configure(**options: object) -> None:
+        for name, value in options.items():
+            variable = f"AIRFLOW__PUSHGATE__{name.upper()}"
+            if value is None:
+                monkeypatch.delenv(variable, raising=False)
+            else:
+                monkeypatch.setenv(variable, str(value))
+        reset()
+
+    reset()
+    yield configure
+    monkeypatch.undo()
+    reset()
+
+
+@pytest.fixture
+def gateway_url(configure: Callable[..., None], pushgateway: PushgatewayFixture) -> str:
+    """The embedded gateway's URL, which ``[pushgate] gateway`` names."""
+    configure(gateway=pushgateway.url)
+    return pushgateway.url
+
+
+@pytest.fixture
+def run_dag(dags: dict[str, Any]) -> Callable[..., Any]:
+    """Run a DAG to its end by ``dag.test()``, in this process, and return its DagRun."""
+
+    def run_dag(dag_id: str, **options: Any) -> Any:
+        return dags[dag_id].test(**options)
+
+    return run_dag

@@ -1,0 +1,171 @@
+"""A DAG for each way in which a task can end, all with one notifier for every slot."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import TriggerRule, dag, task, task_group
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+
+from pushgate_airflow import PushgatewayNotifier, metrics, push_outcome
+
+notifier = PushgatewayNotifier()
+SLOTS = [f"on_{slot}_callback" for slot in ("execute", "success", "failure", "retry", "skipped")]
+ARGS = {**dict.fromkeys(SLOTS, notifier), "retry_delay": timedelta(0)}
+
+
+@dag(schedule="0 0 * * *", default_args=ARGS, on_success_callback=notifier)
+def succeeds():
+    @task
+    def load():
+        metrics.gauge("rows_loaded", "Rows loaded.", ["table"]).labels("orders").set(42)
+        metrics.registry()
+
+    load()
+
+
+@dag(default_args=ARGS, on_failure_callback=notifier)
+def fails():
+    @task
+    def load():
+        metrics.gauge("rows_loaded", "Rows loaded.").set(7)
+        raise AirflowException("no such table")
+
+    @task
+    def after():
+        """It never runs."""
+
+    load() >> after()
+
+
+@dag(default_args=ARGS)
+def retries():
+    @task(retries=1)
+    def load(ti=None):
+        metrics.gauge("rows_loaded", "Rows loaded.").set(ti.try_number)
+        if ti.try_number == 1:
+            raise AirflowException("not yet")
+
+    load()
+
+
+@dag(default_args=ARGS, on_success_callback=notifier)
+def skips():
+    @task
+    def skips_itself():
+        raise AirflowSkipException
+
+    @task.branch
+    def chooses():
+        return "chosen"
+
+    @task.short_circuit
+    def stops():
+        return False
+
+    @task
+    def chosen():
+        pass
+
+    @task
+    def not_chosen():
+        pass
+
+    @task
+    def stopped():
+        pass
+
+    @task(trigger_rule=TriggerRule.NONE_FAILED)
+    def joins():
+        pass
+
+    join = joins()
+    skips_itself() >> join
+    chooses() >> [chosen(), not_chosen()] >> join
+    stops() >> stopped()
+
+
+@dag(default_args=ARGS)
+def mapped():
+    @task_group
+    def tables():
+        @task
+        def load(table):
+            metrics.gauge("rows_loaded", "Rows loaded.").set(len(table))
+            if table == "refunds":
+                raise AirflowException("no such table")
+
+        load.expand(table=["orders", "refunds", "users"])
+
+    tables()
+
+
+def raises(context):
+    raise RuntimeError("this callback is broken")
+
+
+@dag(schedule=None)
+def callback_raises():
+    @task(on_success_callback=[raises, notifier, raises])
+    def load():
+        pass
+
+    load()
+
+
+def by_owner(event, context):
+    return {"owner": context["task"].owner, "try": event.try_number, "task_id": None}
+
+
+@dag(
+    schedule=None,
+    default_args={
+        "on_success_callback": [
+            PushgatewayNotifier(
+                job="{{ dag.dag_id }}", labels={"table": "{{ params.table }}", "run": "nightly"}
+            ),
+            PushgatewayNotifier(job="by-owner", labels=by_owner),
+            PushgatewayNotifier(job="per-run", run_id_lifetime=timedelta(days=1)),
+        ],
+    },
+    params={"table": "orders"},
+)
+def labelled():
+    @task
+    def first():
+        pass
+
+    @task(params={"table": "users"})
+    def second():
+        pass
+
+    first() >> second()
+
+
+@dag(default_args={**ARGS, "on_success_callback": PushgatewayNotifier(by_map_index=True)})
+def mapped_apart():
+    @task
+    def load(table):
+        pass
+
+    load.expand(table=["orders", "users"])
+
+
+@dag(schedule=None, on_success_callback=push_outcome)
+def plain():
+    @task(on_success_callback=push_outcome)
+    def load():
+        pass
+
+    load()
+
+
+succeeds()
+fails()
+retries()
+skips()
+mapped()
+callback_raises()
+labelled()
+mapped_apart()
+plain()

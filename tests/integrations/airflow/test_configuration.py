@@ -1,0 +1,101 @@
+"""The section [pushgate]: what it may say, and what is told to whom wrote it wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pushgate import SettingsError
+from pushgate_airflow._configuration import Configuration, configuration
+
+Configure = Callable[..., None]
+
+
+def test_what_is_not_set_or_empty_has_its_default(configure: Configure) -> None:
+    configure(job="", gateway=" ")
+
+    assert configuration() == Configuration()
+
+
+def test_values_are_read_as_people_write_them(configure: Configure) -> None:
+    configure(
+        gateway="http://gateway.example:9091",
+        conn_id="metrics",
+        job="prod",
+        deadline="1.5s",
+        listener="on",
+        listener_allow="etl_*, billing.load\nreports",
+        listener_deny="*.heartbeat",
+        listener_tasks="False",
+        listener_runs="1",
+        queue_size=10,
+        ui_url="https://gateway.example/ui/",
+    )
+
+    assert configuration() == Configuration(
+        gateway="http://gateway.example:9091",
+        conn_id="metrics",
+        job="prod",
+        deadline=1.5,
+        listener=True,
+        listener_allow=("etl_*", "billing.load", "reports"),
+        listener_deny=("*.heartbeat",),
+        listener_tasks=False,
+        listener_runs=True,
+        queue_size=10,
+        ui_url="https://gateway.example/ui",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"gateway": "ftp://me:s3cret-word@host"}, ("http://",)),
+        ({"deadline": "soon"}, ("'soon'", "90s")),
+        ({"deadline": "0"}, ("above 0",)),
+        ({"deadline": "20"}, ("task_success_overtime", "20 s")),
+        ({"listener": "maybe"}, ("'maybe'", "True")),
+        ({"queue_size": "0"}, ("from 1 on",)),
+        ({"queue_size": "many"}, ("from 1 on",)),
+        ({"ui_url": "http://me:s3cret-word@host"}, ("user name",)),
+        ({"listner": "True"}, ("no such option", "did you mean listener?")),
+    ],
+)
+def test_an_unfit_value_is_refused_with_its_names_and_no_secret(
+    configure: Configure, options: dict[str, str], words: tuple[str, ...]
+) -> None:
+    configure(**options)
+
+    with pytest.raises(SettingsError) as raised:
+        configuration()
+
+    (name,) = options
+    for word in (f"[pushgate] {name} (AIRFLOW__PUSHGATE__{name.upper()}): ", *words):
+        assert word in str(raised.value)
+    assert "s3cret-word" not in str(raised.value)
+
+
+def test_a_deadline_may_be_longer_where_airflow_waits_longer(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__TASK_SUCCESS_OVERTIME", "60")
+    configure(deadline="20")
+
+    assert configuration().deadline == 20
+
+
+def test_the_gateways_password_is_not_printed(configure: Configure) -> None:
+    configure(gateway="http://me:s3cret-word@host:9091")
+
+    assert "s3cret-word" not in repr(configuration())
+    assert "http://host:9091" in repr(configuration())
+
+
+def test_the_gateway_may_come_from_a_command_as_airflows_own_secrets_do(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__PUSHGATE__GATEWAY_CMD", "echo http://host:9091")
+    configure()
+
+    assert configuration().gateway == "http://host:9091"

@@ -1,0 +1,374 @@
+"""The notifier in real runs: what each way to end publishes, and that nothing disturbs the run."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from airflow.sdk import BaseHook
+
+from pushgate import Gateway
+from pushgate_airflow import PushgatewayNotifier, push_outcome
+from pushgate_airflow._context import event_of
+from pushgate_airflow._identity import grouping_key
+from pushgate_airflow._once import _seen
+from pushgate_airflow._report import report
+from support.faults import FaultServer, answer, hang, respond
+
+PREFIX = "batch_job_"
+END = {"last_completion_timestamp_seconds", "last_duration_seconds", "last_try_number"}
+START = {"last_start_timestamp_seconds"}
+
+
+@pytest.fixture
+def published(gateway_url, pushgateway):
+    """The vocabulary's values in the group with exactly these labels beside ``job="airflow"``."""
+
+    def published(job="airflow", **labels):
+        for group in pushgateway.groups(job=job, **labels):
+            if group.labels == {"job": job, **labels}:
+                return {
+                    family.name.removeprefix(PREFIX): family.samples[0].value
+                    for family in group.families
+                    if not family.name.startswith("push_")
+                }
+        return None
+
+    return published
+
+
+def states(run):
+    return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+
+
+def test_a_success(run_dag, published):
+    before = time.time()
+    assert run_dag("succeeds").state == "success"
+
+    task = published(dag_id="succeeds", task_id="load")
+    assert task.keys() == {
+        *START,
+        *END,
+        "last_success_timestamp_seconds",
+        "last_run_success",
+        "expected_interval_seconds",
+    }
+    assert task["last_run_success"] == task["last_try_number"] == 1
+    assert task["expected_interval_seconds"] == 86_400
+    assert before < task["last_start_timestamp_seconds"] < task["last_success_timestamp_seconds"]
+    assert task["last_duration_seconds"] == pytest.approx(
+        task["last_completion_timestamp_seconds"] - task["last_start_timestamp_seconds"], abs=1e-3
+    )
+    run = published(dag_id="succeeds")
+    assert run.keys() == task.keys() - {"last_try_number"}
+
+
+def test_a_failure_keeps_its_own_metrics_and_what_comes_after_it_is_not_published(
+    run_dag, published, pushgateway
+):
+    assert run_dag("fails").state == "failed"
+
+    task = published(dag_id="fails", task_id="load")
+    assert task.keys() == {
+        *START,
+        *END,
+        "last_failure_timestamp_seconds",
+        "last_run_success",
+    }
+    assert task["last_run_success"] == 0
+    assert published(dag_id="fails")["last_run_success"] == 0
+    assert published(dag_id="fails", task_id="after") is None
+    pushgateway.assert_pushed("rows_loaded", 7, dag_id="fails", task_id="load", origin="job")
+
+
+def test_a_try_that_is_tried_again_is_no_failure(run_dag, published, pushgateway):
+    assert run_dag("retries").state == "success"
+
+    task = published(dag_id="retries", task_id="load")
+    assert task["last_retry_timestamp_seconds"] < task["last_success_timestamp_seconds"]
+    assert "last_failure_timestamp_seconds" not in task
+    assert task["last_try_number"] == 2
+    pushgateway.assert_pushed("rows_loaded", 2, dag_id="retries", origin="job")
+
+
+def test_a_task_that_skips_itself_has_ended_and_one_that_is_skipped_has_no_callback(
+    run_dag, published
+):
+    assert run_dag("skips").state == "success"
+
+    itself = published(dag_id="skips", task_id="skips_itself")
+    assert itself.keys() == {*START, *END, "last_skipped_timestamp_seconds"}
+    assert published(dag_id="skips", task_id="not_chosen") is None
+    assert published(dag_id="skips", task_id="stopped") is None
+    for succeeded in ("chooses", "chosen", "stops", "joins"):
+        assert published(dag_id="skips", task_id=succeeded)["last_run_success"] == 1
+    assert published(dag_id="skips")["last_run_success"] == 1
+
+
+def test_mapped_instances_of_a_task_in_a_group_share_one_group(run_dag, published, pushgateway):
+    assert run_dag("mapped").state == "failed"
+
+    task = published(dag_id="mapped", task_id="tables.load")
+    assert {"last_success_timestamp_seconds", "last_failure_timestamp_seconds"} <= task.keys()
+    assert len(pushgateway.groups(dag_id="mapped")) == 2  # with the task's own metrics
+
+
+def test_mapped_instances_are_told_apart_when_asked(run_dag, published):
+    run_dag("mapped_apart")
+    for index in "01":
+        of_one = published(dag_id="mapped_apart", task_id="load", map_index=index)
+        assert of_one["last_run_success"] == 1
+
+
+def test_callbacks_that_raise_before_and_after_change_nothing(run_dag, published):
+    assert run_dag("callback_raises").state == "success"
+    assert published(dag_id="callback_raises", task_id="load")["last_run_success"] == 1
+
+
+def test_labels_are_rendered_anew_for_each_task_that_shares_the_notifier(
+    run_dag, published, pushgateway
+):
+    run = run_dag("labelled")
+
+    for task, table in (("first", "orders"), ("second", "users")):
+        labels = {"dag_id": "labelled", "task_id": task, "table": table, "run": "nightly"}
+        assert published("labelled", **labels), labels
+        of_run = published("per-run", dag_id="labelled", task_id=task, run_id=run.run_id)
+        assert of_run["group_expiry_timestamp_seconds"] == pytest.approx(
+            of_run["last_completion_timestamp_seconds"] + 86_400, abs=1e-3
+        )
+    assert published("by-owner", dag_id="labelled", owner="airflow", **{"try": "1"})
+
+
+def test_the_plain_function_does_the_same(run_dag, published):
+    run_dag("plain")
+    assert published(dag_id="plain", task_id="load")["last_run_success"] == 1
+    assert published(dag_id="plain")["last_run_success"] == 1
+
+
+@pytest.mark.parametrize("bad", ["down", "hanging", "rejecting", "not configured"])
+def test_a_bad_gateway_leaves_every_state_as_it_is(run_dag, configure, bad, caplog, request):
+    scripts = {"hanging": hang, "rejecting": respond(answer("400 Bad Request", b"inconsistent"))}
+    server = FaultServer(scripts.get(bad, hang))
+    if bad == "down":
+        server.__exit__()
+    else:
+        request.addfinalizer(server.__exit__)
+    url = None if bad == "not configured" else server.url
+    configure(gateway=url, deadline=0.3)
+
+    assert states(run_dag("retries")) == {"load": "success"}
+    assert states(run_dag("fails")) == {"load": "failed", "after": "upstream_failed"}
+    said = [record.getMessage() for record in caplog.records if record.name == "pushgate"]
+    assert any('task_id="load"' in line for line in said)
+    if bad == "rejecting":
+        assert any("inconsistent" in line for line in said)
+
+
+def started(**changed):
+    """A context as a task's own process makes it, of which the notifier reads little."""
+
+    class TI:
+        dag_id, task_id, run_id, map_index, try_number = "etl", "load", "r", -1, 1
+        state, start_date, end_date = "success", datetime.now(timezone.utc), None
+
+    return {"ti": TI(), **changed}
+
+
+@pytest.mark.parametrize("hangs", ["the look-up", "the name", "the gateway", "a label"])
+def test_whatever_hangs_the_callback_returns_at_its_deadline(monkeypatch, configure, hangs, caplog):
+    configure(gateway=None)
+    released = threading.Event()
+
+    def never(*_args, **_options):
+        released.wait(30)
+        raise OSError("released")
+
+    options = {"gateway": "http://pushgateway.test:9091"}
+    server = FaultServer(hang)
+    if hangs == "the look-up":
+        monkeypatch.setattr(BaseHook, "get_connection", never)
+        options = {"conn_id": "gateway"}
+    elif hangs == "the name":
+        monkeypatch.setattr("socket.getaddrinfo", never)
+    elif hangs == "a label":
+        options["labels"] = never
+    else:
+        options = {"gateway": server.url}
+
+    began = time.monotonic()
+    with server:
+        PushgatewayNotifier(deadline=0.2, **options)(started())
+        assert time.monotonic() - began < 10
+        assert not released.is_set()
+    assert "failed" in caplog.text
+    released.set()
+
+
+def test_the_notifier_and_its_context_stay_as_they_were(gateway_url):
+    notifier = PushgatewayNotifier(labels={"table": "{{ table }}"}, job="{{ table }}")
+    before = pickle.dumps(notifier)
+    context = started(table="orders")
+    copied = dict(context)
+
+    notifier(context)
+
+    assert context == copied
+    assert pickle.dumps(notifier) == before
+    assert repr(copy.deepcopy(notifier)) == repr(pickle.loads(before)) == repr(notifier)
+
+
+def test_the_same_end_is_pushed_once(gateway_url, pushgateway, monkeypatch):
+    pushes = []
+    monkeypatch.setattr("pushgate_airflow.notifier.report", lambda *a, **k: pushes.append(k["key"]))
+    context = started()
+    PushgatewayNotifier()(context)
+    push_outcome(context)
+    assert len(pushes) == 1
+
+    PushgatewayNotifier(labels={"team": "a"})(context)  # another group
+    PushgatewayNotifier(gateway=gateway_url)(context)  # perhaps another gateway
+    assert len(pushes) == 3
+
+
+def test_the_listener_reports_a_run_that_it_sees(run_dag, configure, published, pushgateway):
+    configure(gateway=pushgateway.url, listener=True)
+    run_dag("plain")
+    assert published(dag_id="plain") is None  # the listener is not running in this test
+    assert published(dag_id="plain", task_id="load")
+
+    configure(gateway=pushgateway.url, listener=True, listener_deny="plain")
+    run_dag("plain")
+    assert published(dag_id="plain")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"conn_id": "a", "gateway": "http://b"}, "keep one"),
+        ({"gateway": "ftp://b"}, "http://"),
+        ({"labels": "table"}, "mapping"),
+        ({"labels": {"job": "x"}}, "job"),
+        ({"labels": {"origin": "x"}}, "origin"),
+        ({"labels": {"run_id": "{{ run_id }}"}}, "run_id_lifetime"),
+        ({"deadline": 0}, "above 0"),
+        ({"run_id_lifetime": timedelta(0)}, "above 0"),
+    ],
+)
+def test_a_notifier_that_can_not_work_is_an_error_in_the_dag_file(options, error):
+    with pytest.raises((ValueError, TypeError), match=error):
+        PushgatewayNotifier(**options)
+
+
+def test_it_prints_without_secrets():
+    notifier = PushgatewayNotifier(gateway="http://me:secret@gateway:9091")
+    assert repr(notifier) == "PushgatewayNotifier('http://gateway:9091')"
+
+
+def test_a_dag_with_it_serializes_the_same_each_time(dags):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    for dag in (dags["succeeds"], dags["mapped_apart"]):
+        assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(copy.deepcopy(dag))
+
+
+DEADLINE = {
+    "dag_run": {"dag_id": "etl", "dag_run_id": "r", "start_date": "2026-01-01T00:00:00Z"},
+    "deadline": {"id": "d", "deadline_time": "2026-01-01T01:00:00Z"},
+}
+MISSED = 1767229200.0
+
+
+def test_a_missed_deadline_in_the_triggerer(gateway_url, published):
+    from airflow.sdk import AsyncCallback
+    from airflow.triggers.callback import CallbackTrigger
+
+    callback = AsyncCallback(PushgatewayNotifier, kwargs={"deadline": 5})
+    trigger = CallbackTrigger(callback.path, {**callback.kwargs, "context": DEADLINE})
+
+    async def run():
+        return [event.payload["state"] async for event in trigger.run()]
+
+    assert asyncio.run(run()) == ["running", "success"]
+    assert published(dag_id="etl") == {"last_deadline_missed_timestamp_seconds": MISSED}
+
+
+@pytest.mark.parametrize("callback", [PushgatewayNotifier, push_outcome])
+def test_a_missed_deadline_in_an_executor(callback, gateway_url, published):
+    import structlog
+    from airflow.sdk import SyncCallback
+    from airflow.sdk.execution_time.callback_supervisor import execute_callback
+
+    _seen.clear()
+    path = SyncCallback(callback).path
+    assert execute_callback(path, {"context": DEADLINE}, "", None, structlog.get_logger()) == (
+        True,
+        None,
+    )
+    assert published(dag_id="etl") == {"last_deadline_missed_timestamp_seconds": MISSED}
+
+
+def test_airflows_slow_look_up_costs_the_push_nothing_where_no_task_waits(
+    monkeypatch, gateway_url, published
+):
+    _seen.clear()
+    monkeypatch.setattr(PushgatewayNotifier, "_find", _slowly(PushgatewayNotifier._find))
+    PushgatewayNotifier(deadline=0.2)(DEADLINE)
+    assert published(dag_id="etl") == {"last_deadline_missed_timestamp_seconds": MISSED}
+
+
+def _slowly(find):
+    def slow(self):
+        time.sleep(0.3)
+        return find(self)
+
+    return slow
+
+
+def test_a_hanging_look_up_does_not_stop_the_triggerers_loop(monkeypatch, configure, caplog):
+    configure(gateway=None)
+
+    async def never(_conn_id):
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(BaseHook, "aget_connection", never)
+    monkeypatch.setattr("pushgate_airflow.notifier._LOOK_UP", 0.2)
+    notifier = PushgatewayNotifier("gateway", context=DEADLINE)
+
+    async def run():
+        ticks = 0
+        report = asyncio.ensure_future(_awaited(notifier))
+        while not report.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        return ticks
+
+    assert asyncio.run(run()) > 2
+    assert "failed" in caplog.text
+
+
+async def _awaited(notifier):
+    await notifier
+
+
+def test_a_look_up_that_ends_too_late_pushes_nothing_over_what_is_newer(gateway_url, pushgateway):
+    released = threading.Event()
+
+    def slow():
+        released.wait(30)
+        return Gateway(gateway_url)
+
+    event = event_of(started())
+    error = report(event, key=grouping_key(event), gateway=slow, deadline=0.05)
+    assert isinstance(error, TimeoutError)
+    left_behind = [thread for thread in threading.enumerate() if thread.name == "pushgate"]
+    released.set()
+    for thread in left_behind:
+        thread.join(30)
+    assert left_behind
+    assert pushgateway.groups() == []

@@ -1,0 +1,213 @@
+"""The operators in runs of DAGs: what arrives at a gateway, and how a task that can't fails."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from pushgate import (
+    Gateway,
+    GatewayRejectedError,
+    GatewayUnreachableError,
+    GroupingKey,
+    InvalidPayloadError,
+    gauge,
+)
+from pushgate_airflow import PushMetricsOperator
+from pushgate_airflow._payload import payload
+from support.faults import FaultServer, answer, respond
+from support.gateways import GatewayUnderTest
+
+RunDag = Callable[..., Any]
+
+
+@pytest.fixture
+def server(gateway: GatewayUnderTest, configure: Callable[..., None]) -> Gateway:
+    """The gateway that is configured."""
+    configure(gateway=gateway.url)
+    return Gateway(gateway.url)
+
+
+def values(server: Gateway, **labels: str) -> dict[str, float]:
+    """What the group with exactly these labels holds, by name and the label ``table``."""
+    group = next(group for group in server.groups() if group.labels == labels)
+    return {
+        f"{sample.name} {sample.labels.get('table', '')}".strip(): sample.value
+        for family in group.families
+        for sample in family.samples
+    }
+
+
+def test_a_dict_a_text_and_a_function_arrive_templated(server: Gateway, run_dag: RunDag) -> None:
+    run = run_dag("operator_kinds", run_conf={"kind": "nightly"})
+
+    assert run.state == "success"
+    assert values(
+        server, job="airflow", dag_id="operator_kinds", task_id="from_dict", origin="operator"
+    ) == {"rows_loaded": 42, "rows_by orders": 42, "rows_by users": 7}
+    assert values(server, job="operator_kinds_text", kind="nightly") == {"rows_total": 42}
+    assert values(server, job="airflow")["files_seen_total"] == 3
+    types = {family.name: family.type for group in server.groups() for family in group.families}
+    assert types["rows_by"] == "gauge"
+    assert types["rows_total"] == "counter"
+
+
+def test_put_replaces_the_group_and_post_only_the_names_it_brings(
+    server: Gateway, run_dag: RunDag
+) -> None:
+    server.push("operator_kinds_text", [gauge("old", "", 1)], {"kind": "nightly"})
+    server.push("airflow", [gauge("old", "", 1)])
+
+    run_dag("operator_kinds", run_conf={"kind": "nightly"})
+
+    assert "old" not in values(server, job="operator_kinds_text", kind="nightly")
+    assert values(server, job="airflow")["old"] == 1
+
+
+def test_mapped_tasks_push_each_to_its_own_group(server: Gateway, run_dag: RunDag) -> None:
+    run = run_dag("operator_mapped")
+
+    assert run.state == "success"
+    for part in (1, 2, 3):
+        assert values(server, job="airflow", part=str(part)) == {"rows_in_part": part}
+    for part in ("a", "b"):
+        assert values(server, job="airflow", part=part)["files_seen_total"] == 3
+
+
+@pytest.fixture
+def failures(dags: dict[str, Any]) -> Iterator[list[tuple[int, BaseException]]]:
+    """The tries that failed, with their exceptions."""
+    (callback,) = dags["operator_fails"].get_task("push").on_failure_callback
+    found: list[tuple[int, BaseException]] = callback.__globals__["FAILURES"]
+    found.clear()
+    yield found
+    found.clear()
+
+
+def test_mapped_tasks_without_a_grouping_key_would_overwrite_each_other_and_fail(
+    gateway_url: str, run_dag: RunDag, failures: list[Any]
+) -> None:
+    run = run_dag("operator_mapped_without_a_key")
+
+    assert run.state == "failed"
+    assert {"give grouping_key" in str(error) for _, error in failures} == {True}
+    assert Gateway(gateway_url).groups() == []
+
+
+def test_deleting_removes_exactly_the_group_and_none_there_is_no_error(
+    server: Gateway, run_dag: RunDag
+) -> None:
+    server.push("old", [gauge("m", "", 1)], {"table": "orders"})
+    server.push("old", [gauge("m", "", 1)])
+
+    for _ in range(2):
+        assert run_dag("operator_deletes", run_conf={"table": "orders"}).state == "success"
+
+    assert [group.labels for group in server.groups()] == [{"job": "old"}]
+
+
+def test_a_rejected_push_fails_at_once_with_the_servers_reason(
+    server: Gateway, run_dag: RunDag, failures: list[Any]
+) -> None:
+    server.push("other", payload_of_a_counter())
+
+    run = run_dag("operator_fails", run_conf={"metrics": {"m": 1}})
+
+    ((attempt, error),) = failures
+    assert run.state == "failed"
+    assert attempt == 1
+    assert isinstance(error, AirflowFailException)
+    assert isinstance(error.__cause__, GatewayRejectedError)
+    assert "400" in str(error)
+    assert "should be a Counter" in str(error) or "inconsistent" in str(error)
+    assert values(server, job="other") == {"m": 1}
+    assert not any(group.families for group in server.groups() if group.labels["job"] != "other")
+
+
+def payload_of_a_counter() -> Any:
+    from prometheus_client import Metric
+
+    metric = Metric("m", "", "unknown")
+    metric.type = "counter"
+    metric.add_sample("m", {}, 1)
+    return [metric]
+
+
+@pytest.mark.parametrize(
+    ("conf", "reason"),
+    [
+        ({"metrics": {"rows": None}}, "pushed an XCom"),
+        ({"metrics": {"rows": "many"}}, "'many', which is no number"),
+        ({"metrics": {"ro-ws": 1}}, "'ro-ws': "),
+        ({"metrics": {"rows 1\nmore": 1}}, "no name of a metric"),
+        ({"metrics": {'rows{origin="x"}': 1}, "grouping_key": {"origin": "y"}}, "'origin'"),
+        ({"metrics": "rows 1\nrows 2\n"}, "line 2: "),
+        ({"metrics": "rows 1 1700000000000"}, "timestamp"),
+        ({"metrics": {}}, "no metric to push"),
+        ({"metrics": {"rows": 1}, "grouping_key": {"table": None}}, "no value for 'table'"),
+    ],
+)
+def test_what_no_gateway_would_take_fails_at_once_and_is_not_sent(
+    gateway_url: str, run_dag: RunDag, failures: list[Any], conf: dict[str, Any], reason: str
+) -> None:
+    run = run_dag("operator_fails", run_conf=conf)
+
+    ((attempt, error),) = failures
+    assert run.state == "failed"
+    assert attempt == 1
+    assert isinstance(error, AirflowFailException)
+    assert reason in str(error)
+    assert Gateway(gateway_url).groups() == []
+
+
+def test_what_may_pass_is_tried_again_as_the_task_says(
+    configure: Callable[..., None], run_dag: RunDag, failures: list[Any]
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        configure(gateway=f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        run = run_dag("operator_fails", run_conf={"metrics": {"m": 1}})
+
+    assert run.state == "failed"
+    assert [attempt for attempt, _ in failures] == [1, 2]
+    assert {type(error) for _, error in failures} <= {*GatewayUnreachableError.__subclasses__()}
+
+
+def test_wrong_credentials_fail_at_once_and_are_not_in_the_reason(
+    configure: Callable[..., None], run_dag: RunDag, failures: list[Any]
+) -> None:
+    with FaultServer(respond(answer("401 Unauthorized"))) as server:
+        configure(gateway=server.url.replace("//", "//me:s3cret-word@"))
+        run_dag("operator_fails", run_conf={"metrics": {"m": 1}})
+
+    ((attempt, error),) = failures
+    assert attempt == 1
+    assert "401" in str(error)
+    assert "s3cret-word" not in f"{error!r}{error.__cause__!r}"
+
+
+def test_an_exception_of_the_users_function_is_not_ours(
+    gateway_url: str, run_dag: RunDag, failures: list[Any]
+) -> None:
+    run_dag("operator_stumbles")
+
+    assert [(attempt, type(error)) for attempt, error in failures] == [
+        (1, ValueError),
+        (2, ValueError),
+    ]
+
+
+def test_wrong_arguments_fail_where_the_dag_is_written() -> None:
+    with pytest.raises(ValueError, match="method is 'post'"):
+        PushMetricsOperator(task_id="t", metrics={}, method="post")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="timeout is 0"):
+        PushMetricsOperator(task_id="t", metrics={}, timeout=0)
+
+
+def test_a_text_with_half_a_character_is_refused() -> None:
+    with pytest.raises(InvalidPayloadError):
+        payload('rows{name="\ud800"} 1', GroupingKey("j"))

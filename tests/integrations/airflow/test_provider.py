@@ -1,0 +1,131 @@
+"""What Airflow itself finds of us: the provider, its connection form, plugin and configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.resources import files
+from types import ModuleType
+from typing import Any
+
+import jsonschema
+import pytest
+from airflow import providers_manager
+from airflow._shared.module_loading import import_string
+from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+from airflow.providers_manager import ProvidersManager
+
+from pushgate_airflow import PushgatewayHook, _form
+from pushgate_airflow._configuration import Configuration
+from pushgate_airflow._connection_settings import EXTRAS
+from pushgate_airflow.get_provider_info import get_provider_info
+
+
+def airflow(*arguments: str) -> str:
+    """What a command of Airflow's prints, in this test's home."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "airflow", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "300"},
+    )
+    return done.stdout
+
+
+def test_the_description_is_as_both_of_airflows_schemas_want_it() -> None:
+    info = get_provider_info()
+    schemas = files("airflow")
+    whole = json.loads(schemas.joinpath("provider.yaml.schema.json").read_text())
+
+    jsonschema.validate(info, json.loads(schemas.joinpath("provider_info.schema.json").read_text()))
+    for name, value in info.items():
+        schema = {**whole["properties"][name], "definitions": whole.get("definitions", {})}
+        jsonschema.validate(value, schema)
+
+
+def test_everything_that_the_description_names_can_be_imported() -> None:
+    info = get_provider_info()
+    modules = [m for kind in ("hooks", "operators") for m in info[kind][0]["python-modules"]]
+    classes = [
+        *info["notifications"],
+        *info["extra-links"],
+        *(plugin["plugin-class"] for plugin in info["plugins"]),
+        *(kind["hook-class-name"] for kind in info["connection-types"]),
+    ]
+
+    assert all(__import__(module) for module in modules)
+    assert all(isinstance(import_string(name), type) for name in classes)
+
+
+def test_each_option_is_described_and_has_the_default_that_holds() -> None:
+    options = get_provider_info()["config"]["pushgate"]["options"]
+
+    assert tuple(options) == Configuration._fields
+    assert options["deadline"]["default"] == "3.0"
+    assert options["listener_allow"]["default"] == "*"
+    assert options["gateway"]["default"] is None
+    assert options["gateway"]["sensitive"]
+
+
+def test_the_form_has_a_field_for_each_extra() -> None:
+    assert sorted(_form.FIELDS) == sorted(EXTRAS)
+    assert {
+        name for name, field in _form.FIELDS.items() if field["schema"].get("format") == "password"
+    } == {"token"}
+
+
+def test_airflow_shows_the_form_without_importing_what_it_has_not_installed() -> None:
+    manager = ProvidersManager()
+
+    assert "pushgate" in manager.providers
+    hook = manager.hooks["pushgateway"]
+    assert hook is not None
+    assert hook.hook_class_name == "pushgate_airflow.hook.PushgatewayHook"
+    assert hook.connection_id_attribute_name == "pushgateway_conn_id"
+    assert hook.connection_testable
+    (meta,) = [m for m in HookMetaService.hook_meta_data() if m.connection_type == "pushgateway"]
+    assert set(meta.extra_fields or {}) == set(_form.FIELDS)
+    assert meta.standard_fields is not None
+    assert meta.standard_fields.url_schema is not None
+    assert meta.standard_fields.url_schema.title == "http or https"
+
+
+def test_an_older_airflow_gets_the_same_form_as_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow before 3.2 calls the hook, with stand-ins in place of WTForms."""
+    made: list[tuple[str, Any, dict[str, Any]]] = []
+
+    class Stub(ModuleType):
+        def __getattr__(self, kind: str) -> Any:
+            if kind.startswith("__"):
+                raise AttributeError(kind)
+            return lambda *labels, **options: made.append((kind, labels, options)) or kind
+
+    monkeypatch.setitem(sys.modules, "wtforms", Stub("wtforms"))
+    monkeypatch.setitem(sys.modules, "wtforms.validators", Stub("wtforms.validators"))
+
+    widgets = PushgatewayHook.get_connection_form_widgets()
+
+    assert list(widgets) == list(_form.FIELDS)
+    assert widgets["token"] == "PasswordField"
+    assert widgets["insecure_skip_verify"] == "BooleanField"
+    assert widgets["retries"] == "IntegerField"
+    assert widgets["timeout"] == "StringField"
+    behaviour = PushgatewayHook.get_ui_field_behaviour()
+    providers_manager._create_customized_form_field_behaviours_schema_validator().validate(
+        behaviour
+    )
+
+
+@pytest.mark.end_to_end
+def test_airflows_commands_show_provider_plugin_and_configuration() -> None:
+    described = airflow("providers", "get", "pushgate", "--full", "-o", "json")
+    assert "Prometheus Pushgateway" in described
+    assert "pushgate_airflow.notifier.PushgatewayNotifier" in described
+    assert "pushgate_airflow.plugin" in airflow("plugins", "-o", "json")
+    listed = airflow("config", "list", "--section", "pushgate", "--show-values")
+    assert "[pushgate]" in listed
+    assert "deadline = 3.0" in listed
+    assert all(name in listed for name in Configuration._fields)
