@@ -1,0 +1,19 @@
+"""A DAG that knows nothing of pushgate: the listener reports it."""
+
+from airflow.sdk import dag, task
+
+
+@dag(schedule=None)
+def backup():
+    @task
+    def dump() -> None:
+        print("dumped")  # noqa: T201
+
+    @task
+    def upload() -> None:
+        print("uploaded")  # noqa: T201
+
+    dump() >> upload()
+
+
+backup()
