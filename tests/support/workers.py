@@ -68,6 +68,9 @@ class CeleryProcess:
                     "PYTHONPATH": os.pathsep.join(path),
                     "PYTHONUNBUFFERED": "1",
                     _MARK: self._mark,
+                    # Where setproctitle is installed, as with Airflow, Celery's titles would
+                    # overwrite the environment that /proc shows, and with it the mark.
+                    "SPT_NOENV": "1",
                     **environment,
                 },
                 stdin=subprocess.DEVNULL,
