@@ -17,9 +17,8 @@ from pushgate_airflow._once import first
 from pushgate_airflow._report import log_failure, report, share, within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pushgate import Family, GroupingKey
+    from pushgate import GroupingKey
+    from pushgate_airflow._event import Event
 
 __all__ = ("report_task",)
 
@@ -37,16 +36,19 @@ def report_task(ti: Any) -> None:
     key = grouping_key(event, job=options.job)
     if not first(event, key):
         return
-    extra = families_of(event)
     if event.map_index >= 0 and event.state in ("success", "skipped"):
-        if extra:
-            _push_own(key.with_labels(**OWN_METRICS), extra, deadline)
+        _report_own(event, key.with_labels(**OWN_METRICS), deadline)
         return
-    report(event, key=key, gateway=gateway, deadline=deadline, extra=extra)
+    # Collected late: a collector of the task's may raise or hang, and the outcome is pushed before.
+    report(event, key=key, gateway=gateway, deadline=deadline, extra=lambda: families_of(event))
 
 
-def _push_own(key: GroupingKey, extra: Sequence[Family], deadline: float) -> None:
+def _report_own(event: Event, key: GroupingKey, deadline: float) -> None:
+    def push() -> None:
+        if own := families_of(event):
+            gateway(timeout=deadline).push(key, own)
+
     try:
-        within(deadline, lambda: gateway(timeout=deadline).push(key, extra))
+        within(deadline, push)
     except Exception as error:
         log_failure(f"the report of {key}", error)

@@ -6,15 +6,18 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
 
 from pushgate import Gateway
-from pushgate_airflow import _heard, _in_worker, listener
+from pushgate_airflow import _heard, _in_worker, _metrics, listener
 from pushgate_airflow._event import Event
 from pushgate_airflow._listener_events import run_end, run_event, task_event
+from pushgate_airflow._metrics import OwnMetrics
 from support.faults import FaultServer, hang
 
 PATIENCE = 20.0  # seconds; what takes longer hangs
@@ -250,6 +253,47 @@ def test_the_reports_of_a_task_share_one_deadline(configure, monkeypatch):
         _in_worker.report_task(SimpleNamespace(get_template_context=dict))
     assert len(given) == 2
     assert sum(given) == pytest.approx(6)
+
+
+class Broken:
+    """A collector of the user's."""
+
+    def __init__(self, event=None):
+        self.hold = event
+
+    def describe(self):
+        return []
+
+    def collect(self):
+        if self.hold is None:
+            raise RuntimeError("no numbers")
+        self.hold.wait(PATIENCE)
+        return []
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+@pytest.mark.parametrize("map_index", [-1, 3])
+def test_a_collector_that_fails_or_hangs_costs_its_metrics_and_not_the_outcome(
+    configure, gateway_url, pushgateway, monkeypatch, caplog, hangs, map_index
+):
+    configure(listener=True, deadline=1.5)
+    event = Event("d", "t", "r", "success", map_index, 1, ended_at=time.time())
+    run = OwnMetrics()
+    held = threading.Event()
+    run.registry.register(Broken(held if hangs else None))
+    monkeypatch.setattr(_metrics, "_runs", {("d", "t", "r", map_index, 1): run})
+    monkeypatch.setattr(_in_worker, "first", lambda *_: True)
+    monkeypatch.setattr(_in_worker, "event_of", lambda _: event)
+    began = time.monotonic()
+    try:
+        _in_worker.report_task(SimpleNamespace(get_template_context=dict))
+    finally:
+        held.set()
+
+    assert time.monotonic() - began < PATIENCE / 2
+    assert ("did not end" if hangs else "no numbers") in caplog.text
+    if map_index < 0:  # that of a mapped task is told when the run ends
+        pushgateway.assert_pushed("batch_job_last_run_success", 1, dag_id="d", task_id="t")
 
 
 def test_a_scheduler_does_not_wait_for_a_gateway_that_hangs(configure, monkeypatch):
