@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushgate_airflow import _form
 from pushgate_airflow._airflow import BaseHook
+from pushgate_airflow._configuration import configuration
 from pushgate_airflow._connection import agateway, gateway
 from pushgate_airflow._connection_settings import settings_of
 from pushgate_airflow._probe import probe
@@ -22,9 +23,9 @@ __all__ = ("PushgatewayHook",)
 class PushgatewayHook(BaseHook):
     """A Pushgateway, by the connection ``pushgateway_conn_id``.
 
-    :meth:`get_conn` returns a :class:`pushgate.Gateway`, which pushes, deletes and reads. Where
-    the configured connection (``[pushgate] conn_id``) is not defined, or ``[pushgate] gateway`` is
-    set, that is the gateway of Airflow's or of pushgate's own configuration.
+    :meth:`get_conn` returns a :class:`pushgate.Gateway`, which pushes, deletes and reads. None is
+    the configured connection (``[pushgate] conn_id``); where that is not defined, or ``[pushgate]
+    gateway`` is set, it is the gateway of Airflow's or of pushgate's own configuration.
     """
 
     conn_name_attr = "pushgateway_conn_id"
@@ -32,7 +33,7 @@ class PushgatewayHook(BaseHook):
     conn_type = _form.CONN_TYPE
     hook_name = "Prometheus Pushgateway"
 
-    def __init__(self, pushgateway_conn_id: str | None = default_conn_name) -> None:
+    def __init__(self, pushgateway_conn_id: str | None = None) -> None:
         super().__init__()
         self.pushgateway_conn_id = pushgateway_conn_id
 
@@ -47,7 +48,7 @@ class PushgatewayHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Whether a Pushgateway answers there and takes our credentials, and what is wrong else."""
         try:
-            name = self.pushgateway_conn_id or self.default_conn_name
+            name = self.pushgateway_conn_id or configuration().conn_id
             settings = settings_of(self.get_connection(name))
             return probe(settings)
         except Exception as error:  # Airflow shows the text; none of pushgate's holds a secret

@@ -276,6 +276,17 @@ def test_the_test_button_tests_the_connection_and_not_what_is_configured(
     assert PushgatewayHook().test_connection()[0]
 
 
+def test_a_hook_without_a_name_is_for_what_is_configured(
+    configure: Configure, define: Callable[..., None], pushgateway: PushgatewayFixture
+) -> None:
+    define("metrics", pushgateway.url)
+    configure(conn_id="metrics")
+
+    assert PushgatewayHook().get_conn().url == pushgateway.url
+    assert asyncio.run(PushgatewayHook().aget_conn()).url == pushgateway.url
+    assert PushgatewayHook().test_connection()[0]
+
+
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
