@@ -7,6 +7,7 @@ names the option and never a secret. ``_provider_options`` describes each option
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ("SECTION", "Configuration", "closest", "configuration", "reset")
 
 SECTION = "pushgate"
+# What Airflow allows in an id, and what is fnmatch's. Airflow's file knows no comments behind a
+# value: the words of one would be patterns, and one "*" among them would undo a listener_allow.
+_PATTERN = re.compile(r"[\w.*?\[\]!-]+")
 _TRUE, _FALSE = ("true", "t", "1", "yes", "on"), ("false", "f", "0", "no", "off")
 
 
@@ -151,7 +155,14 @@ def _switch(text: str) -> bool:
 
 
 def _patterns(text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split())
+    patterns = tuple(text.replace(",", " ").split())
+    for pattern in patterns:
+        if not _PATTERN.fullmatch(pattern):
+            raise ValueError(
+                f"{pattern!r} matches no id: they have letters, digits, '_', '-' and '.', and a"
+                " pattern also '*', '?' and '[…]'; a comment needs a line of its own"
+            )
+    return patterns
 
 
 def _size(text: str) -> int:

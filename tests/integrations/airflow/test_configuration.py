@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from airflow.configuration import AirflowConfigParser
 
+import pushgate_airflow
 from pushgate import SettingsError
 from pushgate_airflow._configuration import Configuration, configuration
 
@@ -59,6 +63,8 @@ def test_values_are_read_as_people_write_them(configure: Configure) -> None:
         ({"queue_size": "0"}, ("from 1 on",)),
         ({"queue_size": "many"}, ("from 1 on",)),
         ({"ui_url": "http://me:s3cret-word@host"}, ("user name",)),
+        ({"listener_allow": "etl  # default: *"}, ("'#'", "a line of its own")),
+        ({"listener_deny": "etl; reports"}, ("'etl;'", "no id")),
         ({"listner": "True"}, ("no such option", "did you mean listener?")),
     ],
 )
@@ -99,3 +105,17 @@ def test_the_gateway_may_come_from_a_command_as_airflows_own_secrets_do(
     configure()
 
     assert configuration().gateway == "http://host:9091"
+
+
+def test_the_example_in_the_readme_is_a_configuration(configure: Configure) -> None:
+    readme = Path(pushgate_airflow.__file__).with_name("README.md").read_text("utf-8")
+    (example,) = re.findall(r"^```ini\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    conf = AirflowConfigParser()
+    conf.read_string(example)  # as it reads airflow.cfg
+    configure(**conf["pushgate"])
+
+    options = configuration()
+    assert options.listener
+    assert options.gateway == "http://pushgateway.example:9091"
+    assert options.listener_allow == ("etl", "reports.*")
+    assert options.listener_deny == ("etl.secret_*",)
