@@ -73,7 +73,7 @@ def _number(series: str, value: Any) -> float:
         if isinstance(value, str) and "_" in value:  # float() takes 1_000
             raise ValueError
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last for an int of over 308 digits
         lost = value is None or str(value).strip() in ("None", "")
         hint = "; has the task it comes from run, and pushed an XCom?" if lost else ""
         raise InvalidPayloadError(

@@ -211,3 +211,8 @@ def test_wrong_arguments_fail_where_the_dag_is_written() -> None:
 def test_a_text_with_half_a_character_is_refused() -> None:
     with pytest.raises(InvalidPayloadError):
         payload('rows{name="\ud800"} 1', GroupingKey("j"))
+
+
+def test_a_number_that_no_metric_holds_is_refused() -> None:
+    with pytest.raises(InvalidPayloadError, match="which is no number"):
+        payload({"rows": 10**400}, GroupingKey("j"))
