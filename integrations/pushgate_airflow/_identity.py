@@ -44,7 +44,7 @@ def grouping_key(
         made["run_id"] = event.run_id
     key = GroupingKey(job, {k: v for k, v in {**made, **(labels or {})}.items() if v is not None})
     if run_lifetime is None:
-        _refuse_runs(key, event)
+        _refuse_runs({name: key.labels[name] for name in labels or () if name in key.labels}, event)
     if not key.labels.keys().isdisjoint(OWN_METRICS):
         raise InvalidGroupingKeyError(
             "the label 'origin' tells the task's own metrics apart; name yours differently",
@@ -53,10 +53,11 @@ def grouping_key(
     return key
 
 
-def _refuse_runs(key: GroupingKey, event: Event) -> None:
-    for label, value in key.labels.items():
+def _refuse_runs(labels: Mapping[str, str], event: Event) -> None:
+    """Of the user's ``labels`` alone: a run may be triggered with the id of its DAG or task."""
+    for label, value in labels.items():
         # A run id of Airflow's making holds two underscores; one of a user's may be any word.
-        if label == "run_id" or (value == event.run_id and "__" in value):
+        if label == "run_id" or ("__" in event.run_id and event.run_id in value):
             raise InvalidGroupingKeyError(
                 f"the label {label!r} names the run, and each run would leave a group behind for"
                 " ever; give run_id_lifetime, after which the group may be deleted, or drop it",

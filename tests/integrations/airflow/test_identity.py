@@ -41,7 +41,10 @@ def test_the_labels_of_a_group(event, options, labels):
     assert grouping_key(event, **options).labels == labels
 
 
-@pytest.mark.parametrize("labels", [{"run_id": "1"}, {"run": RUN.run_id}, {"origin": "x"}])
+@pytest.mark.parametrize(
+    "labels",
+    [{"run_id": "1"}, {"run": RUN.run_id}, {"run": f"etl/{RUN.run_id}"}, {"origin": "x"}],
+)
 def test_labels_that_would_make_a_group_for_each_run_or_be_mistaken_are_refused(labels):
     with pytest.raises(InvalidGroupingKeyError):
         grouping_key(TASK, labels=labels)
@@ -50,6 +53,13 @@ def test_labels_that_would_make_a_group_for_each_run_or_be_mistaken_are_refused(
 def test_a_run_id_that_is_a_word_is_no_reason_to_refuse_the_same_word():
     event = TASK._replace(run_id="orders")
     assert grouping_key(event, labels={"table": "orders"}).labels["table"] == "orders"
+
+
+@pytest.mark.parametrize("run_id", ["the__etl", "the__load"])
+def test_a_run_that_was_triggered_with_the_id_of_its_dag_or_task_is_reported(run_id):
+    event = TASK._replace(dag_id="the__etl", task_id="the__load", run_id=run_id)
+    assert grouping_key(event).labels["dag_id"] == "the__etl"
+    assert grouping_key(event, labels={"run_id": None}).labels["task_id"] == "the__load"
 
 
 @pytest.mark.parametrize(
