@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from datetime import timedelta
@@ -102,13 +103,14 @@ class PushgatewayNotifier(BaseNotifier):
             raise TypeError(f"labels is {labels!r}; give a mapping, or a callable that returns one")
         if isinstance(labels, Mapping):
             _check_names(labels, run_id_lifetime is not None)
-        if deadline is not None and not deadline > 0:
-            raise ValueError(f"deadline is {deadline!r}; give seconds above 0")
+        if job is not None and "{" not in job:
+            GroupingKey(job)  # raises for what would be refused at each call
         lifetime = run_id_lifetime
         if isinstance(lifetime, timedelta):
             lifetime = lifetime.total_seconds()
-        if lifetime is not None and not lifetime > 0:
-            raise ValueError(f"run_id_lifetime is {run_id_lifetime!r}; give seconds above 0")
+        for name, seconds in (("deadline", deadline), ("run_id_lifetime", lifetime)):
+            if seconds is not None and not 0 < seconds < threading.TIMEOUT_MAX:
+                raise ValueError(f"{name} is {seconds!r}; give seconds above 0, and not endless")
         super().__init__(context)
         self.conn_id = conn_id
         self.gateway = gateway
