@@ -27,7 +27,7 @@ _LOST = "{count} reports are lost:"
 
 
 class Item(NamedTuple):
-    """What waits: ``slot`` says whose place it takes, ``weight`` how much of the queue it fills."""
+    """What waits: ``slot`` says whose place it takes, ``weight`` how many reports it stands for."""
 
     slot: Hashable
     what: Any
@@ -87,7 +87,7 @@ class Queue:
             old = self._waiting.get(item.slot)
             weight = self._weight + item.weight - (old[1].weight if old else 0)
             if weight + self._on_the_way[1] > self._size or not self._started():
-                self._log.say("full", _FULL, 1)
+                self._log.say("full", _FULL, item.weight)
                 return False
             self._waiting.pop(item.slot, None)  # so that it comes after what came before it
             due = self._clock() + delay
@@ -98,7 +98,7 @@ class Queue:
             return True
 
     def flush(self, timeout: float) -> int:
-        """Try once to deliver all that waits, due or not; return how many items are left."""
+        """Try once to deliver all that waits, due or not; return the weight of what is left."""
         if not self.mine:
             return 0
         with self._change:
@@ -107,7 +107,7 @@ class Queue:
                 ticket = self._flushes[0]
                 self._change.notify_all()
                 self._change.wait_for(lambda: self._flushes[1] >= ticket, timeout)
-            return len(self._waiting) + self._on_the_way[0]
+            return self._weight + self._on_the_way[1]
 
     def stop(self) -> None:
         """Flush, and say what is lost: the process ends."""
@@ -134,7 +134,8 @@ class Queue:
                 left = self._deliver(batch, flushes > self._flushes[1])
             except Exception as error:  # a mistake of ours: the thread must go on
                 left = Left()
-                self._log.say("bug", f"{_LOST} {type(error).__name__}: {error}", len(batch))
+                lost = sum(item.weight for item in batch)
+                self._log.say("bug", f"{_LOST} {type(error).__name__}: {error}", lost)
             with self._change:
                 self._put_back(left)
                 self._flushes[1] = flushes

@@ -71,12 +71,12 @@ def test_a_full_queue_drops_and_says_so_once(queue, receiver, caplog):
     receiver.wait()
     assert queue.put(Item("waits", 1, weight=3))
     with caplog.at_level(logging.WARNING, "pushgate"):
-        assert not queue.put(Item("too much", 2))
+        assert not queue.put(Item("too much", 2, weight=7))
         assert not queue.put(Item("too much", 3))
     assert queue.put(Item("waits", 4, weight=2)), "a slot that is held takes no more room"
     assert queue.put(Item("fits again", 5))
     assert len(caplog.records) == 1
-    assert "1 reports are dropped" in caplog.text
+    assert "7 reports are dropped" in caplog.text
     assert "[pushgate] queue_size" in caplog.text
 
 
@@ -121,11 +121,11 @@ def test_an_item_waits_until_it_is_due(queue, receiver):
 
 def test_a_flush_tries_once_and_says_what_is_lost(queue, receiver, caplog):
     receiver.answers = [lambda batch: Left(batch, pause=3600, outage=True)]
-    queue.put(Item("a", 1), delay=3600)
+    queue.put(Item("a", 1, weight=3), delay=3600)
     with caplog.at_level(logging.WARNING, "pushgate"):
         queue.stop()
     assert receiver.batches == [([1], True)]
-    assert "1 reports are lost: the process ends" in caplog.text
+    assert "3 reports are lost: the process ends" in caplog.text
 
 
 def test_a_flush_waits_no_longer_than_it_may(queue, receiver):
