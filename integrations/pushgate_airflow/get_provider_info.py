@@ -120,8 +120,8 @@ _OPTIONS: dict[str, tuple[str, str, str | None]] = {
     ),
     "ui_url": (
         "string",
-        "Address of the Pushgateway's page for people, to which tasks link. Without it there are"
-        " no links.",
+        "Address of the Pushgateway's page for people, to which tasks link. Without it they link to"
+        " gateway where the listener is on and gateway is set, and else not at all.",
         "https://pushgateway.example",
     ),
 }
