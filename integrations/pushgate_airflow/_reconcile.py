@@ -53,7 +53,7 @@ def shows(event: Event, group: Group | None) -> bool:
     start = group.value(_START)
     if start is None or event.started_at is None:
         return False
-    return event.started_at - _SAME <= start <= end + _SAME and start <= event.ended_at
+    return event.started_at - _SAME <= start <= end + _SAME
 
 
 def lacking(families: Iterable[Family], group: Group | None) -> list[Family]:
