@@ -173,6 +173,17 @@ def test_a_mapped_task_is_told_as_a_whole(delivery, pushgateway):
     pushgateway.assert_not_pushed("batch_job_last_success_timestamp_seconds", **KEY.labels)
 
 
+def test_who_waits_for_the_last_try_waits_no_longer_than_the_deadline_for_its_reading(
+    delivery, monkeypatch
+):
+    timeouts = []
+    monkeypatch.setattr(
+        Gateway, "iter_groups", lambda *_, timeout: timeouts.append(timeout) or iter(())
+    )
+    delivery([run_end(FAILED)], True)
+    assert timeouts == [configuration().deadline]
+
+
 def test_tasks_that_are_denied_are_left_out_at_a_runs_end(delivery, configure, pushes):
     configure(listener_deny="etl.secret_*")
     delivery = Delivery(configuration(), delivery._gateway)
