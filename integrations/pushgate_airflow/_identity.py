@@ -7,6 +7,7 @@ and the run only where it is said when its group may go.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pushgate import GroupingKey, InvalidGroupingKeyError
@@ -16,11 +17,18 @@ if TYPE_CHECKING:
 
     from pushgate_airflow._event import Event
 
-__all__ = ("OWN_METRICS", "grouping_key")
+__all__ = ("OWN_METRICS", "grouping_key", "refuse_template_of_runs")
 
 # A task's own metrics are told apart by this label, as those of a command are by
 # pushgate_subprocess: replacing them never erases an outcome.
 OWN_METRICS = {"origin": "job"}
+
+# https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html
+_OF_A_RUN = re.compile(
+    r"\{[{%].*?\b(run_id|[dt]s(?:_nodash(?:_with_tz)?)?|logical_date|data_interval_(?:start|end)"
+    r"|prev_\w+|run_after|queued_at|start_date|end_date)\b",
+    re.DOTALL,
+)
 
 
 def grouping_key(
@@ -51,6 +59,17 @@ def grouping_key(
             label="origin",
         )
     return key
+
+
+def refuse_template_of_runs(label: str, template: str) -> None:
+    """Raises InvalidGroupingKeyError for a template whose text is another for each run."""
+    if found := _OF_A_RUN.search(template):
+        raise InvalidGroupingKeyError(
+            f"{label} is made of {found[1]}, so each run would leave a group behind for ever; give"
+            " run_id_lifetime, after which the group may be deleted, or drop it",
+            label=label,
+            value=template,
+        )
 
 
 def _refuse_runs(labels: Mapping[str, str], event: Event) -> None:

@@ -23,7 +23,7 @@ from pushgate_airflow._configuration import Configuration, configuration
 from pushgate_airflow._connection import agateway, gateway
 from pushgate_airflow._context import event_of, in_task_process
 from pushgate_airflow._event import Event
-from pushgate_airflow._identity import grouping_key
+from pushgate_airflow._identity import grouping_key, refuse_template_of_runs
 from pushgate_airflow._metrics import families_of
 from pushgate_airflow._once import first
 from pushgate_airflow._report import log_failure, report, share, within
@@ -101,10 +101,7 @@ class PushgatewayNotifier(BaseNotifier):
             Gateway(gateway)  # raises for what is no URL
         if labels is not None and not callable(labels) and not isinstance(labels, Mapping):
             raise TypeError(f"labels is {labels!r}; give a mapping, or a callable that returns one")
-        if isinstance(labels, Mapping):
-            _check_names(labels, run_id_lifetime is not None)
-        if job is not None and "{" not in job:
-            GroupingKey(job)  # raises for what would be refused at each call
+        _check_labels(job, labels, run_id_lifetime is not None)
         lifetime = run_id_lifetime
         if isinstance(lifetime, timedelta):
             lifetime = lifetime.total_seconds()
@@ -246,11 +243,18 @@ def _report(plan: _Plan, find: Callable[[], Gateway]) -> None:
     )
 
 
-def _check_names(labels: Mapping[str, object], of_each_run: bool) -> None:
-    """Raises InvalidGroupingKeyError for what would be refused at each call."""
+def _check_labels(job: str | None, labels: Labels | None, of_each_run: bool) -> None:
+    """Raises InvalidGroupingKeyError for what would be refused at each call, or never end."""
+    given = labels if isinstance(labels, Mapping) else {}
     anything = Event("dag", "task", "run", "success")
     lifetime = 1.0 if of_each_run else None
-    grouping_key(anything, labels=dict.fromkeys(labels, "value"), run_lifetime=lifetime)
+    grouping_key(anything, labels=dict.fromkeys(given, "value"), run_lifetime=lifetime)
+    if job is not None and "{" not in job:
+        GroupingKey(job)
+    if not of_each_run:
+        for label, value in {**given, "job": job}.items():
+            if isinstance(value, str):
+                refuse_template_of_runs(label, value)
 
 
 def _gateway_at(url: str) -> Gateway:

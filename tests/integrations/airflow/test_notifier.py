@@ -256,6 +256,8 @@ def test_the_listener_reports_a_run_that_it_sees(run_dag, configure, published, 
         ({"labels": {"job": "x"}}, "job"),
         ({"labels": {"origin": "x"}}, "origin"),
         ({"labels": {"run_id": "{{ run_id }}"}}, "run_id_lifetime"),
+        ({"labels": {"day": "{{ macros.ds_add(ds, 1) }}"}}, "made of ds, .* run_id_lifetime"),
+        ({"job": "load {{ dag_run.logical_date }}"}, "job is made of logical_date"),
         ({"job": ""}, "job name is empty"),
         ({"deadline": 0}, "above 0"),
         ({"deadline": float("inf")}, "deadline is inf"),
@@ -265,6 +267,11 @@ def test_the_listener_reports_a_run_that_it_sees(run_dag, configure, published, 
 def test_a_notifier_that_can_not_work_is_an_error_in_the_dag_file(options, error):
     with pytest.raises((ValueError, TypeError), match=error):
         PushgatewayNotifier(**options)
+
+
+def test_a_template_of_what_names_the_job_and_not_the_run_is_taken():
+    PushgatewayNotifier(labels={"table": "{{ params.ds_table }} of {{ dag.owner }}", "ds": "x"})
+    PushgatewayNotifier(labels={"day": "{{ ds }}"}, run_id_lifetime=60)
 
 
 def test_it_prints_without_secrets():
