@@ -24,20 +24,27 @@ _PAUSE = 0.05  # seconds, until the task itself runs
 
 def undisturbed(do: Callable[[], None]) -> None:
     """Do it whole, whenever the limit strikes; the run is over, so there is nothing to stop."""
-    if _SIGNAL is None:
+    # Not by blocking the signal: where a task has left threads behind, one of them gets it, and
+    # Python runs the handler in the main thread all the same.
+    # https://docs.python.org/3/library/signal.html#signals-and-threads
+    if _SIGNAL is None or signal.getsignal(_SIGNAL) is None:  # not one of Python's: cannot raise
         do()
         return
     old = None
     while old is None:
         try:
-            old = signal.pthread_sigmask(signal.SIG_BLOCK, {_SIGNAL})
+            old = signal.signal(_SIGNAL, _ignore)
         except SoftTimeLimitExceeded:
             continue  # it had come in just before; the pool sends it once
     try:
         do()
     finally:
         with suppress(SoftTimeLimitExceeded):
-            signal.pthread_sigmask(signal.SIG_SETMASK, old)
+            signal.signal(_SIGNAL, old)
+
+
+def _ignore(number: int, frame: object) -> None:
+    """Not SIG_IGN: Python complains of a signal that came in just before that was set."""
 
 
 def send_again(is_over: Callable[[], bool]) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from datetime import datetime, timedelta, timezone
-from threading import Event
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
@@ -347,17 +347,26 @@ def test_a_limit_that_strikes_before_the_task_strikes_in_it(app, relay, soft_lim
     assert run(app.tasks[slow.name]).retval == "stopped"
 
 
+@pytest.mark.parametrize("threads", [0, 1])
 def test_a_limit_that_strikes_after_the_task_neither_loses_nor_doubles_its_end(
-    app, work, soft_limit
+    app, work, soft_limit, threads
 ):
+    def strike():
+        soft_limit()
+        time.sleep(0.05)  # a thread of the task's, if there is one, takes it meanwhile
+
+    over = Event()
+    for _ in range(threads):
+        Thread(target=over.wait, daemon=True).start()
     with observed(app, soft_limited=True) as relay:
         relay.worker._executing.in_child = True
-        strikes = iter([None, soft_limit])
+        strikes = iter([None, strike])
         relay.writing = lambda record: (next(strikes, None) or (lambda: None))()
 
         assert run(work).retval == "done"
         # Through the tracer again, so that a signal that were still pending would be seen.
         assert run(work).retval == "done"
+    over.set()
 
     assert [end.state for end in relay.ends] == ["success", "success"]
 
