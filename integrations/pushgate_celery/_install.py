@@ -183,9 +183,12 @@ class Installation:
 
         self._voice = Voice(wait=isinstance(sender, Program))
         try:
+            if self._worker is not None and self._worker.is_over:
+                self._worker.stop()  # of a worker that this process ran before
+                self._worker = None
             if self._worker is None:
                 self._observe(sender.hostname, sender)
-            elif _is_prefork(sender):
+            elif self.given.get("transport") == "inline" and _is_prefork(sender):
                 self._worker.stop()
                 raise SettingsError(_INLINE_PREFORK)
         except Exception as error:

@@ -48,7 +48,8 @@ class RelayLike(Protocol):
 class Worker:
     """Observes one app's tasks in this process and in those it forks, from :meth:`connect` on.
 
-    ``soft_limited`` says whether the worker gives every task a soft time limit.
+    ``soft_limited`` says whether the worker gives every task a soft time limit, ``is_over`` whether
+    the goodbye was said.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Worker:
         self._relay = relay
         self._voice = voice
         self._pid = os.getpid()
-        self._over = False
+        self.is_over = False
         self._timer: tuple[Any, Any] | None = None
         self._wrapped: list[Wrapped] = []
         self._runs = RunFactory(app, options.tasks, soft_limited, relay.write, voice)
@@ -201,9 +202,9 @@ class Worker:
         self._goodbye()
 
     def _goodbye(self) -> None:
-        if self._over or os.getpid() != self._pid:
+        if self.is_over or os.getpid() != self._pid:
             return
-        self._over = True
+        self.is_over = True
         self._voice.speak()
         try:
             self._cut_off.add_active()

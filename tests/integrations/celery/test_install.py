@@ -95,6 +95,23 @@ def test_uninstalling_says_goodbye_and_takes_everything_back(app, relays):
     assert len(relays[0].closed) == 1
 
 
+def test_a_second_worker_of_the_same_process_is_observed_too(app, relays):
+    @app.task(name="work", shared=False)
+    def work():
+        pass
+
+    install(app, URL)
+    worker_of(app, pool_cls="prefork", hostname="first@here")
+    signals.worker_shutdown.send(sender=None)
+    assert relays[0].records == [["g"]]
+    worker_of(app, pool_cls="prefork", hostname="second@here")
+    run(app.tasks["work"])
+
+    assert [relay.options["options"]["node"] for relay in relays] == ["first@here", "second@here"]
+    assert relays[0].records == [["g"]]
+    assert len(relays[1].ends) == 1
+
+
 def test_the_same_options_again_are_the_same_installation(app):
     first = install(app, URL, interval="60s")
     before = receivers()
