@@ -676,6 +676,37 @@ def test_replacing_a_pusher_leaks_no_descriptor(make_relay: MakeRelay) -> None:
     assert relay.close(PATIENCE)
 
 
+@pytest.mark.parametrize("stderr", [">&-", ">/dev/null"])
+def test_what_the_pusher_of_a_daemon_says_is_in_the_daemon_s_log(
+    tmp_path: Path, stderr: str
+) -> None:
+    log = tmp_path / "log"
+    script = run_script(
+        f"""
+        import logging, os, sys, time
+        if len(sys.argv) == 3:
+            again = [sys.executable, *sys.orig_argv[1:], "again"]
+            os.execv("/bin/sh", ["sh", "-c", f'exec "$@" 2{{sys.argv[2]}}', "sh", *again])
+        logging.basicConfig(filename=sys.argv[1])
+        from pushgate import Relay, Settings
+        relay = Relay("{LEDGER}", settings=Settings(gateway="http://127.0.0.1:1"), linger=0.1)
+        relay.start()
+        relay.write(["g", 1])
+        deadline = time.monotonic() + {PATIENCE}
+        while not os.path.getsize(sys.argv[1]) and time.monotonic() < deadline:
+            assert not relay.ensure_running()
+            time.sleep(0.01)
+        assert relay.close({PATIENCE})
+        """,
+        str(log),
+        stderr,
+    )
+    script.communicate(timeout=PATIENCE)
+    first, last = log.read_text().splitlines()
+    assert "WARNING:pushgate:the gateway http://127.0.0.1:1 takes nothing now" in first
+    assert "could not be delivered: 2;" in last
+
+
 @pytest.mark.parametrize("executable", ["", "/bin/true", "/no/such/python"])
 def test_a_worker_without_an_interpreter_is_told(
     make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch, executable: str

@@ -1,9 +1,9 @@
 """The pusher's process, seen from the worker: started, watched, waited for.
 
-Enters: the read end of the records' pipe and the configuration. Leaves: a running process, and
-whether it still runs. No threads, and nothing that gevent or eventlet replace: a child is started
-by posix_spawn(3), and a socket that only the child holds the other end of says when it is gone,
-also where something else reaps our children.
+Enters: the read end of the records' pipe and the configuration. Leaves: a running process, whether
+it still runs, and what it says that nobody else hears. No threads, and nothing that gevent or
+eventlet replace: a child is started by posix_spawn(3), and a socket that only the child holds the
+other end of says when it is gone, also where something else reaps our children.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import posix
 import signal
 import sys
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.machinery import ModuleSpec
 
-__all__ = ("CHANNEL", "IGNORED", "RECORDS", "PusherProcess", "start_pusher")
+__all__ = ("ANSWER", "CHANNEL", "IGNORED", "RECORDS", "PusherProcess", "start_pusher")
 
 RECORDS, CHANNEL = 3, 4  # the pusher's descriptors
+ANSWER = "\0"  # begins the line that says how it began, since others may come on the channel, too
 
 # A service manager signals all processes of a service, a terminal its foreground group. The pusher
 # ends when there is nobody left to write, and after its last push.
@@ -62,7 +64,9 @@ class PusherProcess:
     def __init__(self, pid: int, channel: Descriptor) -> None:
         self.pid = pid
         self.channel = channel
-        self._answer = b""
+        self._answer: str | None = None
+        self._said: list[str] = []
+        self._rest = b""
         self._gone = False
 
     def answer(self, timeout: float) -> str | None:
@@ -70,16 +74,22 @@ class PusherProcess:
 
         None if it says nothing within ``timeout`` seconds.
         """
-        while b"\n" not in self._answer and not self._gone:
+        while self._answer is None and not self._gone:
             if not self._receive(timeout):
                 return None
-        if b"\n" not in self._answer:
+        if self._answer is None:
             return f"{sys.executable} ended before it could begin; {_NO_PYTHON}"
-        return self._answer.partition(b"\n")[0].decode()
+        return self._answer
+
+    def said(self) -> list[str]:
+        """The lines of its standard error since the last call, where ours leads nowhere."""
+        lines, self._said = self._said, []
+        return lines
 
     def is_gone(self, timeout: float = 0.0) -> bool:
         """Whether it ended, waiting for that up to ``timeout`` seconds."""
-        while not self._gone and self._receive(timeout):
+        deadline = time.monotonic() + timeout
+        while not self._gone and self._receive(max(0.0, deadline - time.monotonic())):
             pass
         return self._gone
 
@@ -109,7 +119,13 @@ class PusherProcess:
             data = b""
         finally:
             channel.detach()
-        self._answer += data
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace")
+            if text.startswith(ANSWER):
+                self._answer = text.removeprefix(ANSWER)
+            else:
+                self._said.append(text.removeprefix("pushgate: "))
         self._gone = not data
         return True
 
@@ -152,8 +168,8 @@ def _spawn(records: int, channel: int) -> int:
         (posix.POSIX_SPAWN_DUP2, records, RECORDS),
         (posix.POSIX_SPAWN_DUP2, channel, CHANNEL),
     ]
-    if not _is_open(2):  # a daemon's: the next socket would get the number, and our lines
-        actions.append((posix.POSIX_SPAWN_OPEN, 2, os.devnull, posix.O_WRONLY, 0))
+    if not _is_heard():  # a daemon's: what the pusher says comes back to us, for the log
+        actions.append((posix.POSIX_SPAWN_DUP2, CHANNEL, 2))
     actions.append((posix.POSIX_SPAWN_DUP2, 2, 1))
     return posix.posix_spawn(
         sys.executable,
@@ -165,12 +181,14 @@ def _spawn(records: int, channel: int) -> int:
     )
 
 
-def _is_open(fd: int) -> bool:
+def _is_heard() -> bool:
+    """Whether our standard error leads anywhere."""
+    if sys.__stderr__ is None:  # closed when we began: the number may be any socket's by now
+        return False
     try:
-        posix.fstat(fd)
+        return not os.path.samestat(posix.fstat(2), posix.stat(os.devnull))
     except OSError:
         return False
-    return True
 
 
 def _path(aggregator: str) -> list[str]:

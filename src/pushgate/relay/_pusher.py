@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..settings import Settings
 from ._loading import load
 from ._loops import Pusher
-from ._process import CHANNEL, IGNORED
+from ._process import ANSWER, CHANNEL, IGNORED
 from ._said import describe, log_to_stderr, to_stderr
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _make(configuration: Mapping[str, Any]) -> Pusher:
 def _answer(text: str) -> None:
     """Tell who started us that we have begun, or why not."""
     with suppress(OSError):
-        os.write(CHANNEL, " ".join(text.split()).encode("utf-8", "backslashreplace") + b"\n")
+        line = f"{ANSWER}{' '.join(text.split())}\n"
+        os.write(CHANNEL, line.encode("utf-8", "backslashreplace"))
 
 
 def _close_all_from(lowest: int) -> None:

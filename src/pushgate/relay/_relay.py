@@ -132,14 +132,17 @@ class Relay:
 
         For the process that called start(), now and then; takes a few milliseconds if it died. The
         totals of the one that died are gone, while records that it had not read are not. One that
-        dies again and again is replaced ever more seldom.
+        dies again and again is replaced ever more seldom. Where this process has no standard error,
+        or /dev/null, what the pusher would write there is logged by this call.
         """
         if self._owner != posix.getpid() or self._writer is None:
             return False
         self._writer.flush()
         now = time.monotonic()
         if self._pusher is not None:
-            if not self._pusher.is_gone():
+            is_gone = self._pusher.is_gone()
+            _pass_on(self._pusher)
+            if not is_gone:
                 return False
             _log.warning("the pusher process is gone: %s", _ending(self._pusher.reap()))
             self._pusher = None
@@ -170,6 +173,7 @@ class Relay:
         has_ended = False
         if self._pusher is not None:
             has_ended = self._pusher.is_gone(max(0.0, deadline - time.monotonic()))
+            _pass_on(self._pusher)
             if has_ended and (code := self._pusher.reap()):
                 _log.warning("the pusher process is gone: %s", _ending(code))
                 has_ended = False
@@ -188,6 +192,11 @@ class Relay:
             _log.warning("the pusher process could not be started again: %s", error)
             return False
         return True
+
+
+def _pass_on(pusher: PusherProcess) -> None:
+    for line in pusher.said():
+        _log.warning("%s", line)
 
 
 def _ending(code: int | None) -> str:
