@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
-from celery._state import get_current_task
+from celery._state import _task_stack
 
 from pushgate_celery._names import RESERVED_PREFIXES
 from pushgate_celery._records import METRIC
@@ -79,13 +79,15 @@ def current() -> CurrentTask:
 
     Outside a worker's task (in a web process, in a test, in a thread that the task started, in a
     task that is executed eagerly) it is a stand-in that only checks. To use it in another thread
-    of the task's, call this in the task and hand the result on.
+    of the task's, call this in the task and hand the result on. A task that is called as a function
+    is part of the one that calls it.
     """
-    task = get_current_task()
-    if task is None:
-        return _NOWHERE
-    run = getattr(task.request_stack.top, "_pushgate_run", None)
-    return _NOWHERE if run is None else CurrentTask(run.task, run.write)
+    for task in reversed(_task_stack.stack):
+        for request in reversed(task.request_stack.stack):
+            if not request.called_directly:
+                run = getattr(request, "_pushgate_run", None)
+                return _NOWHERE if run is None else CurrentTask(run.task, run.write)
+    return _NOWHERE
 
 
 @lru_cache(maxsize=1000)

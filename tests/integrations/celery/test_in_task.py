@@ -50,6 +50,22 @@ def test_an_eager_task_inside_another_has_no_metrics_of_its_own(app, relay):
     assert not relay.metrics
 
 
+def test_a_task_that_is_called_as_a_function_is_part_of_the_one_that_calls_it(app, relay):
+    @app.task(shared=False)
+    def inner():
+        current().inc("rows")
+
+    @app.task(shared=False, bind=True)
+    def outer(self, again=True):
+        inner()
+        if again:
+            self(again=False)
+
+    run(app.tasks[outer.name])
+
+    assert [metric.task for metric in relay.metrics] == [outer.name] * 2
+
+
 def test_outside_a_workers_task_nothing_travels(app, relay):
     current().inc("rows")
     current().observe("row_size", 2)
