@@ -109,6 +109,8 @@ def _checked(op: str, name: str, labels: tuple[str, ...]) -> str:
             raise ValueError(
                 f"{name}: {label!r} is no label; use letters, digits and _, and not __ first"
             )
+        if label == "amount" and op == "inc":
+            raise ValueError(f"{name}: amount goes without its name: inc({name!r}, 5)")
         if label in _TAKEN_LABELS:
             raise ValueError(f"{name}: the label {label} is set by pushgate; choose another name")
     return name if op != "inc" or name.endswith("_total") else f"{name}_total"

@@ -102,6 +102,7 @@ def test_it_may_be_handed_on_to_a_thread_of_the_task(app, relay):
         ("inc", "rows", {"le": "x"}, "label le"),
         ("inc", "rows", {"__name": "x"}, "not __ first"),
         ("inc", "rows", {"a-b": "x"}, "letters, digits and _"),
+        ("inc", "rows", {"amount": 5}, r"inc\('rows', 5\)"),
     ],
 )
 def test_a_name_that_can_not_be_used_is_an_error_everywhere(op, name, labels, hint):
