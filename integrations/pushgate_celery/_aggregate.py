@@ -73,7 +73,7 @@ class Aggregator:
         self._deletes = on_exit == "delete"
         self._max_series = max_series
         self._once = Once()
-        self._said_goodbye = False
+        self._said_goodbye = self._end_is_told = False
         budget = Budget(max_series, self._overflowed)
         # Half: what a task's code puts into labels must not take the room of the outcomes.
         part = Budget(max_series // 2, self._overflowed, within=budget)
@@ -95,12 +95,14 @@ class Aggregator:
 
     def feed(self, record: Sequence[Any], now: float) -> Iterable[Change]:  # noqa: ARG002
         """What one record changes. Raises where the record is none of ours."""
+        self._end_is_told = False
         changes = self._handlers[record[0]](record[1:])
         self._worker.tick("pushgate_records")
         return changes
 
     def dropped(self, count: int) -> Iterable[Change]:
         """The worker could not hand over ``count`` records."""
+        self._end_is_told = False
         self._worker.tick("pushgate_records_dropped", count)
         return (self._put,)
 
@@ -116,10 +118,7 @@ class Aggregator:
 
     def closed(self, now: float) -> Iterable[Change]:  # noqa: ARG002
         """Every process of the worker is gone: it shut down if it said so, else it crashed."""
-        if self._said_goodbye and self._deletes:
-            return [Change("DELETE", self._key), *self._own.deleted()]
-        self._worker.ends(crashed=not self._said_goodbye)
-        return (self._put,)
+        return () if self._end_is_told else self._end_of_worker()
 
     def _start(self, fields: Sequence[Any]) -> Iterable[Change]:
         start = Start(*fields)
@@ -155,8 +154,16 @@ class Aggregator:
         return (self._put,)
 
     def _goodbye(self, _fields: Sequence[Any]) -> Iterable[Change]:
-        self._said_goodbye = True
-        return ()
+        # Not at the end of the pipe only: a process that a task forked may hold that for days, and
+        # the worker's successor have its group by then.
+        self._said_goodbye = self._end_is_told = True
+        return self._end_of_worker()
+
+    def _end_of_worker(self) -> Iterable[Change]:
+        self._worker.ends(crashed=not self._said_goodbye)
+        if self._said_goodbye and self._deletes:
+            return [Change("DELETE", self._key), *self._own.deleted()]
+        return (self._put,)
 
     def _overflowed(self) -> None:
         self._once.say(

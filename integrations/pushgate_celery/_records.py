@@ -1,8 +1,8 @@
-"""What a worker's processes tell the pusher: one JSON array a record, its kind first.
+"""What a worker's processes tell the pusher: one list a record, its kind first.
 
 The handlers write plain lists, which is what a few microseconds a task allow; the pusher reads them
 as these tuples. Both sides are of one version, so the layout may change from one to the next.
-Times are Unix seconds, durations seconds; None is not known. A PerRun inside a record is an array
+Times are Unix seconds, durations seconds; None is not known. A PerRun inside a record is a list
 of its own, ``[labels, lifetime]``.
 
 The tasks' own metrics end up in groups of their own, with the grouping label ``origin="job"``

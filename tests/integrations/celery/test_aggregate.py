@@ -268,6 +268,31 @@ def test_a_worker_that_shuts_down_is_not_up_and_has_not_crashed(groups: Groups):
 
 
 @pytest.mark.parametrize("on_exit", ["keep", "delete"])
+def test_the_goodbye_is_the_end_however_long_the_pipe_is_held(on_exit: str):
+    """By a process that a task forked: when it ends, another worker may have the group."""
+    groups = Groups(a_worker(on_exit=on_exit))
+    groups.feed("g")
+
+    assert bool(groups.deletes) == (on_exit == "delete")
+    assert on_exit == "delete" or groups.lines(WORKER_KEY)["celery_worker_up"] == 0
+    assert not list(groups.aggregator.closed(NOW))
+
+
+@pytest.mark.parametrize("on_exit", ["keep", "delete"])
+def test_what_comes_after_the_goodbye_counts_and_the_worker_stays_ended(on_exit: str):
+    groups = Groups(a_worker(on_exit=on_exit))
+    groups.feed("g")
+    groups.feed(*start())
+    groups.feed(*end())
+    groups.deletes.clear()
+    groups.apply(groups.aggregator.closed(NOW))
+
+    assert groups.total("celery_task_finished_total") == 1
+    assert groups.lines(WORKER_KEY)["celery_worker_up"] == 0
+    assert bool(groups.deletes) == (on_exit == "delete")
+
+
+@pytest.mark.parametrize("on_exit", ["keep", "delete"])
 def test_a_worker_that_vanishes_has_crashed_and_shows_what_it_was_doing(on_exit: str):
     groups = Groups(a_worker(on_exit=on_exit))
     alive = (groups.feed(WORKER, 3, 2, NOW), groups.lines(WORKER_KEY))[1]
