@@ -59,9 +59,9 @@ class TaskGroups:
 
     def ended(self, end: End, duration: float | None) -> list[Change]:
         """What the groups of a run that ended are told."""
-        outcome = Outcome(
-            _STATUS[end.state], end.ended_at, duration, end.try_number, queue_wait=end.wait
-        )
+        # A retry sends the next try before it ends itself, and that one may be over by then.
+        number = None if end.state == "retry" else end.try_number
+        outcome = Outcome(_STATUS[end.state], end.ended_at, duration, number, queue_wait=end.wait)
         return self._changes(end, end.started_at, outcome, end.ended_at)
 
     def _changes(

@@ -142,7 +142,6 @@ def test_a_retry_is_no_outcome_and_no_end(groups: Groups):
     assert groups.lines(task_key("t")) == {
         "batch_job_last_start_timestamp_seconds": NOW,
         "batch_job_last_retry_timestamp_seconds": NOW + 2,
-        "batch_job_last_try_number": 1,
         "batch_job_last_queue_wait_seconds": 0.2,
     }
     totals = groups.lines(WORKER_KEY)
@@ -165,6 +164,14 @@ def test_overlapping_runs_do_not_move_the_last_start_back(groups: Groups):
     groups.feed(*end(started_at=NOW, ended_at=NOW + 3))
 
     assert groups.lines(task_key("t"))["batch_job_last_start_timestamp_seconds"] == NOW + 5
+
+
+def test_a_try_that_ends_after_the_next_one_does_not_decide(groups: Groups):
+    """A retry is published before the try that asks for it is over."""
+    groups.feed(*end("success", try_number=2))
+    groups.feed(*end("retry", try_number=1, ended_at=NOW + 3))
+
+    assert groups.lines(task_key("t"))["batch_job_last_try_number"] == 2
 
 
 def test_the_period_of_a_schedule_travels_with_the_run(groups: Groups):
