@@ -37,6 +37,8 @@ _STATUS = {
     "rejected": Status.SKIPPED,
 }
 
+_CLOCK_SET_BACK = 60.0  # seconds that a start lies after what happens later
+
 
 class TaskGroups:
     """The groups of one worker's runs; ``limit`` bounds them, of either kind.
@@ -76,6 +78,8 @@ class TaskGroups:
         if key is not None:
             # Several runs of a task may overlap, and their ends come in any order.
             start = self._latest_start.get(record.task, started_at)
+            if start is not None and start > now + _CLOCK_SET_BACK:
+                start = started_at
             if started_at is not None and start is not None:
                 start = self._latest_start[record.task] = max(start, started_at)
             changes.append(_post(JobRun(key, start, record.interval), outcome))

@@ -151,6 +151,16 @@ def test_a_retry_is_no_outcome_and_no_end(groups: Groups):
     assert groups.total("celery_task_queue_wait_seconds_count") == 1
 
 
+def test_a_clock_that_is_set_back_leaves_no_task_running(groups: Groups):
+    groups.feed(*end(started_at=NOW, ended_at=NOW + 2))
+    groups.feed(*start(at=NOW - 3600))
+    groups.feed(*end(started_at=NOW - 3600, ended_at=NOW - 3598))
+
+    outcome = groups.lines(task_key("t"))
+    assert outcome["batch_job_last_start_timestamp_seconds"] == NOW - 3600
+    assert outcome["batch_job_last_completion_timestamp_seconds"] == NOW - 3598
+
+
 def test_a_run_whose_process_was_killed_lasted_from_its_start_to_its_end(groups: Groups):
     groups.feed(*end("failure", ended_at=NOW + 30, duration=None))
 
