@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pushgate import Gateway
 
-__all__ = ("agateway", "gateway", "reset")
+__all__ = ("agateway", "gateway", "gateway_at", "reset")
 
 _KEPT_FOR = 300.0  # seconds: a changed connection reaches a scheduler that runs for months
 _known: dict[str, tuple[float, Settings]] = {}
@@ -66,6 +66,14 @@ async def agateway(conn_id: str | None = None, *, timeout: float | None = None) 
     return _made(settings, timeout)
 
 
+def gateway_at(url: str) -> Gateway:
+    """The gateway of this URL, with what else pushgate's own settings say.
+
+    Raises SettingsError for settings that can't be used.
+    """
+    return _at(url).to_gateway()
+
+
 def reset() -> None:
     """Look everything up anew: for tests."""
     _known.clear()
@@ -89,8 +97,12 @@ def _configured(name: str) -> Settings | None:
     options = configuration()
     if options.gateway is None or name != options.conn_id:
         return None
-    # As a variable, since a URL in a flag may not hold a password.
-    return Settings.load({}, {**os.environ, "PUSHGATE_GATEWAY": options.gateway})
+    return _at(options.gateway)
+
+
+def _at(url: str) -> Settings:
+    # As a variable, since a URL in a flag may not hold a password; the rest is set there as well.
+    return Settings.load({}, {**os.environ, "PUSHGATE_GATEWAY": url})
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.sdk import BaseNotifier
 
-from pushgate import Gateway, GroupingKey, Settings
+from pushgate import Gateway, GroupingKey
 from pushgate_airflow._configuration import Configuration, configuration
-from pushgate_airflow._connection import agateway, gateway
+from pushgate_airflow._connection import agateway, gateway, gateway_at
 from pushgate_airflow._context import event_of, in_task_process
 from pushgate_airflow._event import Event
 from pushgate_airflow._identity import grouping_key, refuse_template_of_runs
@@ -206,10 +206,10 @@ class PushgatewayNotifier(BaseNotifier):
         return not first(event, key)
 
     def _find(self) -> Gateway:
-        return gateway(self.conn_id) if self.gateway is None else _gateway_at(self.gateway)
+        return gateway(self.conn_id) if self.gateway is None else gateway_at(self.gateway)
 
     async def _agateway(self) -> Gateway:
-        return await agateway(self.conn_id) if self.gateway is None else _gateway_at(self.gateway)
+        return await agateway(self.conn_id) if self.gateway is None else gateway_at(self.gateway)
 
 
 def push_outcome(context: Context) -> None:
@@ -255,13 +255,6 @@ def _check_labels(job: str | None, labels: Labels | None, of_each_run: bool) -> 
         for label, value in {**given, "job": job}.items():
             if isinstance(value, str):
                 refuse_template_of_runs(label, value)
-
-
-def _gateway_at(url: str) -> Gateway:
-    import os
-
-    # Through the environment, where a URL may hold a password; the rest is set there as well.
-    return Settings.load({}, {**os.environ, "PUSHGATE_GATEWAY": url}).to_gateway()
 
 
 _CONFIGURED = PushgatewayNotifier()
