@@ -149,10 +149,6 @@ class RunFactory:
         patterns = self._patterns
         return patterns is None or any(fnmatch.fnmatchcase(name, one) for one in patterns)
 
-    def queue_of(self, delivery_info: Any) -> str:
-        """The name of the queue that a message came from."""
-        return self._queues.of(delivery_info)
-
     def run(
         self, facts: Facts, fields: Mapping[str, Any], started_at: float | None, outer: int | None
     ) -> Run:

@@ -30,10 +30,10 @@ class InlineRelay:
     """Has the methods of a Relay, and aggregates and pushes in the process that writes.
 
     ``aggregator`` and ``options`` are as a Relay's. Each record's changes are pushed at once, with
-    the gateway's time-out and retries, so that a ``write`` takes as long; or, with ``at_once``
-    False, by ``flush``. While the gateway does not answer, it is asked less and less often, and
-    what was not delivered waits. The aggregator's ``review`` is called by ``start``. Nothing is
-    raised; what fails is logged as a warning of the logger ``pushgate``.
+    the gateway's time-out and retries, so that a ``write`` takes as long. While the gateway does
+    not answer, it is asked less and less often, and what was not delivered waits. The aggregator's
+    ``review`` is called by ``start``. Nothing is raised; what fails is logged as a warning of the
+    logger ``pushgate``.
 
     A forked child goes on with a copy of what was counted so far.
     """
@@ -44,10 +44,8 @@ class InlineRelay:
         *,
         gateway: Gateway,
         options: Mapping[str, object] = MappingProxyType({}),
-        at_once: bool = True,
     ) -> None:
         self._gateway = gateway
-        self._at_once = at_once
         self._aggregator = load(aggregator, plain(options))
         self._said = Said(lambda text: _log.warning("%s", text))
         self._deliveries = Deliveries(
@@ -85,8 +83,7 @@ class InlineRelay:
                 self._deliveries.dropped(decoded, Moment.now())
             else:
                 self._deliveries.feed(decoded, Moment.now())
-            if self._at_once:
-                self._push()
+            self._push()
             return not isinstance(decoded, Dropped)
 
     def flush(self, timeout: float = 0.0) -> bool:  # noqa: ARG002 - as a Relay's
