@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -21,6 +22,21 @@ def _no_proxies_and_no_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[
     transport.close_idle()
     yield
     transport.close_idle()
+
+
+@pytest.fixture(scope="session")
+def _state_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.getbasetemp() / "state"
+
+
+@pytest.fixture(autouse=True)
+def _no_state_of_the_users(
+    monkeypatch: pytest.MonkeyPatch, _state_directory: Path, request: pytest.FixtureRequest
+) -> None:
+    """Each test has a state directory of its own, which is only a name until something is kept."""
+    folder = _state_directory / f"{hash(request.node.nodeid) & 0xFFFFFFFFFFFF:x}"
+    monkeypatch.setenv("PUSHGATE_STATE_DIR", str(folder))
+    monkeypatch.delenv("PUSHGATE_OUTBOX", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -43,10 +43,11 @@ def test_it_listens_on_loopback_and_is_quiet(
     assert capfd.readouterr() == ("", "")
 
 
-def test_push_times_come_from_its_clock() -> None:
+def test_push_times_and_dates_come_from_its_clock() -> None:
     with EmbeddedGateway(clock=lambda: 1234.5) as gateway:
-        under_test(gateway).exchange("PUT", JOB, "m 1\n")
+        answer = under_test(gateway).exchange("PUT", JOB, "m 1\n")
         (group,) = under_test(gateway).groups()
+    assert answer.headers["Date"] == "Thu, 01 Jan 1970 00:20:34 GMT"
     assert group["push_time_seconds"]["metrics"][0]["value"] == "1234.5"
     assert group["m"]["time_stamp"] == "1970-01-01T00:20:34.500000Z"
 

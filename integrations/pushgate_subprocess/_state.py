@@ -14,6 +14,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from pushgate import state_directory
 from pushgate_subprocess._file_names import stem
 from pushgate_subprocess._lock import acquire, release
 
@@ -165,7 +166,7 @@ def _open(key: GroupingKey, complain: Complain) -> int | None:
     """The job's file, locked; None when another run holds it, or ``complain`` knows why."""
     directory = ""
     try:
-        directory = _directory()
+        directory = state_directory(os.environ)
         os.makedirs(directory, mode=0o700, exist_ok=True)
         return acquire(os.path.join(directory, f"{stem(key)}.state"))
     except OSError as error:
@@ -174,19 +175,6 @@ def _open(key: GroupingKey, complain: Complain) -> int | None:
             " set PUSHGATE_STATE_DIR to a directory of your own"
         )
         return None
-
-
-def _directory() -> str:
-    """https://specifications.freedesktop.org/basedir-spec/: a relative path is to be ignored."""
-    if chosen := os.environ.get("PUSHGATE_STATE_DIR"):
-        return chosen
-    base = os.environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(base):
-        home = os.path.expanduser("~")
-        if not os.path.isdir(home):  # as root we would make it, on a disk not yet mounted
-            raise FileNotFoundError(errno.ENOENT, "this user has none")
-        base = os.path.join(home, ".local", "state")
-    return os.path.join(base, "pushgate")
 
 
 def _read(fd: int) -> _Record:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .auth import BearerToken as BearerToken
     from .durations import parse_duration as parse_duration
     from .environment import child_environment as child_environment
+    from .environment import state_directory as state_directory
     from .errors import DeliveryError as DeliveryError
     from .errors import GatewayDisconnectedError as GatewayDisconnectedError
     from .errors import GatewayRejectedError as GatewayRejectedError
@@ -43,6 +44,16 @@ if TYPE_CHECKING:
     from .handlers import tls_auth_handler as tls_auth_handler
     from .http_handler import HTTPHandler as HTTPHandler
     from .http_handler import default_handler as default_handler
+    from .hygiene import DeletionError as DeletionError
+    from .hygiene import delete_groups as delete_groups
+    from .hygiene import prune as prune
+    from .job_status import JobRow as JobRow
+    from .job_status import job_rows as job_rows
+    from .matchers import Matcher as Matcher
+    from .matchers import parse_matchers as parse_matchers
+    from .outbox import Flushed as Flushed
+    from .outbox import Outbox as Outbox
+    from .outbox import WaitingGroup as WaitingGroup
     from .relay import Aggregator as Aggregator
     from .relay import Change as Change
     from .relay import InlineRelay as InlineRelay
@@ -53,6 +64,8 @@ if TYPE_CHECKING:
     from .runs import Outcome as Outcome
     from .runs import Status as Status
     from .settings import Settings as Settings
+    from .staleness import StaleGroup as StaleGroup
+    from .staleness import stale_groups as stale_groups
     from .vocabulary import end_families as end_families
     from .vocabulary import mapped_families as mapped_families
     from .vocabulary import start_families as start_families
@@ -76,6 +89,10 @@ _MODULE_OF = {
     "BasicAuth": "auth",
     "BearerToken": "auth",
     "TLS": "auth",
+    # what could not be delivered
+    "Outbox": "outbox",
+    "WaitingGroup": "outbox",
+    "Flushed": "outbox",
     # outcomes
     "Reporter": "reporter",
     "JobRun": "runs",
@@ -95,10 +112,21 @@ _MODULE_OF = {
     "InlineRelay": "relay",
     "Change": "relay",
     "Aggregator": "relay",
+    # what a gateway holds
+    "prune": "hygiene",
+    "delete_groups": "hygiene",
+    "DeletionError": "hygiene",
+    "stale_groups": "staleness",
+    "StaleGroup": "staleness",
+    "Matcher": "matchers",
+    "parse_matchers": "matchers",
+    "job_rows": "job_status",
+    "JobRow": "job_status",
     # settings
     "Settings": "settings",
     "parse_duration": "durations",
     "child_environment": "environment",
+    "state_directory": "environment",
     # errors
     "PushError": "errors",
     "InvalidGroupingKeyError": "errors",

@@ -1,9 +1,9 @@
-"""Durations as people write them. Enters: ``90s``, ``15m``, ``2h``, ``1d`` or a number of seconds.
-Leaves: seconds."""
+"""Durations as people write and read them. Enters: ``90s``, ``15m``, ``2h``, ``1d`` or a number of
+seconds. Leaves: seconds; and the other way round."""
 
 from __future__ import annotations
 
-__all__ = ("parse_duration",)
+__all__ = ("parse_duration", "roughly")
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -19,3 +19,11 @@ def parse_duration(text: str) -> float:
             f"{text!r} is not a duration; write seconds, such as 90 or 2.5, or 90s, 15m, 2h, 1d"
         )
     return seconds
+
+
+def roughly(seconds: float) -> str:
+    """``seconds`` in its largest unit of which there are two: ``9d``, ``47h``, ``90s``, ``0s``."""
+    for unit in ("d", "h", "m"):
+        if seconds >= 2 * _SECONDS[unit]:
+            return f"{int(seconds // _SECONDS[unit])}{unit}"
+    return f"{max(0, int(seconds))}s"

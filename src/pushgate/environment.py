@@ -1,7 +1,7 @@
-"""The environment's names for our settings, and what a wrapped command may see of them.
+"""The environment's names for our settings, what a wrapped command may see of them, where state is.
 
-Enters: an environment. Leaves: the same without our secrets. Imports nothing, since a wrapper
-needs it before it starts the command.
+Enters: an environment. Leaves: the same without our secrets; a directory. Imports nothing that is
+not there at any Python's start, since a wrapper needs it before it starts the command.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("CONFIG", "VARIABLES", "child_environment")
+__all__ = ("CONFIG", "VARIABLES", "child_environment", "state_directory")
 
 CONFIG = "PUSHGATE_CONFIG"
 """The variable that names the configuration file."""
@@ -35,6 +35,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "timeout": ("PUSHGATE_TIMEOUT",),
     "compression": ("PUSHGATE_COMPRESSION",),
     "retries": ("PUSHGATE_RETRIES",),
+    "outbox": ("PUSHGATE_OUTBOX",),
 }
 """The variables of each setting, the one that counts most first."""
 
@@ -52,6 +53,26 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
         if name in kept:
             kept[name] = _without_userinfo(kept[name])
     return kept
+
+
+def state_directory(environ: Mapping[str, str]) -> str:
+    """Where what must outlive a process is kept; nothing is made.
+
+    Raises FileNotFoundError for a user without a home directory.
+    https://specifications.freedesktop.org/basedir-spec/: a relative path is to be ignored.
+    """
+    import errno
+    import os
+
+    if chosen := environ.get("PUSHGATE_STATE_DIR"):
+        return chosen
+    base = environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(base):
+        home = environ.get("HOME") or os.path.expanduser("~")
+        if not os.path.isdir(home):  # as root we would make it, on a disk not yet mounted
+            raise FileNotFoundError(errno.ENOENT, "this user has none")
+        base = os.path.join(home, ".local", "state")
+    return os.path.join(base, "pushgate")
 
 
 def _without_userinfo(url: str) -> str:

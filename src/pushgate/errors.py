@@ -111,13 +111,15 @@ class DeliveryError(PushError, OSError):
 
     ``method`` and ``url`` are the request's, the URL without credentials; ``group`` holds the
     grouping labels with ``job``, or None when the URL names no group; ``retryable`` says whether
-    the same request may succeed later without anybody changing anything.
+    the same request may succeed later without anybody changing anything. ``kept`` says whether what
+    was not delivered waits in an outbox.
     """
 
     method: str
     url: str
     group: Mapping[str, str] | None
     retryable: bool
+    kept: bool = False
 
     def _describe(
         self, method: str, url: str, group: Mapping[str, str] | None, *, retryable: bool
@@ -195,6 +197,7 @@ class GatewayRejectedError(DeliveryError, HTTPError):
             "group": self.group,
             "retryable": self.retryable,
             "retry_after": self.retry_after,
+            "kept": self.kept,
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -202,4 +205,7 @@ class GatewayRejectedError(DeliveryError, HTTPError):
 
 
 def _rebuild_rejected(cls: type[GatewayRejectedError], state: dict[str, Any]) -> Any:
-    return cls(**state)
+    kept = state.pop("kept")
+    error = cls(**state)
+    error.kept = kept
+    return error

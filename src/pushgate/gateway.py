@@ -6,9 +6,10 @@ is the last step of the pipeline; everything before it is pure.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .addresses import base_url, without_credentials
 from .auth import BasicAuth, BearerToken
@@ -23,12 +24,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from .auth import TLS
+    from .clocks import ClockOffset
     from .compression import Compression
     from .families import Collector, Metrics
     from .groups import Group
     from .http_handler import Handler
+    from .stored_keys import StoredKey
 
 __all__ = ("Gateway", "delete_from_gateway", "push_to_gateway", "pushadd_to_gateway")
+
+
+class Keeper(Protocol):
+    """What a Gateway needs of an Outbox, which is a step further on and so can't be imported."""
+
+    def send(
+        self,
+        gateway: Gateway,
+        method: str,
+        key: GroupingKey,
+        text: bytes,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Deliver now, or keep it and raise what kept it from arriving."""
+
+    def keep(self, url: str, changes: Iterable[tuple[str, GroupingKey, bytes, float]]) -> bool:
+        """Keep what is not delivered: whether it is on disk now. Raises nothing."""
 
 
 class Gateway:
@@ -38,7 +59,8 @@ class Gateway:
     and ``redirects`` (hops to follow) combine freely; ``handler`` replaces them all with one of
     the user's for pushes and deletes, while reading then knows only the URL's credentials.
     ``timeout`` bounds each call with all its retries, in seconds of wall clock, None for no bound.
-    ``retries`` is how often a failure that may pass is tried again.
+    ``retries`` is how often a failure that may pass is tried again. ``outbox``, an Outbox, keeps
+    what can't be delivered, the error's ``kept`` is then True, and delivers it by a later push.
 
     Raises SettingsError for a URL that can't be used, ValueError for a time-out. Methods raise
     InvalidGroupingKeyError, InvalidPayloadError, GatewayUnreachableError or GatewayRejectedError;
@@ -57,6 +79,7 @@ class Gateway:
         timeout: float | None = 10.0,
         compression: Compression = None,
         retries: int = 3,
+        outbox: Keeper | None = None,
     ) -> None:
         options: dict[str, Any] = {"tls": tls} if tls is not None else {}
         pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
@@ -81,6 +104,17 @@ class Gateway:
         self._timeout = timeout
         self._compression = compression
         self._retries = retries
+        self._outbox = outbox
+
+    @property
+    def outbox(self) -> Keeper | None:
+        """Where what can't be delivered waits."""
+        return self._outbox
+
+    @property
+    def timeout(self) -> float | None:
+        """What bounds a call that has no time-out of its own, in seconds."""
+        return self._timeout
 
     @property
     def url(self) -> str:
@@ -135,10 +169,36 @@ class Gateway:
         """Delete exactly this group; a group that does not exist is no error (DELETE)."""
         self.send("DELETE", _key(job, grouping_key), b"", timeout=timeout)
 
+    def delete_group(
+        self, labels: Mapping[str, str | bytes], *, timeout: float | None = None
+    ) -> None:
+        """Delete exactly the group of these labels, as :meth:`groups` reads them.
+
+        Unlike :meth:`delete`, it takes labels that no GroupingKey may have, such as an empty
+        ``instance``, and waits in no outbox: what was read may be another group by then.
+        """
+        from .stored_keys import stored_key
+
+        key = stored_key(labels)
+
+        def attempt(left: float | None) -> None:
+            _perform(self._handler, self._url, "DELETE", key, b"", [], left)
+
+        self._bounded(attempt, timeout)
+
     def send(
         self, method: str, key: GroupingKey, text: bytes, *, timeout: float | None = None
     ) -> None:
         """Send an encoded payload (text format 0.0.4) as it is. ``method``: PUT, POST or DELETE."""
+        if self._outbox is None:
+            self.send_directly(method, key, text, timeout=timeout)
+        else:
+            self._outbox.send(self, method, key, text, timeout=timeout)
+
+    def send_directly(
+        self, method: str, key: GroupingKey, text: bytes, *, timeout: float | None = None
+    ) -> None:
+        """As send, but past the outbox: what is not delivered is not kept."""
         if method not in ("PUT", "POST", "DELETE"):
             raise ValueError(f"the method is {method!r}; a Pushgateway has PUT, POST and DELETE")
         compression = None if method == "DELETE" else self._compression
@@ -167,12 +227,54 @@ class Gateway:
             return False
         return True
 
+    def clock_offset(self, *, timeout: float | None = None) -> float:
+        """How many seconds the gateway's clock is ahead of ours, to about half a second.
+
+        Of the Date that HTTP answers carry; 0 where this one carries none.
+        """
+        clock = self.narrowed_clock(timeout=timeout)
+        return clock.middle if clock else 0.0
+
+    def narrowed_clock(
+        self, known: ClockOffset | None = None, *, timeout: float | None = None
+    ) -> ClockOffset | None:
+        """One more look at the gateway's clock, after the wait of up to a second that serves best.
+
+        Twenty of them, in about 2 seconds, leave some 5 ms unknown. Returns None where the answers
+        have no Date, and ``known`` where it is as good as it gets or where ``timeout`` ends before
+        the look would. Raises GatewayUnreachableError.
+        """
+        from .clocks import ClockOffset, seen
+
+        timeout = self._timeout if timeout is None else timeout
+        if known is not None and known.is_best:
+            return known
+        pause = known.pause(time.time()) if known else 0.0
+        if timeout is not None and pause + (known.round_trip if known else 0.0) >= timeout:
+            return known
+        time.sleep(pause)
+        left = None if timeout is None else timeout - pause
+        # Not tried again: between sending and receiving there must be one request.
+        sighting = seen(lambda: self._reader.fetch(f"{self._url}/-/ready", left))
+        if sighting is None:
+            return None
+        return known.narrowed(sighting) if known else ClockOffset.of(sighting)
+
+    def scrape(self, *, timeout: float | None = None) -> bytes:
+        """What Prometheus gets. Raises GatewayRejectedError where a bad group fails the scrape."""
+        return self._get("/metrics", timeout)
+
     def version(self, *, timeout: float | None = None) -> str:
         """The gateway's version, such as ``1.11.2``."""
+        return self.status(timeout=timeout)[0]
+
+    def status(self, *, timeout: float | None = None) -> tuple[str, dict[str, str]]:
+        """The gateway's version and the command line flags it runs with, all of them."""
         status = self._get_json("/api/v1/status", timeout)
         try:
-            return str(status["data"]["build_information"]["version"])
-        except (KeyError, TypeError) as error:
+            data = status["data"]
+            return str(data["build_information"]["version"]), dict(data.get("flags") or {})
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise PushError("/api/v1/status is not what a Pushgateway answers") from error
 
     def _get_json(self, path: str, timeout: float | None) -> Any:
@@ -267,7 +369,7 @@ def _perform(
     handler: Handler | Callable[..., Callable[[], object]],
     base: str,
     method: str,
-    key: GroupingKey,
+    key: GroupingKey | StoredKey,
     body: bytes,
     headers: list[tuple[str, str]],
     timeout: float | None,

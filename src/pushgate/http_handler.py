@@ -85,7 +85,11 @@ class HTTPHandler(NamedTuple):
 
     def get(self, url: str, timeout: float | None) -> bytes:
         """The body of a GET. Raises DeliveryError, as a push does."""
-        return self._follow(url, "GET", timeout, (), b"", max_body=None).body
+        return self.fetch(url, timeout).body
+
+    def fetch(self, url: str, timeout: float | None) -> Response:
+        """The answer to a GET, headers included. Raises DeliveryError, as a push does."""
+        return self._follow(url, "GET", timeout, (), b"", max_body=None)
 
     def _push(
         self,

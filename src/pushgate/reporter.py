@@ -24,7 +24,12 @@ __all__ = ("Reporter",)
 def _log(run: JobRun, error: Exception) -> None:
     import logging  # 8 ms, which a wrapper of short commands would pay each time
 
-    logging.getLogger("pushgate").warning("the push for %s failed: %s", run.key, error)
+    kept = "; it waits in the outbox and will be delivered later" if _is_kept(error) else ""
+    logging.getLogger("pushgate").warning("the push for %s failed: %s%s", run.key, error, kept)
+
+
+def _is_kept(error: Exception) -> bool:
+    return bool(getattr(error, "kept", False))
 
 
 class Reporter:
@@ -32,8 +37,8 @@ class Reporter:
 
     ``timeout`` bounds each report with its retries, in seconds; None leaves that to the gateway.
 
-    ``on_error`` is called with what kept a report from arriving; by default it is logged as a
-    warning of the logger ``pushgate``.
+    ``on_error`` is called with what kept a report from arriving, whose ``kept`` says whether it
+    waits in the gateway's outbox; by default it is logged as a warning of the logger ``pushgate``.
     """
 
     def __init__(

@@ -184,6 +184,13 @@ def _compression(raw: object, _source: Source) -> str | None:
     return None if name == "none" else name
 
 
+def _outbox(raw: object, source: Source) -> str:
+    """A path, or off; false is what TOML has for that."""
+    if raw is False or (isinstance(raw, str) and raw.lower() in _FALSE):
+        return "off"
+    return _path(raw, source)
+
+
 READERS: Mapping[str, Callable[[object, Source], Any]] = {
     "gateway": _gateway,
     "username": _username,
@@ -198,5 +205,6 @@ READERS: Mapping[str, Callable[[object, Source], Any]] = {
     "timeout": _timeout,
     "compression": _compression,
     "retries": _count,
+    "outbox": _outbox,
 }
 """How each setting is read."""

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .addresses import parse, without_credentials
 from .config_file import SYSTEM_FILE, find_config_file
-from .environment import VARIABLES
+from .environment import VARIABLES, state_directory
 from .errors import SettingsError
 from .setting_values import READERS, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from .auth import BasicAuth, BearerToken
     from .compression import Compression
     from .gateway import Gateway
+    from .outbox import Outbox
 
 __all__ = ("Settings",)
 
@@ -33,6 +34,7 @@ class Settings(NamedTuple):
 
     ``origins`` says for each setting that was set where: ``--gateway``, ``PUSHGATE_GATEWAY`` or
     the file's path. ``timeout`` is in seconds, ``redirects`` in hops, ``retries`` in tries more.
+    ``outbox`` is a file's path or "off", None for the usual place.
     """
 
     gateway: str | None = None
@@ -48,6 +50,7 @@ class Settings(NamedTuple):
     timeout: float = 10.0
     compression: Compression = None
     retries: int = 3
+    outbox: str | None = None
     origins: Mapping[str, str] = MappingProxyType({})
 
     def __repr__(self) -> str:
@@ -93,8 +96,31 @@ class Settings(NamedTuple):
         """The gateway's URL without credentials."""
         return self.gateway and without_credentials(self.gateway)
 
-    def to_gateway(self) -> Gateway:
-        """The gateway that is configured. Raises SettingsError where none is."""
+    def to_outbox(self, say: Callable[[str], object] | None = None) -> Outbox | None:
+        """Where what can't be delivered is kept; nothing is made.
+
+        None where it is switched off, and where there is no place for it, which ``say`` is told.
+        """
+        if self.outbox == "off":
+            return None
+        import os
+
+        from .outbox import Outbox
+
+        if self.outbox is not None:
+            return Outbox(self.outbox, say=say)
+        try:
+            folder = state_directory(os.environ)
+        except OSError as error:
+            from .outbox import say_once
+
+            text = f"there is no home directory for an outbox: {error.strerror}"
+            say_once(f"{text}; set PUSHGATE_OUTBOX to a file of your own, or to off", say)
+            return None
+        return Outbox(os.path.join(folder, "outbox.sqlite3"), say=say)
+
+    def to_gateway(self, outbox: Outbox | None = None) -> Gateway:
+        """The gateway that is configured, with this outbox. Raises SettingsError where none is."""
         if self.gateway is None:
             raise SettingsError(
                 "no gateway is configured: give --gateway URL, or set PUSHGATE_GATEWAY, or write"
@@ -114,6 +140,7 @@ class Settings(NamedTuple):
             timeout=self.timeout,
             compression=self.compression,
             retries=self.retries,
+            outbox=outbox,
         )
 
     def _auth(self) -> BasicAuth | BearerToken | None:

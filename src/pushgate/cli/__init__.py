@@ -14,21 +14,40 @@ if TYPE_CHECKING:
 
 __all__ = ("main",)
 
-_COMMANDS = ("run", "start", "finish", "push", "show", "delete", "gateway", "demo")
+_COMMANDS = (
+    "run",
+    "start",
+    "finish",
+    "push",
+    "status",
+    "groups",
+    "show",
+    "delete",
+    "prune",
+    "flush",
+    "doctor",
+    "rules",
+    "dashboard",
+    "scrape-config",
+    "gateway",
+    "demo",
+)
 
 _HELP = """\
 pushgate - the outcome of every batch job in Prometheus, through a Pushgateway
 
-usage:
-  pushgate run --job NAME [options] -- COMMAND ...  run it, push how it went
-  pushgate start --job NAME                         in a script: it starts
-  pushgate finish --job NAME --exit-code $?         in a script: it has ended
-  pushgate push --job NAME [--add] [FILE|-]         push Prometheus text
-  pushgate show [--job NAME] [--json]               what the gateway holds
-  pushgate delete --job NAME [--group LABEL=VALUE]  delete one group
-  pushgate gateway [--listen ADDRESS:PORT]          an in-memory gateway
-  pushgate demo                                     see it work, all in one
-  pushgate COMMAND --help | --help | --version
+usage: pushgate COMMAND [options], COMMAND --help, --help or --version
+  run --job NAME -- COMMAND ...      run it, push how it went
+  start, finish --job NAME           in a script: it starts, it has ended
+  push --job NAME [--add] [FILE|-]   push Prometheus text
+  flush [--list]                     deliver what waits on this host
+  status [MATCHER ...]               how each job is doing, the worst first
+  groups [MATCHER ...], show         the gateway's groups; with their metrics
+  delete --job NAME | --match ...    delete one group, or all that match
+  prune --older-than 7d [--dry-run]  delete what nobody pushes any more
+  doctor [--push]                    what is wrong, and what to do about it
+  rules, dashboard, scrape-config    for Prometheus and Grafana
+  gateway, demo                      an in-memory gateway; see it all work
 
 settings, from the first that has them:
   flags        --gateway, --timeout, ...; 'pushgate push --help' has them all
@@ -76,7 +95,8 @@ def _dispatch(command: str, rest: list[str]) -> int:
     if command in _COMMANDS:
         from importlib import import_module
 
-        return int(import_module(f".{command}", __name__).main(rest))
+        module = command.replace("-", "_")
+        return int(import_module(f".{module}", __name__).main(rest))
     if command in ("--help", "-h"):
         sys.stdout.write(_HELP)
         return 0

@@ -13,22 +13,26 @@ from ..errors import SettingsError
 from .ending import UsageError, complain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ..gateway import Gateway
     from ..grouping import GroupingKey
+    from ..matchers import Matcher
     from ..settings import Settings
 
 __all__ = (
     "Parser",
     "add_gateway_options",
     "add_group_options",
+    "add_json_option",
+    "add_match_options",
     "duration",
     "exit_codes",
     "gateway_or_complaint",
     "group_labels",
     "grouping_key",
     "load_settings",
+    "read_matchers",
 )
 
 # Option, setting, placeholder and help; the setting is also the name in the namespace.
@@ -38,6 +42,7 @@ _OPTIONS = (
     ("--timeout", "timeout", "DURATION", "for the whole delivery, such as 2.5, 30s or 1m"),
     ("--retries", "retries", "N", "tries more after a failure that may pass"),
     ("--redirects", "redirects", "N", "redirects to follow"),
+    ("--outbox", "outbox", "FILE", "where undelivered pushes wait; off for nowhere"),
     ("--compression", "compression", "NAME", "gzip, snappy or none"),
     ("--username", "username", "NAME", "for basic authentication, with PUSHGATE_PASSWORD"),
     ("--cafile", "cafile", "FILE", "authorities to trust instead of the system's"),
@@ -107,17 +112,19 @@ def add_group_options(parser: argparse.ArgumentParser, *, job_required: bool = T
     )
 
 
-def gateway_or_complaint(options: argparse.Namespace, *, timeout: float) -> Gateway | None:
-    """The configured gateway; where that can't be used, one line on stderr and None.
+def gateway_or_complaint(
+    options: argparse.Namespace, *, timeout: float, say: Callable[[str], object]
+) -> Gateway | None:
+    """The configured gateway with its outbox; if that can't be used, one line on stderr and None.
 
     For commands inside a job, which must go on whatever is wrong with its monitoring. ``timeout``,
-    in seconds, is for when none is configured.
+    in seconds, is for when none is configured; ``say`` takes the outbox's lines.
     """
     try:
         settings = load_settings(options)
         if "timeout" not in settings.origins:
             settings = settings._replace(timeout=timeout)
-        return settings.to_gateway()
+        return settings.to_gateway(settings.to_outbox(say))
     except SettingsError as error:
         complain(str(error))
         return None
@@ -140,6 +147,27 @@ def exit_codes(text: str) -> frozenset[int]:
     if not all(0 <= code <= 255 for code in codes):
         raise argparse.ArgumentTypeError(f"write {text!r} as numbers from 0 to 255, such as 0,3")
     return frozenset(codes)
+
+
+def add_match_options(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--match`` and ``--dry-run``, for what deletes many groups."""
+    parser.add_argument("--match", action="append", default=[], metavar="MATCHER", help=text)
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="for scripts, with all numbers")
+
+
+def read_matchers(texts: list[str]) -> tuple[Matcher, ...]:
+    """The matchers as they were written. Raises UsageError."""
+    from ..matchers import read_matchers as read
+
+    try:
+        return read(texts)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def group_labels(options: argparse.Namespace) -> dict[str, str]:

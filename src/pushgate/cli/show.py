@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .ending import complain, printable
 from .options import Parser, add_gateway_options, add_group_options, group_labels, load_settings
+from .words import ago, braces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,10 +62,10 @@ def _none(wanted: Mapping[str, str]) -> dict[str, str]:
 
 
 def _lines(group: Group, now: float) -> Iterator[str]:
-    state = f"pushed {_ago(group.push_time, now)}"
+    state = f"pushed {ago(group.push_time, now)}"
     if not group.last_push_successful:
-        state += f", REFUSED {_ago(group.push_failure_time, now)}"
-    yield f"{_braces(group.labels)}  {state}"
+        state += f", REFUSED {ago(group.push_failure_time, now)}"
+    yield f"{braces(group.labels)}  {state}"
     rows = [row for family in group.families for row in _rows(family, group.labels, now)]
     width = min(_WIDEST, max((len(name) for name, _ in rows), default=0))
     for name, value in rows:
@@ -80,33 +81,15 @@ def _rows(
         labels = {
             k: v for k, v in sample.labels.items() if k not in grouping and (v or k != "instance")
         }
-        yield sample.name + (_braces(labels) if labels else ""), _value(sample, now)
-
-
-def _braces(labels: Mapping[str, str]) -> str:
-    return (
-        "{"
-        + ",".join(f"{name}={json.dumps(v, ensure_ascii=False)}" for name, v in labels.items())
-        + "}"
-    )
+        yield sample.name + (braces(labels) if labels else ""), _value(sample, now)
 
 
 def _value(sample: Sample, now: float) -> str:
     value = sample.value
     if sample.name.endswith("_timestamp_seconds") and 1e8 < value < 1e11:
         local = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
-        return f"{local}  ({_ago(value, now)})"
+        return f"{local}  ({ago(value, now)})"
     return str(int(value) if value.is_integer() and abs(value) < 1e15 else _json_number(value))
-
-
-def _ago(moment: float, now: float) -> str:
-    if not moment:
-        return "never"
-    seconds = int(now - moment)
-    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length}{unit} ago"
-    return f"{seconds}s ago" if seconds > 0 else "just now"
 
 
 def _as_json(group: Group) -> dict[str, Any]:

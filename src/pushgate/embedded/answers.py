@@ -44,7 +44,7 @@ class Gateway:
     """Answers requests. `clock` gives Unix seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._started = clock()
         self._own = [
             Family(
@@ -98,7 +98,7 @@ class Gateway:
         bodies.refuse_protobuf(request.headers)
         families = parse_text(body)
         try:
-            self.store.push(labels, families, self._clock(), replace=request.method == "PUT")
+            self.store.push(labels, families, self.clock(), replace=request.method == "PUT")
         except RejectedError as error:
             return _text(400, _INCONSISTENT + str(error))
         return Response(200)

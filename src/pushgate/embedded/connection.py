@@ -82,7 +82,7 @@ class Connection(BaseHTTPRequestHandler):
     def _send(self, response: Response) -> None:
         reason = http.client.responses[response.status]
         headers = {
-            "Date": self.date_time_string(),
+            "Date": self.date_time_string(self._gateway.clock()),
             "Content-Length": str(len(response.body)),
             **response.headers,
         }

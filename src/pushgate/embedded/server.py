@@ -25,7 +25,8 @@ class EmbeddedGateway:
     """An in-memory Pushgateway: `with EmbeddedGateway() as gateway: …` and push to `gateway.url`.
 
     host, port: where to listen; port 0 takes a free one, known once started. clock: Unix seconds,
-    for push_time_seconds. What was pushed survives stop() and start() until wipe().
+    for push_time_seconds and the Date of every answer. The port and what was pushed survive stop()
+    and start(), the latter until wipe().
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class EmbeddedGateway:
             raise RuntimeError(f"already listening on {self.url}")
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
         self._listener = socket.create_server(self._address, family=family, backlog=128)
+        self._address = (self._address[0], self._listener.getsockname()[1])
         self._waker, woken = socket.socketpair()
         self._stopped.clear()
         self._acceptor = threading.Thread(

@@ -301,7 +301,7 @@ def test_a_home_that_is_not_there_is_not_made(monkeypatch, tmp_path, complaints)
 def test_a_user_without_a_home_has_no_state(monkeypatch, complaints):
     monkeypatch.delenv("PUSHGATE_STATE_DIR")
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setenv("HOME", "/no/such/home")
     assert _state.begin(KEY, 1.0, complaints.append) is None
     assert complaints == [
         "no state is kept in a home directory: this user has none; set PUSHGATE_STATE_DIR to a"

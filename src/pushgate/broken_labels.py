@@ -1,0 +1,60 @@
+"""Groups whose labels are not valid Unicode: what a gateway's failing scrape tells of them.
+
+Enters: the text of a ``500`` of ``/metrics``. Leaves: grouping labels as bytes. Such a group fails
+every scrape, and the gateway's JSON has U+FFFD in place of each bad byte: this text is the only
+place that names them. Observed on Pushgateway 1.5.1 and 1.11.2.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ("broken_labels", "same_but_for_broken_bytes")
+
+_LINE = re.compile(r'collected metric "push_time_seconds" \{ ?(.*?) ?gauge:')
+# label:<name:"k" value:"\377" > in 1.5, label:{name:"k"  value:"\xff"} in 1.11: Go's protobuf
+# varies the blanks on purpose, https://protobuf.dev/reference/go/faq/#unstable-json
+_LABEL = re.compile(r'label:\s*[<{]\s*name:\s*"([^"]*)"\s*value:\s*"((?:[^"\\]|\\.)*)"\s*[>}]')
+_ESCAPED = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)", re.DOTALL)
+_PLAIN_ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
+_BAD = re.compile("\ufffd+")
+
+
+def broken_labels(text: str) -> list[dict[str, bytes]]:
+    """The groups with a label value that is not UTF-8, without an empty ``instance``."""
+    found: list[dict[str, bytes]] = []
+    for line in _LINE.findall(text):
+        labels = {name: _unescaped(value) for name, value in _LABEL.findall(line)}
+        if labels.get("instance") == b"":  # a gateway adds it to every group's metrics
+            del labels["instance"]
+        if labels not in found and not all(map(_is_utf8, labels.values())):
+            found.append(labels)
+    return found
+
+
+def same_but_for_broken_bytes(labels: dict[str, str], raw: dict[str, bytes]) -> bool:
+    """Whether ``labels``, of the gateway's JSON, may be what is left of ``raw``."""
+    return {name: _BAD.sub("\ufffd", value) for name, value in labels.items()} == {
+        name: _BAD.sub("\ufffd", value.decode(errors="replace")) for name, value in raw.items()
+    }
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unescaped(value: str) -> bytes:
+    return _ESCAPED.sub(_byte, value.encode(errors="surrogateescape"))
+
+
+def _byte(escaped: re.Match[bytes]) -> bytes:
+    kind = escaped[1]
+    if kind[:1] == b"x" and len(kind) == 3:
+        return bytes((int(kind[1:], 16),))
+    if len(kind) == 3:
+        return bytes((int(kind, 8) & 0xFF,))
+    return _PLAIN_ESCAPES.get(kind, kind)
