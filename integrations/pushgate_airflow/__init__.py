@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from pushgate_airflow.notifier import push_outcome as push_outcome
     from pushgate_airflow.operators import DeleteGroupOperator as DeleteGroupOperator
     from pushgate_airflow.operators import PushMetricsOperator as PushMetricsOperator
+    from pushgate_airflow.prune_operator import PruneGroupsOperator as PruneGroupsOperator
 
 __all__ = (
     "DeleteGroupOperator",
     "Event",
+    "PruneGroupsOperator",
     "PushMetricsOperator",
     "PushgatewayHook",
     "PushgatewayNotifier",
@@ -29,6 +31,7 @@ __all__ = (
 _MODULE_OF = {
     "DeleteGroupOperator": "operators",
     "Event": "_event",
+    "PruneGroupsOperator": "prune_operator",
     "PushMetricsOperator": "operators",
     "PushgatewayHook": "hook",
     "PushgatewayNotifier": "notifier",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pushgate_airflow._event import Event
 
-__all__ = ("OWN_METRICS", "grouping_key", "refuse_template_of_runs")
+__all__ = ("OWN_METRICS", "grouping_key", "refuse_empty", "refuse_template_of_runs")
 
 # A task's own metrics are told apart by this label, as those of a command are by
 # pushgate_subprocess: replacing them never erases an outcome.
@@ -44,12 +44,17 @@ def grouping_key(
     ``labels`` are added; one of a default label's name takes its place, and None as a value leaves
     that label out. ``by_map_index`` gives each mapped task instance its own group. A
     ``run_lifetime``, in seconds, gives each run its own, with the label ``run_id``.
+
+    An empty value is refused: to Prometheus it is the group without that label, beside it.
     """
     made: dict[str, object] = {"dag_id": event.dag_id, "task_id": event.task_id}
     if by_map_index and event.map_index >= 0:
         made["map_index"] = event.map_index
     if run_lifetime is not None:
         made["run_id"] = event.run_id
+    for name, value in (labels or {}).items():
+        if value is not None:
+            refuse_empty(name, value)
     key = GroupingKey(job, {k: v for k, v in {**made, **(labels or {})}.items() if v is not None})
     if run_lifetime is None:
         _refuse_runs({name: key.labels[name] for name in labels or () if name in key.labels}, event)
@@ -59,6 +64,17 @@ def grouping_key(
             label="origin",
         )
     return key
+
+
+def refuse_empty(label: str, value: object) -> None:
+    """Raises InvalidGroupingKeyError for a label that has no value, after templating."""
+    if value is None or not str(value):
+        raise InvalidGroupingKeyError(
+            f"the grouping key has no value for {label!r}: it is {value!r}, after templating; give"
+            " it one, or leave the label out",
+            label=label,
+            value=None if value is None else "",
+        )
 
 
 def refuse_template_of_runs(label: str, template: str) -> None:

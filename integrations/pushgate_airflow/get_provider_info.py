@@ -33,7 +33,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("pushgate_airflow.hook")],
-        "operators": [_modules("pushgate_airflow.operators")],
+        "operators": [_modules("pushgate_airflow.operators", "pushgate_airflow.prune_operator")],
         "notifications": ["pushgate_airflow.notifier.PushgatewayNotifier"],
         "extra-links": ["pushgate_airflow.links.GroupLink"],
         "connection-types": [
@@ -115,8 +115,16 @@ _OPTIONS: dict[str, tuple[str, str, str | None]] = {
     "queue_size": (
         "integer",
         "How many reports the scheduler or api-server keeps while the gateway does not answer."
-        " Beyond that, reports are dropped and counted.",
+        " From the half on they go to the outbox; without one, what is too much is dropped and"
+        " counted.",
         "1000",
+    ),
+    "outbox": (
+        "string",
+        "Path of the file, on each host, in which reports wait that the gateway did not take; off"
+        " keeps nothing. Without it, pushgate's own PUSHGATE_OUTBOX says, and else it is in the"
+        " home of the user whom Airflow runs as: ~/.local/state/pushgate/outbox.sqlite3.",
+        "/var/lib/airflow/pushgate-outbox.sqlite3",
     ),
     "ui_url": (
         "string",

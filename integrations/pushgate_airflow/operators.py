@@ -15,6 +15,7 @@ from pushgate import DeliveryError, GroupingKey, InvalidGroupingKeyError, PushEr
 from pushgate_airflow._airflow import AirflowFailException
 from pushgate_airflow._configuration import configuration
 from pushgate_airflow._connection import gateway
+from pushgate_airflow._identity import refuse_empty
 from pushgate_airflow._payload import payload
 
 if TYPE_CHECKING:
@@ -140,10 +141,7 @@ def _key(job: str | None, labels: Any) -> GroupingKey:
             f"grouping_key is {labels!r} after templating; give a dict of labels", label=""
         )
     for name, value in labels.items():
-        if value is None:
-            raise InvalidGroupingKeyError(
-                f"grouping_key has no value for {name!r}: it is None after templating", label=name
-            )
+        refuse_empty(name, value)
     return GroupingKey(configuration().job if job is None else job, labels)
 
 

@@ -1,8 +1,24 @@
-"""``pushgate delete``: delete exactly one group."""
+"""``pushgate delete``: delete exactly one group, or all that match."""
 
 from __future__ import annotations
 
-from .options import Parser, add_gateway_options, add_group_options, grouping_key, load_settings
+from typing import TYPE_CHECKING
+
+from .ending import UsageError
+from .keeping import add_keep_option, send
+from .options import (
+    Parser,
+    add_gateway_options,
+    add_group_options,
+    add_match_options,
+    group_labels,
+    grouping_key,
+    load_settings,
+    read_matchers,
+)
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ("main",)
 
@@ -11,12 +27,46 @@ def main(arguments: list[str]) -> int:
     """Returns 0, also where there was no such group."""
     parser = Parser(
         "delete",
-        "Delete the group of this job and these labels, and no other. A group that is not there\n"
-        "is no error.",
+        "Delete the group of this job and these labels, and no other; or, with --match,\n"
+        "all groups that match. A group that is not there is no error.",
     )
-    add_group_options(parser)
+    add_group_options(parser, job_required=False)
+    add_match_options(parser, "all groups that match, as 'job=~old-.*'; if repeated, match all")
+    add_keep_option(parser)
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
+    if options.match:
+        return _delete_matching(options)
+    if options.job is None:
+        raise UsageError("give --job, or --match; see 'pushgate delete --help'")
+    if options.dry_run:
+        raise UsageError("--dry-run is for --match: --job and --group name one group")
+    if "instance=" in options.group:
+        # No GroupingKey may have it: next to the group without an instance it fails every scrape.
+        # Yet some client made one, and no matcher tells the two apart.
+        labels = {"job": options.job, **group_labels(options)}
+        load_settings(options).to_gateway().delete_group(labels)
+        return 0
     key = grouping_key(options)
-    load_settings(options).to_gateway().delete(key)
-    return 0
+    return send(load_settings(options), "DELETE", key, b"", keep=options.keep)
+
+
+def _delete_matching(options: argparse.Namespace) -> int:
+    if options.job is not None or options.group:
+        raise UsageError("give either --job and --group, or --match")
+    if options.keep:
+        raise UsageError("--keep is for --job and --group: what matches is known only now")
+    matchers = read_matchers(options.match)
+    gateway = load_settings(options).to_gateway()
+    from ..hygiene import delete_groups
+    from ..staleness import StaleGroup
+    from .deleted import tell
+
+    return tell(
+        lambda: [
+            StaleGroup(group, "")
+            for group in delete_groups(gateway, matchers, dry_run=options.dry_run)
+        ],
+        dry_run=options.dry_run,
+        as_json=False,
+    )

@@ -36,14 +36,18 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if len(options.exit_code) != 1:
         parser.error("--exit-code takes one number")
-    key, gateway = grouping_key(options), gateway_or_complaint(options, timeout=10.0)
+    key = grouping_key(options)
+    from pushgate_subprocess._failure import Remarks
     from pushgate_subprocess._script import finish
 
+    remarks = Remarks()
+    gateway = gateway_or_complaint(options, timeout=10.0, say=remarks)
     finish(
         key,
         gateway,
         exit_code=min(options.exit_code),
         success_codes=options.success_codes,
         say=complain,
+        remarks=remarks,
     )
     return 0

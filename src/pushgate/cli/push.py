@@ -6,16 +6,21 @@ import sys
 
 from ..errors import InvalidPayloadError
 from .ending import CommandError, complain
+from .keeping import add_keep_option, send
 from .options import Parser, add_gateway_options, add_group_options, grouping_key, load_settings
 
 __all__ = ("main",)
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 0 once the gateway has the metrics. Raises CommandError for unfit ones."""
+    """Returns 0 once the gateway, or with ``--keep`` the outbox, has the metrics.
+
+    Raises CommandError for unfit ones.
+    """
     options = _parser().parse_args(arguments)
     key = grouping_key(options)
-    gateway = load_settings(options).to_gateway()
+    settings = load_settings(options)
+    settings.to_gateway()  # a gateway that can't be used is told before the metrics are read
     from ..foreign_text import checked_text
 
     name = "stdin" if options.file == "-" else options.file
@@ -28,8 +33,8 @@ def main(arguments: list[str]) -> int:
             f"{name}: there is no metric in it, and pushing that would empty the group {key}; give"
             " --clear if that is meant"
         )
-    gateway.send("POST" if options.add else "PUT", key, payload.text)
-    return 0
+    method = "POST" if options.add else "PUT"
+    return send(settings, method, key, payload.text, keep=options.keep)
 
 
 def _parser() -> Parser:
@@ -50,6 +55,7 @@ def _parser() -> Parser:
     how.add_argument(
         "--clear", action="store_true", help="allow an empty FILE, which empties the group"
     )
+    add_keep_option(parser)
     add_gateway_options(parser)
     return parser
 

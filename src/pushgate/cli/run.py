@@ -29,6 +29,7 @@ gateway     --gateway URL        else PUSHGATE_GATEWAY or the --config FILE
             --username NAME, --header 'NAME: VALUE', --cafile FILE, --insecure,
             --certfile FILE, --keyfile FILE, --compression NAME, --redirects N,
             --retries N (6); secrets: PUSHGATE_PASSWORD, PUSHGATE_TOKEN
+            --outbox FILE        keeps what can't be delivered now; off: none
 time limit  --timeout 90m        then --signal NAME (TERM); the exit code is 124
             --kill-after 10s     then KILL; the exit code is 137
             --preserve-status    the exit code is the command's own
@@ -64,6 +65,7 @@ _SETTINGS = (
     "compression",
     "redirects",
     "retries",
+    "outbox",
 )
 
 

@@ -35,8 +35,11 @@ def main(arguments: list[str]) -> int:
     )
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
-    key, gateway = grouping_key(options), gateway_or_complaint(options, timeout=2.0)
+    key = grouping_key(options)
+    from pushgate_subprocess._failure import Remarks
     from pushgate_subprocess._script import start
 
-    start(key, gateway, expect_every=options.expect_every, say=complain)
+    remarks = Remarks()
+    gateway = gateway_or_complaint(options, timeout=2.0, say=remarks)
+    start(key, gateway, expect_every=options.expect_every, say=complain, remarks=remarks)
     return 0

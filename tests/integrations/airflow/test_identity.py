@@ -43,7 +43,13 @@ def test_the_labels_of_a_group(event, options, labels):
 
 @pytest.mark.parametrize(
     "labels",
-    [{"run_id": "1"}, {"run": RUN.run_id}, {"run": f"etl/{RUN.run_id}"}, {"origin": "x"}],
+    [
+        {"run_id": "1"},
+        {"run": RUN.run_id},
+        {"run": f"etl/{RUN.run_id}"},
+        {"origin": "x"},
+        {"table": ""},
+    ],
 )
 def test_labels_that_would_make_a_group_for_each_run_or_be_mistaken_are_refused(labels):
     with pytest.raises(InvalidGroupingKeyError):

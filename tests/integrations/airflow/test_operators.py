@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from pushgate import (
     InvalidPayloadError,
     gauge,
 )
+from pushgate.embedded import EmbeddedGateway
 from pushgate_airflow import PushMetricsOperator
 from pushgate_airflow._payload import payload
 from support.faults import FaultServer, answer, respond
@@ -110,6 +112,42 @@ def test_deleting_removes_exactly_the_group_and_none_there_is_no_error(
     assert [group.labels for group in server.groups()] == [{"job": "old"}]
 
 
+def test_pruning_removes_what_is_stale_and_matches_and_returns_it(
+    configure: Callable[..., None], run_dag: RunDag
+) -> None:
+    clock = [time.time() - 2 * 86_400]
+    with EmbeddedGateway(clock=lambda: clock[0]) as server:
+        configure(gateway=server.url)
+        for job in ("old", "other"):
+            Gateway(server.url).push(job, [gauge("m", "", 1)])
+        clock[0] = time.time()
+        Gateway(server.url).push("old", [gauge("m", "", 1)], {"table": "orders"})
+
+        run = run_dag("operator_prunes", run_conf={"older_than": "1d", "job": "old"})
+
+        held = [group.labels for group in Gateway(server.url).groups()]
+    assert run.state == "success"
+    assert held == [{"job": "other"}, {"job": "old", "table": "orders"}]
+    assert run.get_task_instance("prune").xcom_pull(task_ids="prune") == [{"job": "old"}]
+
+
+@pytest.mark.parametrize("conf", [{"older_than": "1 week"}, {"older_than": "0"}, {"job": '"'}])
+def test_pruning_by_what_makes_no_sense_fails_at_once(
+    configure: Callable[..., None],
+    run_dag: RunDag,
+    failures: list[Any],
+    conf: dict[str, Any],
+    gateway_url: str,
+) -> None:
+    configure(gateway=gateway_url)
+    run = run_dag("operator_prunes", run_conf={"older_than": "1d", "job": "old", **conf})
+
+    ((attempt, error),) = failures
+    assert run.state == "failed"
+    assert attempt == 1
+    assert isinstance(error, AirflowFailException)
+
+
 def test_a_rejected_push_fails_at_once_with_the_servers_reason(
     server: Gateway, run_dag: RunDag, failures: list[Any]
 ) -> None:
@@ -149,6 +187,7 @@ def payload_of_a_counter() -> Any:
         ({"metrics": "rows 1 1700000000000"}, "timestamp"),
         ({"metrics": {}}, "no metric to push"),
         ({"metrics": {"rows": 1}, "grouping_key": {"table": None}}, "no value for 'table'"),
+        ({"metrics": {"rows": 1}, "grouping_key": {"table": ""}}, "no value for 'table': it is ''"),
     ],
 )
 def test_what_no_gateway_would_take_fails_at_once_and_is_not_sent(

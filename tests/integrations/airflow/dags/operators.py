@@ -5,7 +5,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task
 from prometheus_client import CollectorRegistry, Counter
 
-from pushgate_airflow import DeleteGroupOperator, PushMetricsOperator
+from pushgate_airflow import DeleteGroupOperator, PruneGroupsOperator, PushMetricsOperator
 
 FAILURES = []  # (try number, exception) of operator_fails
 
@@ -81,6 +81,18 @@ def operator_deletes():
 
 @dag(
     schedule=None,
+    default_args={"retries": 1, "retry_delay": timedelta(0), "on_failure_callback": failed},
+)
+def operator_prunes():
+    PruneGroupsOperator(
+        task_id="prune",
+        older_than="{{ dag_run.conf['older_than'] }}",
+        matchers=["job={{ dag_run.conf['job'] }}"],
+    )
+
+
+@dag(
+    schedule=None,
     default_args={
         "retries": 1,
         "retry_delay": timedelta(0),
@@ -119,6 +131,7 @@ operator_kinds()
 operator_mapped()
 operator_mapped_without_a_key()
 operator_deletes()
+operator_prunes()
 operator_by_connection()
 operator_fails()
 operator_stumbles()

@@ -1,0 +1,64 @@
+"""``pushgate doctor``: what is wrong between this host and its gateway, a line for each check."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from ..errors import SettingsError
+from .ending import printable
+from .options import Parser, add_gateway_options, load_settings
+from .words import colored
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from ..doctor import Check
+
+__all__ = ("main",)
+
+_COLORS = {"FAIL": "red", "warn": "yellow"}
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 1 where a check failed, else 0."""
+    parser = Parser(
+        "doctor",
+        "Check the settings, the way to the gateway, the gateway, what it holds and the outbox.\n"
+        "Nothing is written to the gateway without --push.",
+        "exit status: 0 no check failed, 1 one did, 2 wrong usage",
+    )
+    parser.add_argument(
+        "--push", action="store_true", help='also push a group {job="pushgate_doctor"}, delete it'
+    )
+    parser.add_argument("--json", action="store_true", help="for scripts, a list of the checks")
+    add_gateway_options(parser)
+    options = parser.parse_args(arguments)
+    checks = []
+    for check in _checks(options):
+        checks.append(check)
+        if not options.json:
+            _print(check)
+    if options.json:
+        print(json.dumps([check._asdict() for check in checks], indent=2))  # noqa: T201
+    return 1 if any(check.level == "FAIL" for check in checks) else 0
+
+
+def _checks(options: argparse.Namespace) -> Iterator[Check]:
+    from ..doctor import Check, examine
+
+    try:
+        settings = load_settings(options)
+    except SettingsError as error:
+        yield Check("FAIL", "settings", str(error))
+        return
+    yield from examine(settings, os.environ, push=options.push)
+
+
+def _print(check: Check) -> None:
+    level = colored(f"{check.level:<4}", _COLORS.get(check.level, ""))
+    print(f"{level}  {check.subject}: {printable(check.text)}", flush=True)  # noqa: T201
+    if check.advice:
+        print(f"      -> {printable(check.advice)}", flush=True)  # noqa: T201

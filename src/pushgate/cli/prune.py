@@ -1,0 +1,44 @@
+"""``pushgate prune``: delete the groups that nobody pushes to any more, as staleness.py has it."""
+
+from __future__ import annotations
+
+from .deleted import tell
+from .options import (
+    Parser,
+    add_gateway_options,
+    add_json_option,
+    add_match_options,
+    duration,
+    load_settings,
+    read_matchers,
+)
+
+__all__ = ("main",)
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 0, also where nothing is stale; 1 where a group could not be deleted."""
+    parser = Parser(
+        "prune",
+        "Delete the groups whose last push is longer ago than --older-than, by the\n"
+        "gateway's clock. A group with an expiry goes when that has passed and not\n"
+        "before; one of a job with a schedule stays for twice its interval at least.",
+    )
+    parser.add_argument(
+        "--older-than", required=True, type=duration, metavar="DURATION", help="such as 7d or 12h"
+    )
+    add_match_options(parser, "only groups that match; may be repeated: all have to")
+    add_json_option(parser)
+    add_gateway_options(parser)
+    options = parser.parse_args(arguments)
+    matchers = read_matchers(options.match)
+    gateway = load_settings(options).to_gateway()
+    from ..hygiene import prune
+
+    return tell(
+        lambda: prune(
+            gateway, older_than=options.older_than, matchers=matchers, dry_run=options.dry_run
+        ),
+        dry_run=options.dry_run,
+        as_json=options.json,
+    )

@@ -1,0 +1,135 @@
+"""``pushgate status``: how each job is doing, the worst first, and an exit code for scripts."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ..durations import roughly
+from ..errors import PushError
+from .ending import complain
+from .options import Parser, add_gateway_options, add_json_option, load_settings, read_matchers
+from .words import ago, counted, print_table, span
+
+if TYPE_CHECKING:
+    from ..job_status import JobRow
+    from ..settings import Settings
+
+__all__ = ("main",)
+
+_ALARM = 3
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 3 where a job is bad, else 0. Raises PushError where the gateway can't be read."""
+    options = _parser().parse_args(arguments)
+    wanted = read_matchers(options.matchers)
+    settings = load_settings(options)
+    gateway = settings.to_gateway()
+    from ..job_status import job_rows
+    from ..matchers import matches
+
+    try:
+        now = time.time() + gateway.clock_offset()
+        groups = [group for group in gateway.iter_groups() if matches(group.labels, wanted)]
+    except PushError:
+        if waiting := _waiting(settings):
+            complain(waiting)
+        raise
+    rows = job_rows(groups, now=now)
+    waiting = _waiting(settings)
+    if options.json:
+        print(json.dumps([_as_json(row) for row in rows], indent=2))  # noqa: T201
+        if waiting:
+            complain(waiting)
+    else:
+        if rows:
+            _print(rows, now)
+        else:
+            complain(f"{gateway.url} holds no {'such ' if wanted else ''}job")
+        known = [row.labels for row in rows]
+        refused = [g for g in groups if not g.last_push_successful and g.labels not in known]
+        if refused:
+            print(f"{counted(len(refused), 'more group')} with a refused push: pushgate groups")  # noqa: T201
+        if waiting:
+            print(waiting)  # noqa: T201
+    return _ALARM if any(row.bad for row in rows) else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "status",
+        "How each job is doing, the worst first, from what a gateway holds. Jobs are groups\n"
+        "with metrics of the vocabulary (batch_job_...); their own metrics are left out.",
+        "MATCHER is LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEXP or LABEL!~REGEXP, as in\n"
+        "PromQL.\n\n"
+        "exit status: 0 all is well, 1 the gateway can't be read, 2 wrong usage, 3 a job's\n"
+        "last run failed, a job is overdue, a run is stuck, or a job never succeeded",
+    )
+    parser.add_argument("matchers", nargs="*", metavar="MATCHER", help="only jobs that match all")
+    add_json_option(parser)
+    add_gateway_options(parser)
+    return parser
+
+
+def _waiting(settings: Settings) -> str:
+    outbox = settings.to_outbox()
+    if outbox is None or outbox.is_empty():
+        return ""
+    count = len(outbox.waiting(settings.url))
+    return (
+        f"{counted(count, 'group')} not delivered yet, in the outbox of this host: pushgate flush"
+        if count
+        else ""
+    )
+
+
+def _print(rows: list[JobRow], now: float) -> None:
+    cells = [
+        (
+            row.name,
+            (_last(row), "red" if row.failed or row.stuck else ""),
+            ago(row.at, now) if row.at else "-",
+            "-" if row.duration is None else span(row.duration),
+            (_next(row, now), "red" if row.overdue else ""),
+            (_notes(row, now), "yellow" if row.doubtful else ""),
+        )
+        for row in rows
+    ]
+    heads = ("JOB", "LAST RUN", "WHEN", "TOOK", "NEXT", "")
+    print_table(heads, cells)
+    bad = sum(row.bad for row in rows)
+    what = f"{bad} to look at" if bad else "all well"
+    print(f"{counted(len(rows), 'job')}, {what}")  # noqa: T201
+
+
+def _last(row: JobRow) -> str:
+    text = f"{row.outcome} ({row.detail})" if row.detail else row.outcome
+    if row.stuck:
+        text = "stuck? running"
+    return f"{text}, failed before" if row.failed and row.outcome != "failed" else text
+
+
+def _next(row: JobRow, now: float) -> str:
+    if row.due is None:
+        return "-"
+    if row.overdue:
+        return f"overdue {roughly(now - row.due)}"
+    return f"in {roughly(row.due - now)}" if row.due > now else "due"
+
+
+def _notes(row: JobRow, now: float) -> str:
+    notes = {
+        "never succeeded": row.never_succeeded,
+        "missed its deadline": row.missed_deadline,
+        f"push refused {ago(row.push_failure_time, now)}": row.push_failing,
+        f"no push for {roughly(now - row.push_time)}": row.stale,
+        f"{row.vanished} vanished": row.vanished,
+    }
+    return ", ".join(text for text, holds in notes.items() if holds)
+
+
+def _as_json(row: JobRow) -> dict[str, Any]:
+    return {"name": row.name, "bad": row.bad, **asdict(row)}

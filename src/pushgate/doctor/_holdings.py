@@ -1,0 +1,108 @@
+"""What the gateway holds: groups that harm others, and such that nobody keeps up. Pure.
+
+Enters: groups, and the time by the gateway's clock. Leaves: checks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from .. import judgement
+from ..staleness import stale_groups
+from ._check import FAIL, OK, WARN, Check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ..groups import Group
+
+__all__ = ("check_groups",)
+
+_MANY = 100  # groups of one job
+_SHOWN = 3  # of a list
+
+
+def check_groups(groups: Sequence[Group], now: float) -> Iterator[Check]:
+    """All that can be seen in the groups themselves."""
+    yield Check(OK, "groups", f"it holds {len(groups)}")
+    yield from _check_families(groups)
+    yield from _check_pushes(groups)
+    yield from _check_numbers(groups)
+    if stale := stale_groups(groups, now=now, older_than=judgement.STALE_AFTER):
+        yield Check(
+            WARN,
+            "groups",
+            f"{len(stale)} are stale: {_some([entry.group.labels for entry in stale])}",
+            "pushgate prune --older-than 7d --dry-run lists them, without --dry-run it deletes",
+        )
+
+
+def _check_families(groups: Sequence[Group]) -> Iterator[Check]:
+    types: dict[str, dict[str, Group]] = defaultdict(dict)
+    helps: dict[str, dict[str, Group]] = defaultdict(dict)
+    for group in groups:
+        for family in group.families:
+            types[family.name].setdefault(family.type, group)
+            helps[family.name].setdefault(family.documentation, group)
+    for name, by_type in types.items():
+        if len(by_type) > 1:
+            kinds = ", ".join(f"{kind} in {_short(g.labels)}" for kind, g in by_type.items())
+            yield Check(
+                FAIL,
+                "groups",
+                f"{name} has two types: {kinds}; the gateway refuses pushes because of it",
+                "rename one of the metrics, and delete its group",
+            )
+    differing = [name for name, by_help in helps.items() if len(by_help) > 1]
+    if differing:
+        yield Check(
+            OK,
+            "groups",
+            f"{len(differing)} metrics have several help texts, of which a scrape shows one:"
+            f" {', '.join(differing[:_SHOWN])}{', …' if len(differing) > _SHOWN else ''}",
+        )
+
+
+def _check_pushes(groups: Sequence[Group]) -> Iterator[Check]:
+    failing = [
+        group.labels
+        for group in groups
+        if judgement.is_push_failing(group.push_time, group.push_failure_time)
+    ]
+    if failing:
+        yield Check(
+            WARN,
+            "groups",
+            f"the last push of {len(failing)} was refused: {_some(failing)}",
+            "see what the job that pushes them logs, or the gateway's log",
+        )
+
+
+def _check_numbers(groups: Sequence[Group]) -> Iterator[Check]:
+    jobs: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        jobs[group.labels.get("job", "")].append(group)
+    for job, held in jobs.items():
+        if len(held) <= _MANY:
+            continue
+        values = {
+            name: len({group.labels.get(name) for group in held})
+            for name in {name for group in held for name in group.labels}
+        }
+        name, number = Counter(values).most_common(1)[0]
+        yield Check(
+            WARN,
+            "groups",
+            f"the job {job!r} has {len(held)} groups, with {number} values of the label {name}",
+            "if that names a run and not a job, leave it out of the grouping key: groups never end"
+            " by themselves, and each makes every push slower",
+        )
+
+
+def _some(labels: Sequence[Mapping[str, str]]) -> str:
+    return ", ".join(map(_short, labels[:_SHOWN])) + (", …" if len(labels) > _SHOWN else "")
+
+
+def _short(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"

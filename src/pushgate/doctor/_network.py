@@ -1,0 +1,121 @@
+"""The way to the gateway: proxy, name, connection, TLS. Enters: settings. Leaves: checks."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from ..addresses import parse
+from ..auth import TLS
+from ..dialing import dial
+from ..durations import roughly
+from ..errors import SettingsError
+from ..proxies import proxy_for
+from ..transport import Origin
+from ..wire import Deadline, is_tls_error
+from ._check import FAIL, OK, WARN, Check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..addresses import Address
+    from ..proxies import Proxy
+    from ..settings import Settings
+
+__all__ = ("check_network",)
+
+_SOON = 14 * 86_400.0  # seconds until a certificate's end that are too few
+
+
+def check_network(settings: Settings) -> Iterator[Check]:
+    """Connect once, as a push would, and leave again."""
+    address = parse(settings.gateway or "")
+    try:
+        proxy = proxy_for(address.scheme, Origin(*address[:3]).authority)
+        files = (settings.cafile, settings.certfile, settings.keyfile)
+        secure = address.scheme == "https"
+        context = TLS(*files, settings.insecure_skip_verify).context() if secure else None
+    except SettingsError as error:
+        yield Check(FAIL, "network", str(error))
+        return
+    if proxy is not None:
+        yield _check_proxy(address, proxy)
+    began = time.monotonic()
+    try:
+        sock = dial(address.host, address.port, context, proxy, Deadline(settings.timeout))
+    except (OSError, UnicodeError) as error:
+        yield Check(FAIL, "network", *_explained(error, address, proxy, settings.timeout))
+        return
+    with sock:
+        took = (time.monotonic() - began) * 1000
+        to = "" if proxy else f" ({sock.getpeername()[0]})"
+        how = f"{sock.version()}, " if context else ""  # type: ignore[attr-defined]
+        yield Check(
+            OK, "network", f"connected to {address.host}:{address.port}{to}, {how}{took:.0f} ms"
+        )
+        certificate = sock.getpeercert() if context else None  # type: ignore[attr-defined]
+    if certificate and "notAfter" in certificate:
+        yield _check_certificate(certificate["notAfter"])
+
+
+def _check_proxy(address: Address, proxy: Proxy) -> Check:
+    text = f"requests go through the proxy {proxy.host}:{proxy.port}, by {address.scheme}_proxy"
+    if address.host == "localhost" or address.host.startswith(("127.", "::1")):
+        return Check(
+            WARN, "network", f"{text}, also to this host", f"add {address.host} to no_proxy"
+        )
+    return Check(OK, "network", text)
+
+
+def _check_certificate(not_after: str) -> Check:
+    import ssl
+
+    left = ssl.cert_time_to_seconds(not_after) - time.time()
+    text = f"the server's certificate is trusted, and valid for {roughly(left)}"
+    if left < _SOON:
+        return Check(WARN, "network", text, "renew it: pushes stop when it ends")
+    return Check(OK, "network", text)
+
+
+def _explained(
+    error: Exception, address: Address, proxy: Proxy | None, timeout: float
+) -> tuple[str, str]:
+    where = f"{address.host}:{address.port}"
+    reason = str(getattr(error, "strerror", None) or error)
+    if proxy is not None and not (isinstance(error, OSError) and is_tls_error(error)):
+        return (
+            f"{where} can't be reached through the proxy: {reason}",
+            f"if the gateway is not behind the proxy, add {address.host} to no_proxy",
+        )
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return (
+            f"the name {address.host!r} can't be looked up: {reason}",
+            "check its spelling, and that this host's (or container's) DNS knows it",
+        )
+    if isinstance(error, TimeoutError):
+        return (
+            f"no answer from {where} in {timeout:g}s",
+            "check the address, and that no firewall swallows what is sent there",
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return (
+            f"nothing listens on {where}",
+            "start the Pushgateway, or correct the port: its own is 9091",
+        )
+    if isinstance(error, OSError) and is_tls_error(error):
+        return _explained_tls(error, where)
+    return f"{where} can't be reached: {reason}", "check the address, and the network to it"
+
+
+def _explained_tls(error: OSError, where: str) -> tuple[str, str]:
+    if why := getattr(error, "verify_message", None):
+        return (
+            f"the certificate of {where} is not trusted: {why}",
+            "give the authority that issued it by --cafile, and the host name that it is for",
+        )
+    reason = getattr(error, "reason", None) or error
+    return (
+        f"TLS with {where} failed: {reason}",
+        "if the gateway speaks plain HTTP there, write http:// in place of https://",
+    )

@@ -1,0 +1,67 @@
+"""Settings: which were made, where, and which were made in vain. No secret is ever shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..addresses import parse
+from ..environment import VARIABLES
+from ._check import OK, WARN, Check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ..settings import Settings
+
+__all__ = ("check_settings",)
+
+_SECRET = ("password", "token")
+
+
+def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
+    """What was set, variables that others outrank, and credentials that anybody can read."""
+    for name, origin in settings.origins.items():
+        yield Check(OK, "settings", f"{name} = {_shown(settings, name)}, from {origin}")
+        for variable in VARIABLES[name] if origin in VARIABLES[name] else ():
+            if environ.get(variable) and environ[variable] != environ[origin]:
+                yield Check(
+                    WARN,
+                    "settings",
+                    f"{variable} is set as well and not used: {origin} goes first",
+                    f"remove {variable}, or {origin}",
+                )
+    if settings.gateway is None:
+        return
+    address = parse(settings.gateway)
+    secret = settings.password or settings.token or (address.credentials and address.credentials[1])
+    if address.scheme == "http" and secret and not _is_local(address.host):
+        yield Check(
+            WARN,
+            "settings",
+            f"credentials go to {settings.url} in plain text",
+            "use https://, if the gateway or a proxy in front of it speaks TLS",
+        )
+    if settings.insecure_skip_verify:
+        yield Check(
+            WARN,
+            "settings",
+            "the server's certificate is not checked: anybody may answer in its place",
+            "give the authority's certificate by --cafile in place of --insecure",
+        )
+
+
+def _shown(settings: Settings, name: str) -> str:
+    value = getattr(settings, name)
+    if name == "gateway":
+        return str(settings.url)
+    if name in _SECRET:
+        return "*** (hidden)"
+    if name == "headers":
+        return ", ".join(f"{header}: *** (hidden)" for header, _ in value)
+    if name == "timeout":
+        return f"{value:g}s"
+    return str(value)
+
+
+def _is_local(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,196 @@
+"""How each job is doing: outcome, next run and what is bad, of what the adapters really push."""
+
+import pytest
+
+from pushgate import (
+    CommandEnd,
+    Gateway,
+    GroupingKey,
+    JobRun,
+    Outcome,
+    Reporter,
+    Status,
+    gauge,
+    job_rows,
+)
+from pushgate.embedded import EmbeddedGateway
+from pushgate.job_status import short_name
+from pushgate.vocabulary import deadline_families
+
+HOUR, DAY = 3600.0, 86_400.0
+NOW = 1_700_000_000.0
+KEY = GroupingKey("j")
+SUCCESS, FAILURE, RETRY, SKIPPED = Status.SUCCESS, Status.FAILURE, Status.RETRY, Status.SKIPPED
+
+
+class Job:
+    """A job whose runs are reported as an adapter does it, at the gateway's time NOW."""
+
+    def __init__(self):
+        self.server = EmbeddedGateway(clock=lambda: NOW)
+        self.server.start()
+        self.gateway = Gateway(self.server.url)
+
+    def runs(self, ago, took=None, status=SUCCESS, *, every=None, key=KEY, **outcome):
+        """A run that began so many seconds ago, and ended if ``took`` says when."""
+        run = JobRun(key, NOW - ago, every)
+        Reporter(self.gateway).started(run)
+        if took is not None:
+            ended = Outcome(status, NOW - ago + took, took, **outcome)
+            Reporter(self.gateway).finished(run, ended)
+
+    def skips(self, ago):
+        Reporter(self.gateway).finished(JobRun(KEY, None), Outcome(SKIPPED, NOW - ago))
+
+    def row(self):
+        (row,) = job_rows(self.gateway.groups(), now=NOW)
+        return row
+
+    def outcome(self):
+        row = self.row()
+        return row.outcome, row.detail
+
+
+@pytest.fixture
+def job():
+    job = Job()
+    yield job
+    job.server.stop()
+
+
+@pytest.mark.parametrize(
+    ("end", "detail"),
+    [
+        (CommandEnd(3), "exit 3"),
+        (CommandEnd(137, signal=9), "signal 9"),
+        (CommandEnd(143, signal=15, timed_out=True), "timed out"),
+        (None, ""),
+    ],
+)
+def test_a_failure_says_how_and_lasts_until_the_next_success(job, end, detail):
+    job.runs(60, 10, FAILURE, command=end)
+    assert job.outcome() == ("failed", detail)
+    assert job.row().never_succeeded
+    job.runs(40)
+    assert job.outcome() == ("running", "")
+    assert job.row().failed
+    job.runs(40, 10, command=end and CommandEnd(0))
+    assert job.outcome() == ("succeeded", "")
+    row = job.row()
+    assert (row.bad, row.at, row.duration) == (False, NOW - 30, 10)
+
+
+def test_a_first_run_that_goes_on_is_not_bad(job):
+    job.runs(60)
+    assert job.outcome() == ("running", "")
+    assert not job.row().bad
+
+
+@pytest.mark.parametrize(
+    ("last_took", "goes_on", "stuck"),
+    [
+        (10, HOUR - 1, False),
+        (10, HOUR + 1, True),
+        (HOUR, 3 * HOUR - 1, False),
+        (HOUR, 3 * HOUR + 1, True),
+        (None, DAY - 1, False),
+        (None, DAY + 1, True),
+    ],
+)
+def test_a_run_that_goes_on_for_too_long_is_stuck(job, last_took, goes_on, stuck):
+    if last_took is not None:
+        job.runs(10 * DAY, last_took)
+    job.runs(goes_on)
+    row = job.row()
+    assert (row.outcome, row.stuck, row.bad) == ("running", stuck, stuck)
+
+
+@pytest.mark.parametrize(
+    ("every", "ago", "overdue"),
+    [
+        (DAY, 1.49 * DAY, False),
+        (DAY, 1.51 * DAY, True),
+        (60, 119, False),  # a minute of grace at least
+        (60, 121, True),
+        (None, 100 * DAY, False),
+    ],
+)
+def test_a_run_that_should_have_begun_is_overdue(job, every, ago, overdue):
+    job.runs(ago, 1, every=every)
+    row = job.row()
+    assert (row.overdue, row.bad) == (overdue, overdue)
+    assert row.due == (every and NOW - ago + every)
+
+
+def test_a_skipped_run_is_on_time_and_ends_none_that_goes_on(job):
+    job.runs(2 * DAY, 1, every=DAY)
+    job.skips(60)
+    assert job.outcome() == ("skipped", "")
+    assert not job.row().overdue
+    job.runs(50, every=DAY)
+    job.skips(10)  # the lock was held
+    assert job.outcome() == ("running", "")
+
+
+def test_a_run_that_began_and_was_skipped_has_not_failed(job):
+    job.runs(60, 10, SKIPPED)
+    assert job.outcome() == ("skipped", "")
+    assert not job.row().bad
+
+
+def test_a_try_that_will_be_repeated_is_no_failure_and_not_stuck(job):
+    job.runs(2 * DAY, 10, RETRY, try_number=2)
+    assert job.outcome() == ("retrying", "try 2")
+    assert not job.row().bad
+    job.runs(60)
+    assert job.outcome() == ("running", "")
+
+
+def test_a_missed_deadline_is_told_until_the_run_ends(job):
+    job.runs(60)
+    job.gateway.pushadd(KEY, deadline_families(NOW - 30))
+    assert job.row().missed_deadline
+    job.runs(60, 50)
+    assert not job.row().missed_deadline
+
+
+def test_groups_without_an_outcome_are_left_out_and_odd_numbers_do_no_harm(job):
+    job.gateway.push("j", gauge("rows", "h", 1), {"origin": "job"})
+    job.gateway.push("k", gauge("batch_job_expected_interval_seconds", "h", 60))
+    assert job_rows(job.gateway.groups(), now=NOW) == []
+    odd = [gauge(f"batch_job_last_{name}", "h", float("nan")) for name in ("signal", "exit_code")]
+    job.gateway.push("j", [*odd, gauge("batch_job_vanished_runs", "h", float("inf"))])
+    assert job_rows(job.gateway.groups(), now=NOW) == []
+
+
+def test_the_worst_comes_first(job):
+    job.runs(60, 10, key=GroupingKey("well"))
+    job.runs(60, 10, FAILURE, key=GroupingKey("failed"))
+    job.runs(60, key=GroupingKey("at work"))
+    job.runs(60, 10, RETRY, key=GroupingKey("again"))
+    rows = job_rows(job.gateway.groups(), now=NOW)
+    assert [row.name for row in rows] == ["failed", "again", "at work", "well"]
+
+
+def test_what_nobody_pushes_any_more_is_stale(job):
+    job.runs(60, 10, FAILURE)
+    groups = job.gateway.groups()
+    assert not job_rows(groups, now=NOW + 7 * DAY - 1)[0].stale
+    assert job_rows(groups, now=NOW + 7 * DAY + 1)[0].stale
+
+
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        ({"job": "backup"}, "backup"),
+        ({"job": "airflow", "dag_id": "d", "task_id": "t"}, "airflow d/t"),
+        ({"job": "airflow", "dag_id": "d"}, "airflow d"),
+        ({"job": "celery", "task": "shop.charge"}, "celery shop.charge"),
+        ({"job": "backup", "host": 'a"'}, 'backup{host="a\\""}'),
+        ({"job": "a", "dag_id": "d", "task_id": "t", "run_id": "1"}, 'a d/t{run_id="1"}'),
+        ({"job": "a", "task_id": "t"}, 'a{task_id="t"}'),
+        ({"job": "{job}", "dag_id": "{x}"}, "{job} {x}"),
+    ],
+)
+def test_a_job_has_a_short_name(labels, name):
+    assert short_name(labels) == name
