@@ -91,6 +91,14 @@ TOOLS = {
         binary="usr/bin/redis-server",
         minimum=(6, 2, 0),
     ),
+    # promtool is beside it, and is looked for there.
+    "prometheus": Tool(
+        suite="bookworm",
+        packages=("prometheus",),
+        commands=("prometheus",),
+        binary="usr/bin/prometheus",
+        minimum=(2, 42, 0),
+    ),
     # Never from PATH: Debian's script there changes to another user, who may not enter the
     # folders of a test.
     "rabbitmq": Tool(

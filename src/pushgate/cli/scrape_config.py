@@ -1,0 +1,35 @@
+"""``pushgate scrape-config``: how Prometheus is to scrape the configured gateway, on stdout."""
+
+from __future__ import annotations
+
+from .ending import UsageError
+from .options import Parser, add_gateway_options, load_settings
+
+__all__ = ("main",)
+
+
+def main(arguments: list[str]) -> int:
+    """Print it. Returns 0."""
+    parser = Parser(
+        "scrape-config",
+        "Print the scrape configuration for the gateway, as a part of prometheus.yml. It holds no\n"
+        "secret: where the gateway wants one, it names the file that Prometheus is to read.",
+    )
+    parser.add_argument(
+        "--scrape-job",
+        metavar="NAME",
+        default="pushgateway",
+        help="the job_name (%(default)s); give the same to 'pushgate rules'",
+    )
+    add_gateway_options(parser)
+    options = parser.parse_args(arguments)
+    from ..prometheus.scrape import scrape_config
+
+    settings = load_settings(options)
+    settings.to_gateway()  # says what to set, where no gateway is
+    try:
+        text = scrape_config(settings, scrape_job=options.scrape_job)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    print(text, end="")  # noqa: T201
+    return 0

@@ -1,0 +1,227 @@
+"""The alerts: what each fires on, for how long it must hold, and what it says. Pure data.
+
+Enters: which series are meant. Leaves: alerts in groups of rules. ``hold`` is the rule's ``for``;
+where it is empty, the expression itself waits long enough or tells of what can't be undone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import queries
+from .queries import Series
+
+__all__ = ("Alert", "celery_alerts", "gateway_alerts", "job_alerts")
+
+# Every label of the group, whatever they are: backup; airflow dag_id=shop task_id=charge.
+_JOB = (
+    "{{ $labels.job }}"
+    '{{ range $name, $value := $labels }}{{ if ne $name "job" }} {{ $name }}={{ $value }}'
+    "{{ end }}{{ end }}"
+)
+_AGO = "{{ $value | humanizeDuration }}"
+
+
+class Alert(NamedTuple):
+    """One alert. ``reason`` is for a comment, on one line or several."""
+
+    name: str
+    expression: str
+    hold: str
+    severity: str
+    summary: str
+    description: str
+    reason: str
+
+
+def job_alerts(series: Series) -> tuple[Alert, ...]:
+    """On the vocabulary that all adapters share."""
+    return (
+        Alert(
+            "BatchJobMissed",
+            queries.overdue(series),
+            "5m",
+            "warning",
+            f"Batch job {_JOB} has missed a run.",
+            f"It last began {_AGO} ago, longer than its schedule allows. See whether its scheduler"
+            " runs; delete the group if the job is gone.",
+            "No run began (or was skipped) within the interval and a half.\n"
+            "5m: after an outage of the gateway, hosts need a moment to bring what they kept.",
+        ),
+        Alert(
+            "BatchJobFailed",
+            queries.failed(series),
+            "2m",
+            "warning",
+            f"Batch job {_JOB} has failed.",
+            f"Its last run failed {_AGO} ago. This ends with the next success.",
+            "The last run that ended failed; a run that is going on changes nothing yet.\n"
+            "2m: of a task that runs many times a minute, one run fails now and then.",
+        ),
+        Alert(
+            "BatchJobNeverSucceeded",
+            queries.never_succeeded(series),
+            "1h",
+            "warning",
+            f"Batch job {_JOB} has never succeeded.",
+            f"It failed {_AGO} ago, and no run before has succeeded. Was it ever set up right?",
+            "It has failed and never succeeded; a first run that is going on has done neither.\n"
+            "1h: the first failure of a new job is BatchJobFailed already.",
+        ),
+        Alert(
+            "BatchJobStuckRunning",
+            queries.stuck(series),
+            "5m",
+            "warning",
+            f"Batch job {_JOB} is stuck, or was killed.",
+            f"Its run began {_AGO} ago and has not ended, long after the one before would have: it"
+            " hangs, or died in a way that nobody could tell, with its host for one.",
+            "A run goes on for over 1h and 3 times the last one; for 1d where none has ended.\n"
+            "5m: as for BatchJobMissed.",
+        ),
+        Alert(
+            "BatchJobVanished",
+            queries.vanished(series),
+            "",
+            "warning",
+            f"Runs of batch job {_JOB} have vanished.",
+            "{{ $value }} of its runs began since yesterday and never reported their end: killed"
+            " (out of memory?), or their host went down.",
+            "The next run on the same host told that the one before vanished; ends after a day.",
+        ),
+        Alert(
+            "BatchJobDeadlineMissed",
+            queries.deadline_missed(series),
+            "",
+            "warning",
+            f"Batch job {_JOB} has missed its deadline.",
+            f"A run had not ended at its deadline {_AGO} ago.",
+            "Until a run has ended, and for an hour in any case: a deadline alert of Airflow.",
+        ),
+    )
+
+
+def gateway_alerts(series: Series, scrape_job: str) -> tuple[Alert, ...]:
+    """On the gateway and its groups."""
+    up = f'up{{job="{scrape_job}"}}'
+    return (
+        Alert(
+            "PushgatewayDown",
+            f"{up} == 0 or absent({up})",
+            "5m",
+            "critical",
+            "The Pushgateway can't be scraped.",
+            "No outcome of any batch job reaches Prometheus; alerts on jobs show how things were"
+            " before, and end soon.",
+            "5m: a restart takes seconds, and loses nothing.",
+        ),
+        Alert(
+            "PushFailing",
+            queries.push_failing(series),
+            "5m",
+            "warning",
+            f"The Pushgateway refuses the pushes of {_JOB}.",
+            f"The last push to this group was refused {_AGO} ago: what it holds is old. The"
+            " gateway's log and the job's output have the reason; see 'pushgate doctor'.",
+            "5m: a job that pushes often may have been refused once.",
+        ),
+        Alert(
+            "GroupStale",
+            queries.stale(series),
+            "",
+            "info",
+            f"Nobody pushes to the group {_JOB} any more.",
+            f"The last push was {_AGO} ago. If the job is gone, delete its group: 'pushgate prune"
+            " --older-than 7d --dry-run' lists all of these.",
+            "7 days, but two intervals of a job with a schedule, and never before the group's own"
+            " expiry.",
+        ),
+    )
+
+
+def celery_alerts(series: Series) -> tuple[Alert, ...]:
+    """On Celery's workers and queues; silent where there are none."""
+    crashed = series.of("celery_worker_crashed")
+    # Without a window: what is no longer there has ended, and rates bridge gaps by themselves.
+    now = series._replace(window="")
+    up = now.of("celery_worker_up")
+    oldest = now.of("celery_worker_oldest_task_start_timestamp_seconds")
+    pushed = now.of("push_time_seconds")
+    finished = now.of("celery_task_finished_total")
+    failures = now.of("celery_task_finished_total", 'state="failure"')
+    retried = now.of("celery_task_retried_total")
+    started = now.of("celery_task_started_total")
+    wait = now.of("celery_task_queue_wait_seconds_bucket")
+    dropped = now.of("pushgate_records_dropped_total")
+    worker = "Celery worker {{ $labels.instance }}"
+    task = "Celery task {{ $labels.task }}"
+    return (
+        Alert(
+            "CeleryWorkerCrashed",
+            f"{crashed} == 1",
+            "",
+            "warning",
+            f"{worker} has crashed.",
+            "It ended without shutting down (SIGKILL, out of memory), and none of its name has"
+            " started since.",
+            "Until a worker of its name starts.",
+        ),
+        Alert(
+            "CeleryWorkerSilent",
+            f"time() - {pushed} > 120\n  and {up} == 1",
+            "2m",
+            "warning",
+            f"{worker} is silent.",
+            f"Its last push was {_AGO} ago: its host is gone, or it can't reach the gateway.",
+            "A worker pushes every 15s (option interval), also when it has nothing to do.",
+        ),
+        Alert(
+            "CeleryTaskRunsTooLong",
+            f"time() - {oldest} > 3600\n  and {up} == 1",
+            "5m",
+            "warning",
+            f"{worker} has a task that does not end.",
+            f"It began {_AGO} ago.",
+            "1h: set a time limit for tasks, and this to more than that.",
+        ),
+        Alert(
+            "CeleryTaskFailing",
+            f"sum by (job, task) (rate({failures}[15m]))\n"
+            f"  / sum by (job, task) (rate({finished}[15m])) > 0.1",
+            "5m",
+            "warning",
+            f"{task} fails too often.",
+            "{{ $value | humanizePercentage }} of its runs of the last 15 minutes failed.",
+            "For tasks that run often; how the last run went is BatchJobFailed.",
+        ),
+        Alert(
+            "CeleryTaskRetriesTooOften",
+            f"sum by (job, task) (rate({retried}[15m]))\n"
+            f"  / sum by (job, task) (rate({started}[15m])) > 0.1",
+            "15m",
+            "warning",
+            f"{task} is retried too often.",
+            "{{ $value | humanizePercentage }} of its tries of the last 15 minutes end in a retry.",
+            "15m: what a task retries for is meant to pass.",
+        ),
+        Alert(
+            "CeleryQueueSlow",
+            f"histogram_quantile(0.95, sum by (job, queue, le) (rate({wait}[15m]))) > 300",
+            "15m",
+            "warning",
+            "Tasks wait long in the Celery queue {{ $labels.queue }}.",
+            f"One in twenty of those that began in the last 15 minutes had waited for {_AGO}"
+            " or more: too few workers, or one task keeps them.",
+            "15m: a burst is what a queue is for.",
+        ),
+        Alert(
+            "CeleryOutcomesUncounted",
+            f"increase({dropped}[15m]) > 0",
+            "",
+            "info",
+            f"What {worker} did is not fully counted.",
+            "{{ $value | humanize }} records of the last 15 minutes could not be handed to its"
+            " pusher: counters are too low by that.",
+            "Outcomes of tasks may be missing, too.",
+        ),
+    )

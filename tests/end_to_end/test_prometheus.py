@@ -1,0 +1,359 @@
+"""A real Prometheus scrapes a real gateway as `pushgate scrape-config` says, and the examples run.
+
+Then every query of the dashboard has an answer, and so has every metric that a rule names.
+"""
+
+import importlib.util
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from pushgate import (
+    Gateway,
+    GroupingKey,
+    JobRun,
+    Outcome,
+    Reporter,
+    Status,
+    gauge,
+    judgement,
+    mapped_families,
+)
+from pushgate.prometheus import queries
+from pushgate_celery._aggregate import create
+from pushgate_celery._records import COUNT, END, START, WORKER
+from support import debian
+from support.gateways import NEW, GatewayUnderTest
+from support.prometheus import prometheus, promtool
+from support.servers import pushgateway
+
+pytestmark = pytest.mark.end_to_end
+EXAMPLES = Path(__file__).parents[2] / "examples"
+METRIC = re.compile(
+    r"\b(?:batch_job|celery|push|pushgate|pushgateway)_[a-z0-9_]+\b(?!_)|\bup\b(?={)"
+)
+PATIENCE = 120.0  # seconds, for an example
+RANDOM_GROUPS = 150
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("environment")
+    clean = {k: v for k, v in os.environ.items() if "PUSHGATE" not in k and "AIRFLOW" not in k}
+    return {
+        **clean,
+        "HOME": str(folder),
+        "PUSHGATE_STATE_DIR": str(folder / "state"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+
+
+@pytest.fixture(scope="module")
+def printed(environment):
+    """What a command of pushgate prints."""
+
+    def printed(*arguments, **more):
+        return subprocess.run(
+            [sys.executable, "-m", "pushgate", *arguments],
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    return printed
+
+
+@pytest.fixture(scope="module")
+def told_at():
+    """When all that the tests tell the gateway happened, or hours before, in Unix seconds."""
+    return time.time()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, environment, printed, told_at):
+    """Prometheus, and a gateway that holds all that pushgate publishes."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    (folder / "rules.yml").write_text(printed("rules"))
+    with pushgateway(debian.require("pushgateway-1.11")) as gateway:
+        scrape = printed("scrape-config", "--gateway", gateway.url)
+        with prometheus(folder, f"rule_files: [{folder / 'rules.yml'}]\n{scrape}") as server:
+            _tell_all(Gateway(gateway.url), environment, server, told_at)
+            yield server
+
+
+def _tell_all(gateway, environment, server, now):
+    examples = ["command", "python", "celery"]
+    if importlib.util.find_spec("airflow"):
+        examples.append("airflow")
+    running = {
+        example: subprocess.Popen(
+            ["bash", EXAMPLES / example / "run", gateway.url],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for example in examples
+    }
+    try:
+        _tell_what_examples_do_not(gateway, environment, server, now)
+        for example, process in running.items():
+            said, _ = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 0, f"{example}\n{said}"
+    finally:
+        for process in running.values():
+            process.kill()
+            process.wait()
+
+
+def _tell_what_examples_do_not(gateway, environment, server, now):
+    """Runs that are late, hang, vanished, …, and a Celery worker in trouble."""
+    reporter = Reporter(gateway, on_error=_fail)
+    failed = Outcome(Status.FAILURE, now, 1.0)
+    reporter.finished(_run("never", now), failed)
+    reporter.started(_run("late", now - 7200, expected_interval=60.0))
+    reporter.started(_run("stuck", now - 2 * 86400))
+    reporter.started(_run("running", now, expires_at=now + 60))
+    reporter.finished(_run("skipped", None), Outcome(Status.SKIPPED, now))
+    reporter.finished(_run("retried", now), Outcome(Status.RETRY, now, 1.0, try_number=1))
+    task = _run("airflow", now, dag_id="d", task_id="t")
+    ended = Outcome(Status.SUCCESS, now, 1.0, try_number=2, queue_wait=0.5)
+    reporter.finished(task, ended)
+    counts = {"success": 3, "failed": 1, "skipped": 0, "upstream_failed": 0}
+    gateway.pushadd(task.key, mapped_families(counts, 0.5))
+    reporter.missed_deadline(_run("airflow", now, dag_id="d"), now)
+    memory = ["run", "--job", "memory", "--", sys.executable, "-c", "b'x' * 50_000_000"]
+    subprocess.run(
+        [sys.executable, "-m", "pushgate", *memory],
+        env={**environment, "PUSHGATE_GATEWAY": gateway.url},
+        check=True,
+    )
+    raw = GatewayUnderTest(NEW, gateway.url)
+    for job in ("refused", "never"):
+        answer = raw.exchange("POST", f"/metrics/job/{job}", "with_a_timestamp 1 1000\n")
+        assert answer.status == 400
+    reporter.started(_run("vanished", now, vanished_runs=0))
+    for n in range(RANDOM_GROUPS):
+        gateway.push("random", list(_random_families(n, now)), {"n": str(n)})
+    worker = _Worker(gateway, now)
+    worker.feed(WORKER, 2, 3, now - 60)
+    worker.tasks()
+    # Rates, and growth, need a scrape before.
+    server.until(
+        lambda: (
+            server.query('batch_job_vanished_runs{job="vanished"}')
+            and server.query("pushgate_records_dropped_total")
+        )
+    )
+    reporter.started(_run("vanished", now, vanished_runs=1))
+    worker.tasks()
+    worker.feed(COUNT, "children_lost", {}, 1)
+    worker.apply(worker.aggregator.dropped(3))
+    gone = _Worker(gateway, now, node="gone@host")
+    gone.feed(WORKER, 1, 0, now)
+    gone.apply(gone.aggregator.closed(now))
+
+
+class _Worker:
+    """What the pusher of a Celery worker does, at once."""
+
+    def __init__(self, gateway, now, node="w1@host"):
+        self.gateway = gateway
+        self.now = now
+        self.aggregator = create({"job": "celery", "node": node, "started_at": now - 100})
+
+    def feed(self, *record):
+        self.apply(self.aggregator.feed(list(record), self.now))
+
+    def tasks(self):
+        for state, exception in (("success", ""), ("failure", "E"), ("retry", "E")):
+            self.feed(START, "shop.slow", self.now, None, True, "q", None)
+            times = (self.now, self.now + 1, 1.0, 0.5, 2.0)
+            self.feed(END, "shop.slow", "q", state, exception, *times, 1, None, None)
+
+    def apply(self, changes):
+        for change in changes:
+            if change.method == "DELETE":
+                continue
+            push = self.gateway.push if change.method == "PUT" else self.gateway.pushadd
+            push(change.key, change.metrics)
+            self.aggregator.delivery(change.key, None, self.now)
+
+
+def _random_families(n, now):
+    """A group with any of the vocabulary's numbers, some of them equal."""
+    random = Random(n)
+    moments = [now - random.choice((60, 200, 5_000, 80_000, 90_000, 200_000)) for _ in range(3)]
+    for name in ("start", "completion", "success", "failure", "retry", "skipped"):
+        if random.random() < 0.7:
+            yield gauge(f"batch_job_last_{name}_timestamp_seconds", "", random.choice(moments))
+    for name, values in (
+        ("last_duration_seconds", (1.0, 2_000.0, 30_000.0)),
+        ("expected_interval_seconds", (30.0, 3_600.0, 86_400.0)),
+        ("last_run_success", (0.0, 1.0)),
+    ):
+        if random.random() < 0.7:
+            yield gauge(f"batch_job_{name}", "", random.choice(values))
+
+
+def _run(job, started_at, *, expected_interval=None, vanished_runs=None, expires_at=None, **labels):
+    key = GroupingKey(job, labels)
+    return JobRun(key, started_at, expected_interval, vanished_runs, expires_at)
+
+
+def _fail(run, error):
+    raise AssertionError(f"{run.key}: {error}")
+
+
+def test_promtool_accepts_what_is_printed(tmp_path, printed):
+    (tmp_path / "rules.yml").write_text(printed("rules", "--selector", 'job=~"a|b",x!="\\\\"'))
+    assert promtool("check", "rules", tmp_path / "rules.yml")[0] == 0
+    more = {"PUSHGATE_TOKEN": "secret", "PUSHGATE_INSECURE_SKIP_VERIFY": "1"}
+    files = ("--certfile", "/c.pem", "--cafile", "/it's.pem", "--header", "X-Scope: a")
+    for gateway, others, environment in (
+        ("http://gateway:9091", (), {}),
+        ("https://user:secret@[::1]/pre/fix", (), {}),
+        ("https://gateway", ("--scrape-job", "it's", *files), more),
+    ):
+        text = printed("scrape-config", *others, PUSHGATE_GATEWAY=gateway, **environment)
+        assert "secret" not in text
+        (tmp_path / "prometheus.yml").write_text(f"rule_files: [rules.yml]\n{text}")
+        code, said = promtool("check", "config", "--syntax-only", tmp_path / "prometheus.yml")
+        assert code == 0, f"{text}\n{said}"
+
+
+def test_every_query_of_the_dashboard_has_an_answer(server, printed):
+    dashboard = json.loads(printed("dashboard"))
+    wanted = {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", ())
+    }
+    wanted["variable"] = "batch_job_last_start_timestamp_seconds"
+    unanswered = dict(wanted)
+
+    def all_are_answered():
+        for title, query in list(unanswered.items()):
+            found = server.query(query.replace("$job", ".+").replace("$__rate_interval", "10m"))
+            if any(not math.isnan(float(series["value"][1])) for series in found):
+                del unanswered[title]
+        return not unanswered
+
+    try:
+        server.until(all_are_answered)
+    except AssertionError:
+        pytest.fail(f"Prometheus has nothing for {json.dumps(unanswered, indent=1)}")
+
+
+def test_the_columns_of_a_table_have_the_same_rows(server, printed):
+    """Grafana joins them by the labels that all of them have."""
+    jobs = "airflow|celery|late|loader|never|nightly-backup|refused|skipped|stuck"
+    panels = json.loads(printed("dashboard"))["panels"]
+    for panel in panels:
+        if panel["type"] == "table":
+            columns = [
+                {tuple(sorted(found["metric"].items())) for found in server.query(query)}
+                for query in (t["expr"].replace("$job", jobs) for t in panel["targets"])
+            ]
+            assert columns[0], panel["title"]
+            assert all(rows == columns[0] for rows in columns), panel["title"]
+            assert "__name__" not in {name for row in columns[0] for name, _ in row}
+
+
+def test_every_metric_that_a_rule_or_a_panel_names_is_there(server, printed):
+    expressions = [
+        target["expr"]
+        for panel in json.loads(printed("dashboard"))["panels"]
+        for target in panel.get("targets", ())
+    ]
+    names = set(METRIC.findall(printed("rules") + "".join(expressions))) - {"push_time"}
+    assert len(names) > 40
+    assert [name for name in sorted(names) if not server.query(name)] == []
+
+
+def test_the_numbers_on_top_count_what_is_wrong(server, printed):
+    panels = [p for p in json.loads(printed("dashboard"))["panels"] if p["type"] == "stat"]
+    counts = {
+        panel["title"]: float(
+            server.query(panel["targets"][0]["expr"].replace("$job", ".+"))[0]["value"][1]
+        )
+        for panel in panels
+    }
+    assert counts.pop("Stale") == 0  # for a week
+    assert [title for title, count in counts.items() if not count] == []
+
+
+def test_alerts_name_jobs_by_their_own_labels(server):
+    wanted = {
+        ("BatchJobMissed", "late"),
+        ("BatchJobFailed", "nightly-backup"),
+        ("BatchJobNeverSucceeded", "never"),
+        ("BatchJobStuckRunning", "stuck"),
+        ("BatchJobVanished", "vanished"),
+        ("BatchJobDeadlineMissed", "airflow"),
+        ("PushFailing", "refused"),
+        ("CeleryWorkerCrashed", "celery"),
+        ("CeleryOutcomesUncounted", "celery"),
+    }
+
+    def found():
+        return {(a["labels"]["alertname"], a["labels"].get("job")) for a in server.alerts()}
+
+    server.until(lambda: wanted <= found())
+    assert ("BatchJobFailed", "backup") not in found()
+    assert not server.query('{exported_job=~".+"}')
+
+
+def test_the_rules_judge_as_the_command_line_does(server, told_at):
+    now = time.time()
+    series = queries.Series('job="random"', "10m")
+    groups = [
+        {family.name: family.samples[0].value for family in _random_families(n, told_at)}
+        for n in range(RANDOM_GROUPS)
+    ]
+
+    def moment(group, name):
+        return group.get(f"batch_job_last_{name}_timestamp_seconds")
+
+    def number(group, name):
+        return group.get(f"batch_job_{name}")
+
+    start, completion, retry = "start", "completion", "retry"
+    verdicts = {
+        queries.overdue: lambda g: judgement.is_overdue(
+            now,
+            number(g, "expected_interval_seconds"),
+            moment(g, start),
+            moment(g, "skipped"),
+        ),
+        queries.running: lambda g: judgement.is_running(
+            moment(g, start), moment(g, completion), moment(g, retry)
+        ),
+        queries.retrying: lambda g: judgement.is_retrying(
+            moment(g, start), moment(g, completion), moment(g, retry)
+        ),
+        queries.stuck: lambda g: judgement.is_stuck(
+            now,
+            moment(g, start),
+            moment(g, completion),
+            number(g, "last_duration_seconds"),
+            moment(g, retry),
+        ),
+        queries.never_succeeded: lambda g: judgement.never_succeeded(
+            moment(g, "failure"), moment(g, "success")
+        ),
+    }
+    for query, judge in verdicts.items():
+        found = {int(s["metric"]["n"]) for s in server.query(query(series), at=now)}
+        expected = {n for n, group in enumerate(groups) if judge(group)}
+        assert found == expected, query.__name__
+        assert 0 < len(found) < RANDOM_GROUPS, query.__name__

@@ -1,0 +1,384 @@
+"""The alert rules, minute by minute, as promtool runs them: when each fires, and when it does not.
+
+A story is made of series, each a list of steps (from which minute on, value), and of moments at
+which exactly the given alerts fire, no other.
+"""
+
+import json
+
+import pytest
+
+from pushgate.matchers import parse_matchers
+from pushgate.prometheus.rules import rule_file
+from support.prometheus import promtool
+
+pytestmark = pytest.mark.end_to_end
+HOUR, DAY = 60, 1440  # minutes
+STALE = "stale"  # what a scrape that fails makes of a series, or one that no longer finds it
+
+
+def group(labels, **families):
+    """A group's series. `start=[(1, 60)]`: from minute 1 on, the last start was at second 60."""
+    names = {
+        "interval": "batch_job_expected_interval_seconds",
+        "ok": "batch_job_last_run_success",
+        "duration": "batch_job_last_duration_seconds",
+        "vanished": "batch_job_vanished_runs",
+        "expiry": "batch_job_group_expiry_timestamp_seconds",
+        "push": "push_time_seconds",
+        "push_failure": "push_failure_time_seconds",
+    }
+    return {
+        f"{names.get(name, f'batch_job_last_{name}_timestamp_seconds')}{{{labels}}}": steps
+        for name, steps in families.items()
+    }
+
+
+def runs(labels, *runs, interval=None, **families):
+    """A group of a job whose runs began and ended at these minutes, and failed or not."""
+    steps = {"start": [], "completion": [], "duration": [], "ok": [], "success": [], "failure": []}
+    for began, ended, succeeded in runs:
+        steps["start"].append((began, began * 60))
+        if ended is None:
+            continue
+        steps["completion"].append((ended, ended * 60))
+        steps["duration"].append((ended, (ended - began) * 60))
+        steps["ok"].append((ended, int(succeeded)))
+        steps["success" if succeeded else "failure"].append((ended, ended * 60))
+    if interval is not None:
+        steps["interval"] = [(runs[0][0], interval)]
+    return group(labels, **{name: s for name, s in steps.items() if s}, **families)
+
+
+def celery(name, labels, steps):
+    return {f"{name}{{{labels}}}": steps}
+
+
+BACKUP = 'job="backup"'
+WORKER = 'job="celery",instance="w1@host"'
+TASK = 'job="celery",instance="w1@host",task="shop.charge",queue="q"'
+OK, BAD = True, False
+
+STORIES = {
+    "an hourly job that stops, and comes back": (
+        runs(BACKUP, (1, 2, OK), (110, 111, OK), interval=3600),
+        {60: [], 96: [], 97: ["BatchJobMissed"], 109: ["BatchJobMissed"], 110: []},
+    ),
+    "a job of every minute may be a minute late": (
+        runs(BACKUP, (1, 1, OK), interval=60),
+        {2: [], 8: [], 9: ["BatchJobMissed"]},
+    ),
+    "a long run that goes on is no missed one": (
+        runs(BACKUP, (1, 50, OK), (61, None, OK), interval=3600),
+        {100: [], 140: [], 150: []},
+    ),
+    "a job that is skipped was on time": (
+        runs(BACKUP, (1, 2, OK), interval=3600, skipped=[(61, 61 * 60), (121, 121 * 60)]),
+        {150: [], 216: [], 217: ["BatchJobMissed"]},
+    ),
+    "a failure lasts until the next success, not until the next start": (
+        runs(BACKUP, (1, 2, OK), (9, 10, BAD), (30, 40, OK)),
+        {11: [], 12: ["BatchJobFailed"], 35: ["BatchJobFailed"], 40: []},
+    ),
+    "one failure among many runs a minute": (
+        runs(BACKUP, (1, 2, OK), (9, 10, BAD), (11, 11, OK), (12, 12, BAD), (13, 13, OK)),
+        {10: [], 11: [], 12: [], 13: [], 14: []},
+    ),
+    "a job that never succeeds, until it does": (
+        runs(BACKUP, (1, 10, BAD), (20, 25, BAD), (80, 90, OK)),
+        {
+            12: ["BatchJobFailed"],
+            69: ["BatchJobFailed"],
+            70: ["BatchJobFailed", "BatchJobNeverSucceeded"],
+            89: ["BatchJobFailed", "BatchJobNeverSucceeded"],
+            90: [],
+        },
+    ),
+    "a run that hangs": (
+        runs(BACKUP, (1, 11, OK), (60, 130, OK)),
+        {60: [], 125: [], 126: ["BatchJobStuckRunning"], 129: ["BatchJobStuckRunning"], 130: []},
+    ),
+    "a run that hangs holds a lock, for which others are skipped": (
+        runs(BACKUP, (1, 11, OK), (60, None, OK), skipped=[(m, m * 60) for m in range(70, 130, 5)]),
+        {126: ["BatchJobStuckRunning"]},
+    ),
+    "a run may take 3 times as long as the last": (
+        runs(BACKUP, (1, 41, OK), (50, None, OK)),
+        {175: [], 176: ["BatchJobStuckRunning"]},
+    ),
+    "a task that waits for its next try is not stuck": (
+        runs(BACKUP, (1, 11, OK), (60, None, OK), retry=[(61, 61 * 60)]),
+        {130: []},
+    ),
+    "a deadline that is missed by a little": (
+        group(BACKUP, deadline_missed=[(10, 600)], completion=[(2, 120), (20, 1200)]),
+        {9: [], 10: ["BatchJobDeadlineMissed"], 69: ["BatchJobDeadlineMissed"], 70: []},
+    ),
+    "a deadline that is missed by much": (
+        group(BACKUP, deadline_missed=[(10, 600)], completion=[(2, 120), (90, 5400)]),
+        {89: ["BatchJobDeadlineMissed"], 90: []},
+    ),
+    "alerts outlive a scrape that fails": (
+        {
+            **runs(BACKUP, (1, 2, OK), (9, 10, BAD), gaps=[(15, 18)]),
+            'up{job="pushgateway"}': [(0, 1), (15, 0), (18, 1)],
+        },
+        {14: ["BatchJobFailed"], 16: ["BatchJobFailed"], 18: ["BatchJobFailed"]},
+    ),
+    "a gateway that is gone": (
+        {
+            **runs(BACKUP, (1, 2, OK), (9, 10, BAD), gaps=[(15, 60)]),
+            'up{job="pushgateway"}': [(0, 1), (15, 0)],
+        },
+        {
+            19: ["BatchJobFailed"],
+            20: ["BatchJobFailed", "PushgatewayDown"],
+            26: ["PushgatewayDown"],
+        },
+    ),
+    "a gateway that is not scraped": (
+        {'up{job="pushgateway"}': [(0, 1), (10, STALE)]},
+        {14: [], 15: ["PushgatewayDown"]},
+    ),
+    "pushes that are refused": (
+        group(BACKUP, push=[(1, 60), (20, 1200)], push_failure=[(1, 0), (10, 600)]),
+        {14: [], 15: ["PushFailing"], 19: ["PushFailing"], 20: []},
+    ),
+    "a group whose first push was refused": (
+        group(BACKUP, push=[(10, 0)], push_failure=[(10, 600)]),
+        {14: [], 15: ["PushFailing"]},
+    ),
+    "a Celery worker that crashes, and starts again": (
+        celery("celery_worker_crashed", WORKER, [(1, 0), (10, 1), (20, 0)]),
+        {9: [], 10: ["CeleryWorkerCrashed"], 20: []},
+    ),
+    "a Celery worker whose host is gone": (
+        {
+            **celery("celery_worker_up", WORKER, [(1, 1)]),
+            **celery("push_time_seconds", WORKER, [(m, m * 60) for m in range(1, 10)]),
+            **celery("push_time_seconds", f'{WORKER},origin="job"', [(1, 60)]),
+        },
+        {8: [], 13: [], 14: ["CeleryWorkerSilent"]},
+    ),
+    "a Celery worker that stops, and one that deletes its group": (
+        {
+            **celery("celery_worker_up", WORKER, [(1, 1), (9, 0)]),
+            **celery("push_time_seconds", WORKER, [(m, m * 60) for m in range(1, 10)]),
+            **celery("celery_worker_up", 'job="celery",instance="w2"', [(1, 1), (9, STALE)]),
+            **celery("push_time_seconds", 'job="celery",instance="w2"', [(8, 480), (9, STALE)]),
+        },
+        {12: [], 15: [], 18: []},
+    ),
+    "a Celery task that does not end, and one that takes 59 minutes": (
+        {
+            **celery("celery_worker_up", WORKER, [(1, 1)]),
+            **celery(
+                OLDEST := "celery_worker_oldest_task_start_timestamp_seconds", WORKER, [(1, 60)]
+            ),
+            **celery("celery_worker_up", 'job="celery",instance="w2"', [(1, 1)]),
+            **celery(OLDEST, 'job="celery",instance="w2"', [(1, 60), (60, STALE)]),
+        },
+        {66: [], 67: ["CeleryTaskRunsTooLong"]},
+    ),
+    "Celery tasks that fail often": (
+        {
+            **celery("celery_task_finished_total", f'{TASK},state="success"', "0+8x60"),
+            **celery("celery_task_finished_total", f'{TASK},state="failure"', "0+2x60"),
+            **celery("celery_task_finished_total", 'task="x",state="success"', "0+95x60"),
+            **celery("celery_task_finished_total", 'task="x",state="failure"', "0+5x60"),
+        },
+        {5: [], 7: ["CeleryTaskFailing"], 50: ["CeleryTaskFailing"]},
+    ),
+    "Celery tasks that are retried often": (
+        {
+            **celery("celery_task_started_total", TASK, "0+8x60"),
+            **celery("celery_task_retried_total", f'{TASK},exception="E"', "0+2x60"),
+        },
+        {15: [], 17: ["CeleryTaskRetriesTooOften"]},
+    ),
+    "a Celery queue that is too long": (
+        {
+            **celery("celery_task_queue_wait_seconds_bucket", f'{TASK},le="300"', "0+5x60"),
+            **celery("celery_task_queue_wait_seconds_bucket", f'{TASK},le="900"', "0+10x60"),
+            **celery("celery_task_queue_wait_seconds_bucket", f'{TASK},le="+Inf"', "0+10x60"),
+        },
+        {15: [], 17: ["CeleryQueueSlow"]},
+    ),
+    "records that a Celery worker could not hand over": (
+        celery("pushgate_records_dropped_total", WORKER, [(1, 0), (10, 5)]),
+        {9: [], 10: ["CeleryOutcomesUncounted"], 26: []},
+    ),
+}
+
+LONG_STORIES = {  # hour by hour; what has a `for` fires an hour later
+    "a daily job that stops": (
+        runs(BACKUP, (HOUR, 2 * HOUR, OK), (25 * HOUR, 26 * HOUR, OK), interval=86400),
+        {24 * HOUR: [], 26 * HOUR: [], 61 * HOUR: [], 63 * HOUR: ["BatchJobMissed"]},
+    ),
+    "a job without a schedule is never missed": (
+        runs(BACKUP, (HOUR, 2 * HOUR, OK)),
+        {5 * DAY: []},
+    ),
+    "a first run that never ends": (
+        runs(BACKUP, (HOUR, None, OK)),
+        {2 * HOUR: [], 25 * HOUR: [], 27 * HOUR: ["BatchJobStuckRunning"]},
+    ),
+    "a run that vanished": (
+        group(BACKUP, vanished=[(HOUR, 2), (10 * HOUR, 3)]),
+        {9 * HOUR: [], 10 * HOUR: ["BatchJobVanished"], DAY: ["BatchJobVanished"], 34 * HOUR: []},
+    ),
+    "groups that nobody pushes to": (
+        {
+            **group(BACKUP, push=[(HOUR, 3600)]),
+            **group('job="monthly"', push=[(HOUR, 3600)], interval=[(HOUR, 30 * 86400)]),
+            **group('job="run",run_id="1"', push=[(HOUR, 3600)], expiry=[(HOUR, 9 * 86400)]),
+            **group('job="backup",origin="job"', push=[(HOUR, 3600)]),
+        },
+        {
+            7 * DAY: [],
+            7 * DAY + HOUR: [],
+            7 * DAY + 2 * HOUR: ["GroupStale"],
+            9 * DAY: ["GroupStale", "GroupStale"],
+        },
+    ),
+    "a group to which all pushes were refused": (
+        group(BACKUP, push=[(HOUR, 0)], push_failure=[(HOUR, 3600), (2 * DAY, 2 * 86400)]),
+        {8 * DAY: ["PushFailing"], 9 * DAY + HOUR: ["GroupStale", "PushFailing"]},
+    ),
+    "a group that is deleted": (
+        group(BACKUP, push=[(HOUR, 3600), (7 * DAY + 5 * HOUR, STALE)]),
+        {7 * DAY + 4 * HOUR: ["GroupStale"], 7 * DAY + 6 * HOUR: []},
+    ),
+}
+
+
+def _values(steps, length, minutes):
+    """A series as promtool writes it, a value for so many minutes each."""
+    if isinstance(steps, str):
+        return steps
+    steps = [(at // minutes, value) for at, value in steps if at <= length]
+    length //= minutes
+    found = [f"_x{steps[0][0]}"] if steps[0][0] else []
+    for (begin, value), (end, _) in zip(steps, [*steps[1:], (length + 1, None)], strict=True):
+        rest = end - begin - 1
+        if value == STALE:
+            found += [STALE, *([f"_x{rest}"] if rest else [])]
+        else:
+            found.append(f"{value}+0x{rest}")
+    return " ".join(found)
+
+
+def _with_gaps(series):
+    """The group's series with `gaps` cut out of each: [(from, to)] in minutes."""
+    (gaps,) = [s for name, s in series.items() if "_gaps_" in name] or [[]]
+    cut = {}
+    for name, steps in series.items():
+        if "_gaps_" in name:
+            continue
+        cut[name] = steps
+        for begin, end in gaps if isinstance(steps, list) and not name.startswith("up") else ():
+            before = [s for s in steps if s[0] < begin]
+            after = [s for s in steps if s[0] >= end]
+            cut[name] = [*before, (begin, STALE), (end, before[-1][1]), *after]
+    return cut
+
+
+def promtool_test(name, story, minutes=1):
+    series, moments = story
+    length = max(moments)
+    series = {'up{job="pushgateway"}': [(0, 1)], **_with_gaps(series)}
+    return {
+        "name": name,
+        "interval": f"{minutes}m",
+        "input_series": [
+            {"series": name, "values": _values(steps, length, minutes)}
+            for name, steps in series.items()
+        ],
+        "promql_expr_test": [
+            {
+                "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+                "eval_time": f"{minute}m",
+                "exp_samples": [
+                    {"labels": f'{{alertname="{alert}"}}', "value": firing.count(alert)}
+                    for alert in sorted(set(firing))
+                ],
+            }
+            for minute, firing in moments.items()
+        ],
+    }
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Runs promtool's tests on the rules for these matchers."""
+
+    def check(tests, matchers="", interval="1m"):
+        (tmp_path / "rules.yml").write_text(
+            rule_file(parse_matchers(matchers) if matchers else (), labels={"team": "it's"})
+        )
+        file = tmp_path / "test.yml"  # JSON is YAML
+        file.write_text(
+            json.dumps(
+                {"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": tests},
+                ensure_ascii=False,
+            )
+        )
+        code, said = promtool("check", "rules", tmp_path / "rules.yml")
+        assert code == 0, said
+        code, said = promtool("test", "rules", file)
+        assert code == 0, said
+
+    return check
+
+
+def test_each_alert_fires_when_it_should_and_at_no_other_time(check):
+    check([promtool_test(name, story) for name, story in STORIES.items()])
+    long = [promtool_test(name, story, HOUR) for name, story in LONG_STORIES.items()]
+    check(long, interval="1h")
+
+
+def test_every_alert_has_a_story():
+    stories = [*STORIES.values(), *LONG_STORIES.values()]
+    told = {alert for _, moments in stories for firing in moments.values() for alert in firing}
+    text = rule_file()
+    assert told == {line.split()[-1] for line in text.splitlines() if "- alert:" in line}
+
+
+def test_an_alert_names_the_job_by_its_labels_whatever_they_are(check):
+    labels = 'job="airflow",dag_id="shop",task_id="charge"'
+    other = 'job="airflow",dag_id="shop"'
+    story = promtool_test(
+        "two groups of one job",
+        ({**runs(labels, (1, 2, OK), (9, 10, BAD)), **runs(other, (1, 2, OK))}, {15: []}),
+    )
+    del story["promql_expr_test"]
+    story["alert_rule_test"] = [
+        {
+            "alertname": "BatchJobFailed",
+            "eval_time": "15m",
+            "exp_alerts": [
+                {
+                    "exp_labels": {
+                        "job": "airflow",
+                        "dag_id": "shop",
+                        "task_id": "charge",
+                        "severity": "warning",
+                        "team": "it's",
+                    },
+                    "exp_annotations": {
+                        "summary": "Batch job airflow dag_id=shop task_id=charge has failed.",
+                        "description": "Its last run failed 5m 0s ago. This ends with the next"
+                        " success.",
+                    },
+                }
+            ],
+        }
+    ]
+    check([story])
+
+
+def test_a_selector_leaves_other_jobs_out(check):
+    series = {**runs(BACKUP, (1, 2, BAD)), **runs('job="report"', (1, 2, BAD))}
+    check(
+        [promtool_test("both fail", (series, {10: ["BatchJobFailed"]}))], 'job=~"back.*",dag_id=""'
+    )
