@@ -11,8 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from pushgate import Gateway, Outcome, Status
+from pushgate_subprocess._delivery import Delivery, configured_delivery
 from pushgate_subprocess._pusher import Pusher
-from pushgate_subprocess._report import Report, configured_gateway
+from pushgate_subprocess._report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -133,8 +134,10 @@ def new_pusher(
     """What pushes a run that starts now, to ``gateway`` or where the settings say; it logs."""
     started_at = time.time()
 
-    def connect(options: RunOptions) -> Gateway | None:
-        return gateway if isinstance(gateway, Gateway) else configured_gateway(options)
+    def connect(options: RunOptions, say: Callable[[str], object]) -> Delivery | None:
+        if isinstance(gateway, Gateway):
+            return Delivery(gateway)
+        return configured_delivery(options, say)
 
     def make_report(voice: Voice) -> Report:
         return Report(

@@ -55,6 +55,7 @@ class Pusher:
         self._report: Report | None = None
         self._ended = threading.Event()
         self._over = threading.Event()
+        self._judge: Callable[[], Outcome] | None = None
         self._closed = False
         self._fault_said = False
         self._beside: threading.Thread | None = None
@@ -69,6 +70,7 @@ class Pusher:
         ``done`` is called once that was delivered or given up, in the thread that did so.
         """
         self._ended.set()
+        self._judge = judge
         due = time.monotonic() + self._push_timeout * (1 - _LAST_WORDS)
 
         def settle_and_push() -> None:
@@ -94,9 +96,8 @@ class Pusher:
             self.close()
 
     def close(self) -> None:
-        """The last call: say so if the end's push is not over, and let the run's state go."""
-        is_over = self._over.is_set()
-        self._voice.hush(None if is_over else "gave up waiting for the push of the outcome")
+        """The last call: keep the end if its push is not over, and let the run's state go."""
+        self._voice.hush(None if self._over.is_set() else self._give_up())
         # A report that is being made notes the run as going on: let that end, or the process may
         # exit with the note left behind. One that nobody has begun is not made any more.
         is_ours = self._making.acquire(timeout=_MAKING_SECONDS)
@@ -105,6 +106,16 @@ class Pusher:
             self._making.release()
         if self._report is not None:
             self._report.close()
+
+    def _give_up(self) -> str:
+        """Keep what the thread in the midst of the end's push has not. Returns the last words."""
+        words = ["gave up waiting for the push of the outcome"]
+        if self._report is not None and self._judge is not None:
+            try:
+                words += self._report.keep_end(self._judge())
+            except Exception as error:
+                words.append(repr(error))
+        return "; ".join(words)
 
     def _made_report(self) -> Report:
         """The report, made by the first thread that asks."""

@@ -7,42 +7,40 @@ Imported while the command runs, since it imports all that is heavy.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from pushgate import (
-    DeliveryError,
-    Gateway,
     GroupingKey,
     InvalidGroupingKeyError,
+    InvalidPayloadError,
     JobRun,
-    PushError,
-    Reporter,
-    Settings,
     Status,
     encode,
     end_families,
     start_families,
 )
 from pushgate_subprocess import _state
+from pushgate_subprocess._failure import WAITS, Remarks, failure
+from pushgate_subprocess._words import in_words, vanished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pushgate import Family, Outcome
+    from pushgate_subprocess._delivery import Delivery
     from pushgate_subprocess._options import RunOptions
     from pushgate_subprocess._voice import Voice
 
     OwnMetrics = Callable[[GroupingKey], tuple[Sequence[Family], list[str]]]
+    Connect = Callable[[RunOptions, Callable[[str], object]], Delivery | None]
+    Send = Callable[[str, GroupingKey, bytes], bool]
 
-__all__ = ("OWN_METRICS", "Report", "configured_gateway", "vanished")
+__all__ = ("OWN_METRICS", "Report")
 
 # The job's own metrics live in a group beside the outcome's, replaced by each run (PUT), so that
 # a metric a run no longer writes vanishes while the last success stays.
 OWN_METRICS = {"origin": "job"}
-_RETRIES = 6  # some 5 seconds: a gateway that restarts is back by then
 _OF_ITS_OWN = "publishing the job's own metrics"
 
 
@@ -50,7 +48,8 @@ class Report:
     """The report of one run that began at ``started_at`` (Unix seconds).
 
     ``voice`` takes lines for a person. ``own_metrics`` gives the job's own families and complaints
-    about them, once the run has ended; ``connect`` the gateway, or None for no gateway.
+    about them, once the run has ended. ``connect`` gives the way to the gateway, or None for no
+    gateway; it is called with what takes the outbox's lines.
     """
 
     def __init__(
@@ -60,15 +59,18 @@ class Report:
         started_at: float,
         voice: Voice,
         own_metrics: OwnMetrics,
-        connect: Callable[[RunOptions], Gateway | None],
+        connect: Connect,
     ) -> None:
         self._options = options
         self._voice = voice
         self._own_metrics = own_metrics
         self._run: JobRun | None = None
         self._state: _state.State | None = None
-        self._gateway: Gateway | None = None
+        self._delivery: Delivery | None = None
+        self._remarks = Remarks()
         self._has_own_metrics = False
+        # Settled is what has arrived, was kept, or was told to be lost.
+        self._outcome_is_settled = self._own_metrics_are_settled = False
         # The identity first: a textfile can do without a gateway, and nothing without that.
         if self._guarded(lambda: self._identify(started_at)) and not options.dry_run:
             self._guarded(lambda: self._find_gateway(connect))
@@ -82,20 +84,46 @@ class Report:
         if options.textfile is not None:
             with contextlib.suppress(Exception):
                 _write_textfile(options.textfile, run.key, start_families(run))
-        if self._gateway is not None:
-            self._reporter(self._gateway).started(run)
+        if self._delivery is not None:
+            self._delivery.start(run, options.push_timeout)
 
     def push_heartbeat(self) -> None:
         """Publish that the run goes on."""
-        if self._run is not None and self._gateway is not None:
-            self._reporter(self._gateway).alive(self._run)
+        if self._run is not None and self._delivery is not None:
+            self._delivery.heartbeat(self._run, self._options.push_timeout)
 
     def push_end(self, outcome: Outcome, due: float) -> None:
         """Publish how the run ended, by ``due`` on the monotonic clock."""
+        self._remarks.begin()
         places = [] if self._run is None else self._publish_end(self._run, outcome, due)
+        for remark in self._remarks.take(failed=False):
+            self._voice.say(remark)
         if self._options.verbosity > 0:
-            where = f"pushed to {' and '.join(places)}" if places else "not pushed"
-            self._voice.say(f"{_in_words(outcome, self._options.min_duration)}; {where}")
+            where = [f"pushed to {' and '.join(places)}"] if places else []
+            if self._delivery is not None and self._delivery.waits:
+                where.append("kept in the outbox")
+            how = in_words(outcome, self._options.min_duration)
+            self._voice.say(f"{how}; {', '.join(where) or 'not pushed'}")
+
+    def keep_end(self, outcome: Outcome) -> list[str]:
+        """Keep in the outbox what `push_end`, left behind in its thread, is not done with.
+
+        Returns what is to be said of that. May raise.
+        """
+        run, delivery = self._run, self._delivery
+        if run is None or delivery is None:
+            return []
+
+        def keep(method: str, key: GroupingKey, text: bytes) -> bool:
+            delivery.keep(method, key, text)
+            return False
+
+        if not self._outcome_is_settled:
+            keep("POST", run.key, encode(end_families(run, outcome), run.key).text)
+        if not self._own_metrics_are_settled:
+            own = self._read_own_metrics(_be_silent)
+            self._send_own_metrics(outcome, *own, keep)
+        return [WAITS] if delivery.waits else self._remarks.take(failed=True)
 
     def close(self) -> None:
         """The run is over, whether or not its end could be published."""
@@ -119,18 +147,14 @@ class Report:
             vanished_runs=None if self._state is None else self._state.vanished_runs,
         )
 
-    def _find_gateway(self, connect: Callable[[RunOptions], Gateway | None]) -> None:
-        self._gateway = connect(self._options)
-
-    def _reporter(self, gateway: Gateway) -> Reporter:
-        timeout = self._options.push_timeout
-        return Reporter(gateway, timeout=timeout, on_error=lambda _run, _error: None)
+    def _find_gateway(self, connect: Connect) -> None:
+        self._delivery = connect(self._options, self._remarks)
 
     def _publish_end(self, run: JobRun, outcome: Outcome, due: float) -> list[str]:
         """Where the outcome has arrived."""
         options, families = self._options, end_families(run, outcome)
         places = []
-        directory = gateway = None
+        directory = delivery = None
         if options.dry_run:
             self._guarded(lambda: _print(families), "printing the metrics")
         elif (chosen := options.textfile) is not None and self._guarded(
@@ -138,90 +162,69 @@ class Report:
         ):
             directory = chosen
             places.append(directory)
-        if self._gateway is not None and self._guarded(
-            lambda: self._push_end(run, outcome, _until(due))
-        ):
-            gateway = self._gateway
-            places.append(f"{gateway.url} {run.key}")
+        if (to := self._delivery) is not None:
+            if self._guarded(lambda: to.end(run.key, encode(families, run.key).text, due)):
+                places.append(f"{to.url} {run.key}")
+                delivery = to
+            elif to.waits:
+                delivery = to
+            self._outcome_is_settled = True
         # The outcome first: reading a megabyte of the job's own metrics takes seconds.
         self._guarded(
-            lambda: self._publish_own_metrics(outcome, directory, gateway, due), _OF_ITS_OWN
+            lambda: self._publish_own_metrics(outcome, directory, delivery, due), _OF_ITS_OWN
         )
+        self._own_metrics_are_settled = True
         return places
 
-    def _push_end(self, run: JobRun, outcome: Outcome, timeout: float) -> None:
-        if self._gateway and (
-            error := self._reporter(self._gateway).finished(run, outcome, timeout=timeout)
-        ):
-            raise error
-
     def _publish_own_metrics(
-        self, outcome: Outcome, directory: str | None, gateway: Gateway | None, due: float
+        self, outcome: Outcome, directory: str | None, delivery: Delivery | None, due: float
     ) -> None:
-        options = self._options
-        key = GroupingKey(options.job, {**options.groups, **OWN_METRICS})
+        key, own = self._read_own_metrics(self._voice.say)
+        if self._options.dry_run:
+            _print(own)
+        if directory is not None and (own or outcome.status is Status.SUCCESS):
+            self._guarded(lambda: _write_textfile(directory, key, own, replace=True), _OF_ITS_OWN)
+        if (to := delivery) is not None:
+            self._send_own_metrics(outcome, key, own, lambda m, k, text: to.follow(m, k, text, due))
+
+    def _read_own_metrics(
+        self, complain: Callable[[str], None]
+    ) -> tuple[GroupingKey, Sequence[Family]]:
+        groups = self._options.groups
+        key = GroupingKey(self._options.job, {**groups, **OWN_METRICS})
         own, complaints = self._own_metrics(key)
         for complaint in complaints:
-            self._voice.say(complaint)
-        if own and not options.groups.keys().isdisjoint(OWN_METRICS):
+            complain(complaint)
+        if own and not groups.keys().isdisjoint(OWN_METRICS):
             raise InvalidGroupingKeyError(
                 "their group is told apart by the label 'origin'; name yours differently",
                 label="origin",
             )
-        if options.dry_run:
-            _print(own)
-        if not own and outcome.status is not Status.SUCCESS:
-            return  # a run that failed before it wrote any keeps the last one's
-        if directory is not None:
-            self._guarded(lambda: _write_textfile(directory, key, own, replace=True), _OF_ITS_OWN)
-        if gateway is not None and own:
+        return key, own
+
+    def _send_own_metrics(
+        self, outcome: Outcome, key: GroupingKey, own: Sequence[Family], send: Send
+    ) -> None:
+        """``send`` returns whether it has arrived."""
+        if own:
+            payload = encode(own, key)
+            if not payload.samples:
+                raise InvalidPayloadError("none of them has a sample: set one, or leave them out")
             self._has_own_metrics = True  # also where the answer to this push is lost
-            gateway.push(key, own, timeout=_until(due))
-        elif gateway is not None and self._has_own_metrics:
-            gateway.delete(key, timeout=_until(due))
-            self._has_own_metrics = False
+            send("PUT", key, payload.text)
+        elif self._has_own_metrics and outcome.status is Status.SUCCESS:
+            # Where it waits, the next run says it again: perhaps to another gateway.
+            self._has_own_metrics = not send("DELETE", key, b"")
+        # else a run that failed before it wrote any keeps the last one's
 
     def _guarded(self, action: Callable[[], None], what: str = "the push") -> bool:
         """Whether ``action`` went well; what it raises is said."""
         try:
             action()
         except Exception as error:
-            text = str(error) if isinstance(error, (PushError, OSError)) else repr(error)
-            if isinstance(error, DeliveryError) and error.url not in text:
-                text = f"{error.method} {error.url}: {text}"
-            self._voice.fail(f"{what} failed: {' '.join(text.split())}")
+            self._voice.fail(failure(what, error, self._remarks))
             return False
         return True
-
-
-def configured_gateway(options: RunOptions) -> Gateway | None:
-    """The gateway of the settings; None where there is none and a textfile is the destination.
-
-    Raises SettingsError.
-    """
-    settings = Settings.load(options.settings, os.environ)
-    if "retries" not in settings.origins:
-        settings = settings._replace(retries=_RETRIES)
-    if settings.gateway is None and options.textfile is not None:
-        return None
-    return settings.to_gateway()
-
-
-def vanished(key: GroupingKey, started_at: float) -> str:
-    """The line that says that the run before did not come to an end we know of."""
-    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
-    return f"the run of {key} that began at {began} vanished: it never reported its end"
-
-
-def _in_words(outcome: Outcome, min_duration: float) -> str:
-    how = {Status.SUCCESS: "succeeded", Status.FAILURE: "failed"}.get(outcome.status, "skipped")
-    if outcome.command is not None and outcome.command.exit_code:
-        how += f" with exit code {outcome.command.exit_code}"
-    if outcome.duration is None:
-        return how
-    too_short = outcome.status is Status.FAILURE and outcome.duration < min_duration
-    why = f", less than {min_duration:g} s" if too_short else ""
-    return f"{how} after {outcome.duration:.2f} s{why}"
 
 
 def _print(families: Sequence[Family]) -> None:
@@ -240,11 +243,3 @@ def _write_textfile(
 
 def _be_silent(_line: str) -> None:
     """That no state can be kept would be said at each run; -v says it."""
-
-
-def _until(due: float) -> float:
-    """Seconds left. Raises TimeoutError where none are."""
-    left = due - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("no time left for the push")
-    return left

@@ -1,7 +1,7 @@
 """`pushgate start` and `pushgate finish`: a run of a script that can't be wrapped.
 
 A grouping key enters; pushes leave, and what the next call must know, in the job's state file.
-Nothing here raises for a push that fails: ``say`` takes a line.
+Nothing here raises for a push that fails: ``say`` takes a line, and ``remarks`` are the outbox's.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from pushgate import CommandEnd, JobRun, Outcome, Reporter, Status
 from pushgate_subprocess import _state
-from pushgate_subprocess._report import vanished
+from pushgate_subprocess._failure import failure
+from pushgate_subprocess._words import vanished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from pushgate import Gateway, GroupingKey
+    from pushgate_subprocess._failure import Remarks
 
 __all__ = ("finish", "start")
 
@@ -27,6 +29,7 @@ def start(
     *,
     expect_every: float | None,
     say: Callable[[str], None],
+    remarks: Remarks,
 ) -> None:
     """The run starts now; ``expect_every`` is the schedule's period in seconds."""
     now = time.time()
@@ -34,8 +37,8 @@ def start(
     if state is not None and state.previous_vanished is not None:
         say(vanished(key, state.previous_vanished))
     vanished_runs = None if state is None else state.vanished_runs
-    if gateway is not None:
-        _reporter(gateway, say).started(JobRun(key, now, expect_every, vanished_runs))
+    run = JobRun(key, now, expect_every, vanished_runs)
+    _report(gateway, say, remarks, lambda reporter: reporter.started(run))
 
 
 def finish(
@@ -45,6 +48,7 @@ def finish(
     exit_code: int,
     success_codes: Collection[int],
     say: Callable[[str], None],
+    remarks: Remarks,
 ) -> None:
     """The run that `start` began has ended. Its duration is by the wall clock."""
     now = time.time()
@@ -57,8 +61,8 @@ def finish(
         duration=None if started_at is None else max(0.0, now - started_at),
         command=CommandEnd(exit_code, signal=_signal_of(exit_code)),
     )
-    if gateway is not None:
-        _reporter(gateway, say).finished(JobRun(key, started_at), outcome)
+    run = JobRun(key, started_at)
+    _report(gateway, say, remarks, lambda reporter: reporter.finished(run, outcome))
 
 
 def _signal_of(exit_code: int) -> int:
@@ -66,5 +70,17 @@ def _signal_of(exit_code: int) -> int:
     return exit_code - 128 if 128 < exit_code <= 192 else 0
 
 
-def _reporter(gateway: Gateway, say: Callable[[str], None]) -> Reporter:
-    return Reporter(gateway, on_error=lambda _run, error: say(f"the push failed: {error}"))
+def _report(
+    gateway: Gateway | None,
+    say: Callable[[str], None],
+    remarks: Remarks,
+    push: Callable[[Reporter], object],
+) -> None:
+    def say_failure(_run: JobRun, error: Exception) -> None:
+        say(failure("the push", error, remarks))
+
+    if gateway is not None:
+        remarks.begin()
+        push(Reporter(gateway, on_error=say_failure))
+        for remark in remarks.take(failed=False):
+            say(remark)

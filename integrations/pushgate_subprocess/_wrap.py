@@ -234,7 +234,8 @@ class _Wrapper:
         def make_report(voice: Voice) -> Report:
             # All that the end needs too: a job that upgrades pushgate takes the files away.
             from pushgate_subprocess import _handoff_text, _outcome, _textfile  # noqa: F401
-            from pushgate_subprocess._report import Report, configured_gateway
+            from pushgate_subprocess._delivery import configured_delivery
+            from pushgate_subprocess._report import Report
 
             return Report(
                 options,
@@ -243,7 +244,7 @@ class _Wrapper:
                 own_metrics=lambda key: (
                     ([], []) if handoff is None else _handoff.read(handoff, key)
                 ),
-                connect=configured_gateway,
+                connect=configured_delivery,
             )
 
         return Pusher(

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from pushgate import Gateway, gauge
+from support.doors import door
 from support.gateways import NEW, OLD, open_gateway
 
 pytestmark = pytest.mark.end_to_end
@@ -104,6 +105,34 @@ def test_as_cron_calls_it_again_and_again(cron, scraped, gateway):
     assert scraped("batch_job_expected_interval_seconds") == 60
     assert scraped("batch_job_vanished_runs") == 0
     assert len(gateway.groups()) == 1
+
+
+def test_what_an_outage_kept_back_arrives_and_overwrites_nothing_newer(cron, scraped, gateway):
+    write = 'echo "rows_loaded %d" >> "$PUSHGATE_METRICS_FILE"; exit %d'
+    with door(int(gateway.url.rpartition(":")[2])) as way:
+        options = ("--gateway", way.url, "--push-timeout", "2s")
+        assert cron(write % (1, 0), *options).stderr == b""
+        success, *_ = times(scraped)
+        way.shut()
+        kept = cron(write % (2, 3), *options)
+        assert (kept.returncode, kept.stderr.count(b"\n")) == (3, 1)
+        way.open()
+        assert scraped("batch_job_last_exit_code") == 0
+        assert cron("exit 0", *options, "--job", "other").stderr == b""
+        assert scraped("batch_job_last_exit_code") == 3
+        assert scraped('rows_loaded{origin="job"}') == 2
+        assert times(scraped)[0] == success
+
+        way.shut()
+        cron("exit 4", *options)
+        way.open()
+        cron("exit 0")  # past the door: the outbox takes it for another gateway
+        newer = times(scraped)
+        cron("exit 0", *options, "--job", "other")
+        assert scraped("batch_job_last_exit_code") == 0
+        success, failure, ended = times(scraped)
+        assert (success, ended) == (newer[0], newer[2])
+        assert newer[1] < failure < success  # the run that failed is not forgotten for that
 
 
 def test_a_heartbeat_moves_push_time_and_nothing_else(cron, scraped, gateway, tmp_path):
