@@ -19,13 +19,25 @@ from typing import Any
 
 import pytest
 
-from pushgate import Gateway, InlineRelay, Relay, Settings, SettingsError, gauge
+from pushgate import (
+    Gateway,
+    GroupingKey,
+    InlineRelay,
+    Outbox,
+    Relay,
+    Settings,
+    SettingsError,
+    gauge,
+)
 from pushgate.embedded import EmbeddedGateway
 from pushgate.relay._descriptor import Descriptor
 from pushgate.relay._frames import MAX_FRAME, Dropped, Frames, dropped_frame, record_frame
+from pushgate.relay._keeping import Keeping
 from pushgate.relay._pipe import Writer
-from support import faults
+from pushgate.relay._said import Said
+from support import debian, faults, servers
 from support.faults import FaultServer, answer
+from support.servers import free_port
 from support.workers import PATIENCE, until
 
 LEDGER = "support.relays:Ledger"
@@ -47,10 +59,17 @@ def make_relay() -> Iterator[MakeRelay]:
     """Makes relays that are started, and gone when the test ends."""
     made: list[Relay] = []
 
-    def make(url: str, *, timeout: float = 10.0, start: bool = True, **options: Any) -> Relay:
+    def make(
+        url: str,
+        *,
+        timeout: float = 10.0,
+        outbox: str | None = None,
+        start: bool = True,
+        **options: Any,
+    ) -> Relay:
         relay = Relay(
             options.pop("aggregator", LEDGER),
-            settings=Settings(gateway=url, timeout=timeout),
+            settings=Settings(gateway=url, timeout=timeout, outbox=outbox),
             **options,
         )
         made.append(relay)
@@ -84,6 +103,12 @@ def values(url: str) -> dict[str, dict[str, float]]:
         group.labels["job"]: {f.name: f.samples[0].value for f in group.families}
         for group in Gateway(url).groups()
     }
+
+
+def the_outbox() -> Outbox:
+    outbox = Settings().to_outbox()
+    assert outbox is not None
+    return outbox
 
 
 def page(numbers: range | list[int]) -> dict[str, float]:
@@ -428,16 +453,77 @@ def test_the_pusher_survives_signals_to_the_service(
     assert values(embedded.url)["g"] == page([1])
 
 
-def test_an_end_with_the_gateway_down_says_how_many_groups_are_lost(
-    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("outbox", "fate"),
+    [("box", "wait in the outbox {}"), ("off", "are lost"), ("file/box", "are lost")],
+)
+def test_an_end_with_the_gateway_down_says_what_becomes_of_how_many_groups(
+    make_relay: MakeRelay,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    outbox: str,
+    fate: str,
 ) -> None:
-    relay = make_relay("http://user:hush@127.0.0.1:1", linger=0.3)
+    (tmp_path / "file").touch()
+    path = "off" if outbox == "off" else str(tmp_path / outbox)
+    relay = make_relay("http://user:hush@127.0.0.1:1", linger=0.3, outbox=path)
     for group in "abc":
         assert relay.write([group, 1])
     assert relay.close(PATIENCE)
     *_, last = capfd.readouterr().err.splitlines()
     assert "could not be delivered: 4;" in last  # and that of the end itself
+    assert f"they {fate.format(path)};" in last
     assert "hush" not in last
+
+
+def test_what_a_pusher_left_in_the_outbox_the_next_one_delivers_but_not_over_newer(
+    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    relay = make_relay(f"http://127.0.0.1:{port}", linger=0.0)
+    for group in "abc":
+        assert relay.write([group, 1])
+    assert relay.close(PATIENCE)
+
+    with EmbeddedGateway(port=port) as gateway:
+        Gateway(gateway.url).push("b", [gauge("newer", "", 1)])
+        relay = make_relay(gateway.url)
+        assert relay.write(["c", 2])
+        until(the_outbox().is_empty, "the outbox is not delivered")
+        assert relay.close(PATIENCE)
+        assert values(gateway.url) == {
+            "a": page([1]),
+            "b": {"newer": 1},
+            "c": page([2]),
+            "closed": {"closed": 1},
+        }
+    assert "outbox" in capfd.readouterr().err
+
+
+def test_what_hangs_at_the_end_is_in_the_outbox_before_the_worker_takes_the_pusher_along(
+    make_relay: MakeRelay,
+) -> None:
+    with FaultServer(faults.hang) as server:
+        relay = make_relay(server.url, linger=FOREVER, timeout=FOREVER)
+        assert relay.write(["g", 1])
+        assert not relay.close(0.1)
+        until(the_outbox().waiting, "nothing is kept")
+        os.kill(pid_of(relay), signal.SIGKILL)
+        port = int(server.url.rpartition(":")[2])
+    with EmbeddedGateway(port=port) as gateway:
+        assert the_outbox().flush(Gateway(gateway.url)).delivered == 2
+        assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
+
+
+def test_what_was_kept_and_then_delivered_is_in_the_outbox_no_more(make_relay: MakeRelay) -> None:
+    port = free_port()
+    relay = make_relay(f"http://127.0.0.1:{port}", linger=PATIENCE)
+    assert relay.write(["g", 1])
+    assert not relay.close(0.1)
+    until(the_outbox().waiting, "nothing is kept")
+    with EmbeddedGateway(port=port) as gateway:
+        until(the_outbox().is_empty, "it stays")
+        assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
 
 
 def test_an_end_with_a_hung_gateway_is_over_when_its_time_is(
@@ -449,6 +535,43 @@ def test_an_end_with_a_hung_gateway_is_over_when_its_time_is(
         until(lambda: server.accepted, "nothing is pushed")
         assert relay.close(PATIENCE)
     assert "could not be delivered: 2;" in capfd.readouterr().err
+
+
+@pytest.mark.end_to_end
+def test_a_push_that_a_stalled_gateway_does_late_is_not_taken_for_newer_than_what_was_kept(
+    make_relay: MakeRelay,
+) -> None:
+    with servers.pushgateway(debian.require("pushgateway-1.11")) as gateway:
+        relay = make_relay(gateway.url, interval=0.0, linger=0.3)
+        assert relay.write(["g", 1])
+        until(lambda: values(gateway.url).get("g") == page([1]), "nothing is pushed")
+        assert gateway._process is not None
+        stop(gateway._process.pid)
+        assert relay.write(["g", 2])
+        until(lambda: unread(relay) == 0, "the pusher does not read")
+        assert relay.write(["g", 3])
+        assert relay.close(PATIENCE)
+        os.kill(gateway._process.pid, signal.SIGCONT)
+        until(lambda: values(gateway.url)["g"] != page([1]), "the gateway did not do it late")
+
+        assert not the_outbox().flush(Gateway(gateway.url)).dropped
+
+        assert values(gateway.url) == {"g": page([1, 2, 3]), "closed": {"closed": 1}}
+
+
+def test_what_a_gateway_lets_nobody_push_waits_in_the_outbox(
+    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FaultServer(faults.respond(answer("401 Unauthorized"))) as server:
+        relay = make_relay(server.url, interval=FOREVER)
+        assert relay.write(["g", 1])
+        assert relay.close(PATIENCE)
+        said = capfd.readouterr().err
+        assert 'a push for {job="g"} waits in the outbox: HTTP Error 401' in said
+        port = int(server.url.rpartition(":")[2])
+    with EmbeddedGateway(port=port) as gateway:
+        assert the_outbox().flush(Gateway(gateway.url)).delivered == 2
+        assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
 
 
 def test_close_waits_no_longer_than_it_may(make_relay: MakeRelay) -> None:
@@ -475,8 +598,8 @@ def test_deletes_and_pushes_go_on_while_children_still_write(
     assert not relay.close(0.1)
     os.write(go[1], b"x")
     wait(child)
-    until(lambda: "closed" in values(embedded.url), "the pusher does not end")
-    assert values(embedded.url)["g"] == page([1, 2])
+    whole = {"g": page([1, 2]), "closed": {"closed": 1}}
+    until(lambda: values(embedded.url) == whole, "the pusher does not end")
     for fd in go:
         os.close(fd)
 
@@ -768,3 +891,40 @@ def test_an_inline_relay_never_raises_and_delivers_later(
             "POST /metrics/job/closed",
         ]
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 4
+
+
+def test_an_inline_relay_leaves_in_the_outbox_what_it_could_not_deliver_at_the_end() -> None:
+    port = free_port()
+    down = Gateway(f"http://127.0.0.1:{port}", retries=0)
+    relay = InlineRelay(LEDGER, gateway=down, outbox=the_outbox())
+    assert relay.write(["g", 1])
+    assert not relay.close(0.0)
+    with EmbeddedGateway(port=port) as gateway:
+        relay = InlineRelay(LEDGER, gateway=Gateway(gateway.url), outbox=the_outbox())
+        assert relay.write(["h", 1])
+        assert the_outbox().is_empty()
+        assert values(gateway.url) == {"g": page([1]), "h": page([1]), "closed": {"closed": 1}}
+
+
+# The outbox, and when.
+
+
+def test_what_waits_is_copied_every_minute_of_an_outage_and_the_outbox_flushed_after_it() -> None:
+    said: list[str] = []
+    with EmbeddedGateway() as gateway:
+        keeping = Keeping(Gateway(gateway.url), the_outbox(), Said(said.append))
+        assert keeping.next_flush() is None, "before the gateway has answered"
+        seconds = (0.0, 30.0, 60.0, 90.0, 119.0, 121.0)
+        assert [keeping.settled(False, now) for now in seconds] == [
+            *(False, False, True, False, False, True)
+        ]
+        assert keeping.keep([("PUT", GroupingKey("g"), b"x 1\n", 1.0)])
+        assert keeping.next_flush() is None
+        assert not keeping.settled(True, 130.0)
+        assert not keeping.settled(True, 131.0)
+        assert keeping.next_flush() == 130.0
+        keeping.flush(131.0)
+        assert keeping.next_flush() == 191.0
+        assert values(gateway.url) == {"g": {"x": 1}}
+        assert not keeping.settled(False, 200.0), "an outage of its own"
+    assert said == ["groups of the outbox that were delivered: 1"]

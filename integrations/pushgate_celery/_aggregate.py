@@ -81,7 +81,9 @@ class Aggregator:
         self._worker = WorkerGroup(started_at, budget, self._once)
         self._tasks = TaskGroups(job, max_series, self._once, self._overflowed)
         self._own = OwnMetrics(job, node, part, self._once, self._refused)
-        self._neighbours = Neighbours(self._key, started_at, interval, self._once)
+        self._neighbours = Neighbours(
+            self._key, started_at, interval, self._once, self._tasks.found
+        )
         self._put = Change("PUT", self._key, self._worker)
         self._handlers = {
             START: self._start,

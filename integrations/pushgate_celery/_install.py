@@ -221,8 +221,10 @@ class Installation:
         if options.transport == "inline":
             if _is_prefork(controller):
                 raise SettingsError(_INLINE_PREFORK)
-            target = gateway if isinstance(gateway, Gateway) else gateway.to_gateway()
-            relay = InlineRelay(_AGGREGATOR, gateway=target, options=for_aggregator)
+            outbox = None
+            if isinstance(gateway, Settings):
+                outbox, gateway = gateway.to_outbox(), gateway.to_gateway()
+            relay = InlineRelay(_AGGREGATOR, gateway=gateway, options=for_aggregator, outbox=outbox)
         else:
             if isinstance(gateway, Gateway):
                 raise SettingsError(_NEEDS_SETTINGS)

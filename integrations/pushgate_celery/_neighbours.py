@@ -1,7 +1,7 @@
 """What the other groups at the gateway tell: a namesake of this worker, and groups to delete.
 
-The groups that the gateway holds enter; lines for a person leave, and DELETEs of groups of runs
-whose lifetime is over, which a worker that is gone has left behind.
+The groups that the gateway holds enter; lines for a person leave, and DELETEs of groups of runs,
+which a worker that is gone has left behind, or which another one has renewed.
 """
 
 from __future__ import annotations
@@ -9,31 +9,41 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pushgate import Change, GroupingKey, InvalidGroupingKeyError
+from pushgate import GroupingKey, InvalidGroupingKeyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from pushgate import Group
+    from pushgate import Change, Group
     from pushgate_celery._once import Once
 
 __all__ = ("Neighbours",)
 
 _START = "celery_worker_start_timestamp_seconds"
 _EXPIRY = "batch_job_group_expiry_timestamp_seconds"
-_MARGIN = 60.0  # seconds: the worker whose run it was deletes the group first, if it still can
 _SETTLED = 60.0  # seconds after the first push, from which on the group is ours or somebody else's
 
 
 class Neighbours:
-    """Looks at the gateway for the worker of ``key``, which started at ``started_at``."""
+    """Looks at the gateway for the worker of ``key``, which started at ``started_at``.
 
-    def __init__(self, key: GroupingKey, started_at: float, interval: float, once: Once) -> None:
+    ``found`` is told of each group of a run, with the end of its lifetime, and the time.
+    """
+
+    def __init__(
+        self,
+        key: GroupingKey,
+        started_at: float,
+        interval: float,
+        once: Once,
+        found: Callable[[GroupingKey, float, float], list[Change]],
+    ) -> None:
         self._key = key
         self._labels = key.labels
         self._started_at = started_at
         self._interval = interval
         self._once = once
+        self._found = found
         self._first_push: float | None = None
         self._seen: float | None = None
 
@@ -47,19 +57,18 @@ class Neighbours:
 
         They are looked at one by one: a fleet's groups take more memory than the pusher has.
         """
-        changes = []
+        changes: list[Change] = []
         for group in groups:
             if group.labels == self._labels:
                 self._look_for_a_namesake(group, now)
-            elif self._is_expired(group, now) and (key := _key(group.labels)):
-                changes.append(Change("DELETE", key))
+            elif (expiry := self._expiry(group)) is not None and (key := _key(group.labels)):
+                changes += self._found(key, expiry, now)
         return changes
 
-    def _is_expired(self, group: Group, now: float) -> bool:
+    def _expiry(self, group: Group) -> float | None:
         if group.labels.get("job") != self._key.job or "task" not in group.labels:
-            return False
-        expiry = group.value(_EXPIRY)
-        return expiry is not None and expiry + _MARGIN < now
+            return None
+        return group.value(_EXPIRY)
 
     def _look_for_a_namesake(self, group: Group, now: float) -> None:
         moved = group.push_time != self._seen

@@ -37,6 +37,7 @@ _STATUS = {
     "rejected": Status.SKIPPED,
 }
 
+_MARGIN = 60.0  # seconds: the worker whose run it was deletes the group first, if it still can
 _CLOCK_SET_BACK = 60.0  # seconds that a start lies after what happens later
 
 
@@ -54,6 +55,14 @@ class TaskGroups:
         self._keys: dict[str, GroupingKey] = {}
         self._latest_start: dict[str, float] = {}
         self._expiries: dict[GroupingKey, float] = {}
+
+    def found(self, key: GroupingKey, expiry: float, now: float) -> list[Change]:
+        """What to do about a run's own group that the gateway holds until ``expiry``."""
+        ours = self._expiries.get(key)
+        if ours is not None and ours < expiry:  # another worker renewed it
+            self._expiries[key] = expiry
+            return [Change("DELETE", key, not_before=expiry)]
+        return [Change("DELETE", key)] if max(expiry, ours or 0.0) + _MARGIN < now else []
 
     def started(self, start: Start) -> list[Change]:
         """What the groups of a run that began are told."""

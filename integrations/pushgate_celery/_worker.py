@@ -216,8 +216,8 @@ class Worker:
                 self._voice.say(
                     "close",
                     "the last push did not end in time; the pusher goes on with it by itself, if"
-                    " it is left running: raise pushgate_shutdown_timeout where it is not, as in a"
-                    " container",
+                    " it is left running, and keeps it in the outbox: where neither outlives this"
+                    " worker, as in a container without a volume, raise pushgate_shutdown_timeout",
                 )
         except Exception as error:
             self._voice.failed("saying goodbye", error)

@@ -71,6 +71,8 @@ class CeleryProcess:
                     # Where setproctitle is installed, as with Airflow, Celery's titles would
                     # overwrite the environment that /proc shows, and with it the mark.
                     "SPT_NOENV": "1",
+                    # One host's: what a worker leaves in the outbox is there for the next.
+                    "PUSHGATE_STATE_DIR": str(folder.parent / "state"),
                     **environment,
                 },
                 stdin=subprocess.DEVNULL,

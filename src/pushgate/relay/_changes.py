@@ -32,7 +32,8 @@ class Change(NamedTuple):
 
     ``not_before`` is for a DELETE, the Unix time before which it is not sent: pushes that wait go
     first. The last change decides: any later PUT or POST of the group revokes a DELETE that still
-    waits for its time, so give it again with each push.
+    waits for its time, so give it again with each push. An aggregator that reviews is given a
+    review between that time and the DELETE, and may give the DELETE again with a later time.
     """
 
     method: Method

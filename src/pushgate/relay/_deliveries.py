@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ..grouping import GroupingKey
     from ..groups import Group
     from ._changes import Aggregator, Change, Method
+    from ._pending import KeptChange
 
-__all__ = ("Deliveries", "Moment", "Parcel")
+__all__ = ("Deliveries", "Moment", "Parcel", "may_pass")
 
 
 class Moment(NamedTuple):
@@ -74,6 +75,10 @@ class Deliveries:
         self._said = said
         self._outage_said = False
         self._in_flight: Parcel | None = None
+        self._closed_at: float | None = None
+        # Until when DELETEs may be due: others may have renewed their groups since the review.
+        self._reviewed_at = float("inf" if aggregator.review_interval is None else "-inf")
+        self._due: set[GroupingKey] = set()
         self.last_error: Exception | None = None
         """Why the gateway doesn't take what waits, while it doesn't."""
 
@@ -82,6 +87,22 @@ class Deliveries:
         """How many groups something waits for or is on its way to; later DELETEs don't count."""
         on_its_way = self._in_flight is not None and self._in_flight.key not in set(self._pending)
         return sum(1 for _ in self._pending) + on_its_way
+
+    def undelivered_changes(self, now: Moment) -> list[KeptChange]:
+        """What ``undelivered`` counts, for an outbox; it goes on waiting here.
+
+        A collector's metrics are as old as the end of the records, if that was.
+        """
+        latest = now.unix if self._closed_at is None else self._closed_at
+        sent = self._in_flight
+        changes: list[KeptChange] = []
+        for key in dict.fromkeys((*self._pending, *([sent.key] if sent else ()))):
+            taken = sent.waiting if sent and sent.key == key else None
+            try:
+                changes += self._pending.with_taken(key, taken).changes(key, latest)
+            except Exception as error:
+                self._said.once(f"a push for {key} can't be kept: {_reason(error)}", now.clock)
+        return changes
 
     @property
     def idle(self) -> bool:
@@ -96,13 +117,27 @@ class Deliveries:
         """So many records did not."""
         self._ask(self._aggregator.dropped, now, count)
 
+    @property
+    def wants_review(self) -> bool:
+        """Whether the time of a DELETE has come since the last review."""
+        return bool(self._due)
+
     def review(self, groups: Iterable[Group], now: Moment) -> None:
         """The gateway was read."""
         self._ask(self._aggregator.review, now, groups, now.unix)
+        self.go_without_review(now)
+
+    def go_without_review(self, now: Moment) -> None:
+        """The gateway lets nobody read it: DELETEs that are due now need not wait for that."""
+        self._reviewed_at = max(self._reviewed_at, now.clock)
+        for key in self._due:
+            self._schedule.want(key, now.clock)
+        self._due.clear()
 
     def closed(self, now: Moment) -> None:
         """There will be no more records: what waits is to go at once."""
         self._ask(self._aggregator.closed, now, now.unix)
+        self._closed_at = now.unix
         self._schedule.hurry()
         self._backoff.hurry()
         for key in self._pending:
@@ -118,11 +153,14 @@ class Deliveries:
         if now.clock < self._backoff.until:
             return None
         while (key := self._schedule.take(now.clock)) is not None:
-            waiting = self._pending.take(key, now.clock)
+            waiting = self._pending.take(key, min(now.clock, self._reviewed_at))
             if waiting is not None:
                 self._schedule.sent(key, now.clock)
             if (delete_at := self._pending.delete_at(key)) is not None:
-                self._schedule.want(key, delete_at)
+                if delete_at > now.clock:
+                    self._schedule.want(key, delete_at)
+                else:
+                    self._due.add(key)
             if waiting is not None:
                 try:
                     self._in_flight = Parcel(key, waiting, waiting.payload(key))
@@ -135,10 +173,7 @@ class Deliveries:
     def settle(self, parcel: Parcel, error: Exception | None, now: Moment) -> None:
         """The sending of ``parcel`` ended, with ``error`` if it failed."""
         self._in_flight = None
-        may_pass = isinstance(error, GatewayUnreachableError) or (
-            isinstance(error, DeliveryError) and error.retryable
-        )
-        if error is not None and may_pass:
+        if error is not None and may_pass(error):
             try:
                 self._pending.put_back(parcel.key, parcel.waiting)
             except Exception as failure:
@@ -172,7 +207,8 @@ class Deliveries:
             self._outage_said = False
 
     def _give_up(self, key: GroupingKey, error: Exception, now: Moment) -> None:
-        self._said.once(f"a push for {key} was given up: {_reason(error)}", now.clock)
+        fate = "waits in the outbox" if getattr(error, "kept", False) else "was given up"
+        self._said.once(f"a push for {key} {fate}: {_reason(error)}", now.clock)
         self._delivered(key, error, now)
 
     def _delivered(self, key: GroupingKey, error: Exception | None, now: Moment) -> None:
@@ -192,13 +228,20 @@ class Deliveries:
         at = now.clock
         if change.not_before is not None and change.not_before > now.unix:
             at += change.not_before - now.unix
-        if self._pending.add(change, at if at > now.clock else None):
+        if self._pending.add(change, at if at > now.clock else None, now.unix):
             self._schedule.want(change.key, at)
 
     def _fault(self, error: Exception, now: Moment) -> None:
         self._said.once(
             f"the aggregator failed, and what it was told is skipped: {describe(error)}", now.clock
         )
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later without anybody changing anything."""
+    return isinstance(error, GatewayUnreachableError) or (
+        isinstance(error, DeliveryError) and error.retryable
+    )
 
 
 def _reason(error: Exception) -> str:

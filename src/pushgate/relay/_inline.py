@@ -1,6 +1,7 @@
 """A relay without a process: for tasks that run eagerly, and for tests.
 
-Enters: records. Leaves: requests to the gateway, sent by who writes, before ``write`` returns.
+Enters: records. Leaves: requests to the gateway, sent by who writes, before ``write`` returns; what
+could not be delivered at the end in an outbox.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ._deliveries import Deliveries, Moment
 from ._frames import Dropped, Frames, record_frame
+from ._keeping import Keeping
 from ._loading import load, plain
 from ._said import Said
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..gateway import Gateway
+    from ..outbox import Outbox
 
 __all__ = ("InlineRelay",)
 
@@ -31,9 +34,10 @@ class InlineRelay:
 
     ``aggregator`` and ``options`` are as a Relay's. Each record's changes are pushed at once, with
     the gateway's time-out and retries, so that a ``write`` takes as long. While the gateway does
-    not answer, it is asked less and less often, and what was not delivered waits. The aggregator's
-    ``review`` is called by ``start``. Nothing is raised; what fails is logged as a warning of the
-    logger ``pushgate``.
+    not answer, it is asked less and less often, and what was not delivered waits; at the end, and
+    after a minute, in ``outbox``, if there is one. That is flushed when the gateway answers. The
+    aggregator's ``review`` is called by ``start``. Nothing is raised; what fails is logged as a
+    warning of the logger ``pushgate``.
 
     A forked child goes on with a copy of what was counted so far.
     """
@@ -44,10 +48,12 @@ class InlineRelay:
         *,
         gateway: Gateway,
         options: Mapping[str, object] = MappingProxyType({}),
+        outbox: Outbox | None = None,
     ) -> None:
         self._gateway = gateway
         self._aggregator = load(aggregator, plain(options))
         self._said = Said(lambda text: _log.warning("%s", text))
+        self._keeping = Keeping(gateway, outbox, self._said)
         self._deliveries = Deliveries(
             self._aggregator, gateway=gateway.url, interval=0.0, said=self._said
         )
@@ -111,17 +117,30 @@ class InlineRelay:
         self._is_closed = True
         with self._held():
             self._deliveries.closed(Moment.now())
-            return self._push()
+            is_delivered = self._push()
+            if not is_delivered:
+                self._keep()
+            return is_delivered
 
     def _push(self) -> bool:
+        self._deliveries.go_without_review(Moment.now())
         while (parcel := self._deliveries.next(Moment.now())) is not None:
             error: Exception | None = None
             try:
-                self._gateway.send(parcel.method, parcel.key, parcel.body)
+                self._keeping.send(parcel, None)
             except Exception as failure:
                 error = failure
-            self._deliveries.settle(parcel, error, Moment.now())
+            now = Moment.now()
+            self._deliveries.settle(parcel, error, now)
+            if self._keeping.settled(self._deliveries.last_error is None, now.clock):
+                self._keep()
+        flush_at, now = self._keeping.next_flush(), Moment.now()
+        if flush_at is not None and flush_at <= now.clock:
+            self._keeping.flush(now.clock)
         return self._deliveries.undelivered == 0
+
+    def _keep(self) -> None:
+        self._keeping.keep(self._deliveries.undelivered_changes(Moment.now()))
 
     def _held(self) -> threading.RLock:
         if self._pid != os.getpid():  # another thread of the parent may have held it at the fork

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ..settings import Settings
 from ._loading import load
 from ._loops import Pusher
 from ._process import ANSWER, CHANNEL, IGNORED
-from ._said import describe, log_to_stderr, to_stderr
+from ._said import Said, describe, log_to_stderr, to_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +46,7 @@ def main(configuration: Mapping[str, Any]) -> None:
 
 def _make(configuration: Mapping[str, Any]) -> Pusher:
     settings = Settings(**configuration["settings"])
+    said = Said(to_stderr)
     return Pusher(
         load(configuration["aggregator"], configuration["options"]),
         # Trying again is what the schedule does, with newer values.
@@ -52,6 +54,8 @@ def _make(configuration: Mapping[str, Any]) -> Pusher:
         interval=configuration["interval"],
         linger=configuration["linger"],
         timeout=settings.timeout,
+        said=said,
+        outbox=settings.to_outbox(lambda text: said.once(text, time.monotonic())),
     )
 
 

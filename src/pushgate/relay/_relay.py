@@ -42,8 +42,9 @@ class Relay:
     ``aggregator`` is ``package.module:factory``; in the pusher, ``factory(options)`` makes the
     Aggregator, from ``options`` that JSON can hold. ``interval``, in seconds: each group is pushed
     at once, and then once in it at most. ``linger``: seconds for which the pusher goes on trying
-    after its last writer is gone. Of ``settings``, ``timeout`` bounds each push; ``retries`` is not
-    used, since what fails is sent again with newer values.
+    after its last writer is gone; what it has not delivered then is in the outbox of ``settings``,
+    which each pusher delivers from when the gateway has answered and every minute. ``timeout``
+    bounds each push; ``retries`` is not used, since what fails is sent again with newer values.
 
     Raises SettingsError where no gateway is configured, TypeError or ValueError for options that
     JSON can't hold.

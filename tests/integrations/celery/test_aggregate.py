@@ -609,6 +609,24 @@ def test_groups_of_runs_that_a_dead_worker_left_behind_are_deleted(
     assert groups.deletes == ({key: None} if goes else {})
 
 
+def test_a_group_that_another_worker_renewed_goes_when_that_lifetime_is_over(groups: Groups):
+    key = task_key("t", n="1")
+    groups.feed(*start(per_run=[{"n": "1"}, 60.0]))
+    renewed = a_group(NOW + 50, {EXPIRY: NOW + 100}, **A_RUN)
+    for _ in range(2):
+        groups.apply(groups.aggregator.review([renewed], NOW + 61))
+        assert groups.deletes == {key: NOW + 100}
+
+
+def test_a_group_that_we_have_renewed_is_not_deleted_for_what_the_gateway_still_holds(
+    groups: Groups,
+):
+    groups.feed(*start(per_run=[{"n": "1"}, 600.0]))
+    old = a_group(NOW - 500, {EXPIRY: NOW - 400}, **A_RUN)
+    groups.apply(groups.aggregator.review([old], NOW + 1))
+    assert groups.deletes == {task_key("t", n="1"): NOW + 600}
+
+
 def of_worker(started_at: float, pushed_at: float, up: int = 1) -> list[Group]:
     values = {"celery_worker_start_timestamp_seconds": started_at, "celery_worker_up": up}
     return [a_group(pushed_at, values, job="celery", instance="w1@host")]

@@ -64,7 +64,34 @@ def test_with_a_gateway_that_hangs_for_ever_tasks_run_the_worker_ends_and_the_lo
         worker.stop(signal.SIGTERM)
     last = worker.log.strip().splitlines()[-1]
     assert last.startswith("pushgate: "), worker.log
-    assert "not" in last
+    assert f"they wait in the outbox {site.folder}/state/" in last
+
+
+def test_what_a_worker_left_behind_in_an_outage_the_next_one_delivers_unless_it_has_newer(
+    site, totals_of
+):
+    port = free_port()
+    first = site.worker(f"http://127.0.0.1:{port}", options={"interval": 1, "linger": 0.5})
+    run(site)
+    site.finish([site.send("fails")])
+    first.stop(signal.SIGTERM)
+    with EmbeddedGateway(port=port) as gateway:
+        second = site.worker(gateway, node="w2@test", options={"interval": 0.2})
+        newest = site.send("ok")
+        site.finish([newest])
+        until(
+            lambda: totals_of(gateway).task_group("fails"),
+            lambda: f"it is delivered\n{second.log}",
+        )
+        second.stop(signal.SIGTERM)
+        totals = totals_of(gateway)
+    assert totals.as_ledger == site.ledger
+    assert totals.sum("celery_worker_up", instance="w1@test") == 0
+    assert totals.task_group("fails").value("batch_job_last_run_success") == 0
+    last_start = totals.task_group("ok").value("batch_job_last_start_timestamp_seconds")
+    assert abs(last_start - site.time_of(newest)) < 0.5
+    assert "wait in the outbox" in first.log
+    assert "Traceback" not in second.log
 
 
 def test_a_gateway_that_forgets_everything_in_the_middle_has_all_totals_at_the_end(site, totals_of):
