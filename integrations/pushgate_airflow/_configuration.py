@@ -29,7 +29,8 @@ class Configuration(NamedTuple):
     """What was configured, with defaults for the rest. Prints without secrets.
 
     ``gateway`` is a URL and goes before the connection ``conn_id``; ``deadline``, in seconds,
-    bounds all of a report; the patterns are fnmatch's, of ``dag_id`` or ``dag_id.task_id``.
+    bounds all of a report; the patterns are fnmatch's, of ``dag_id`` or ``dag_id.task_id``;
+    ``outbox`` is a path or "off", and without it pushgate's own settings say.
     """
 
     gateway: str | None = None
@@ -42,6 +43,7 @@ class Configuration(NamedTuple):
     listener_tasks: bool = True
     listener_runs: bool = True
     queue_size: int = 10_000
+    outbox: str | None = None
     ui_url: str | None = None
 
     def __repr__(self) -> str:
@@ -171,6 +173,15 @@ def _size(text: str) -> int:
     return int(text)
 
 
+def _outbox(text: str) -> str:
+    if text.lower() in ("off", *_FALSE):
+        return "off"
+    path = os.path.expanduser(text)
+    if not os.path.isabs(path):
+        raise ValueError(f"{text!r} is neither an absolute path nor 'off'")
+    return path
+
+
 _READERS: dict[str, Callable[[str], Any]] = {
     "gateway": _url,
     "conn_id": str,
@@ -182,5 +193,6 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "listener_tasks": _switch,
     "listener_runs": _switch,
     "queue_size": _size,
+    "outbox": _outbox,
     "ui_url": _url_for_people,
 }

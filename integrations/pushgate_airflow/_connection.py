@@ -2,11 +2,13 @@
 
 Enters: the id of an Airflow connection, or none. Leaves: a Gateway, or a SettingsError. Looking a
 connection up asks the metadata database or the task's supervisor: in a scheduler's main thread it
-keeps a run queued for ever, so there it is called on a thread of its own.
+keeps a run queued for ever, so there it is called on a thread of its own. Which outbox a host has
+is never a connection's to say: whoever may edit one could have a file written anywhere.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import contextmanager
@@ -20,20 +22,25 @@ from pushgate_airflow._form import CONN_TYPE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pushgate import Gateway
+    from pushgate import Gateway, Outbox
 
-__all__ = ("agateway", "gateway", "gateway_at", "reset")
+__all__ = ("agateway", "gateway", "gateway_at", "outbox", "reset")
 
 _KEPT_FOR = 300.0  # seconds: a changed connection reaches a scheduler that runs for months
+# What else is set there is either not wanted, or read where the connection is.
+_OF_THE_OUTBOX = ("PUSHGATE_OUTBOX", "PUSHGATE_CONFIG", "XDG_CONFIG_HOME", "HOME")
 _known: dict[str, tuple[float, Settings]] = {}
 
 
-def gateway(conn_id: str | None = None, *, timeout: float | None = None) -> Gateway:
+def gateway(
+    conn_id: str | None = None, *, timeout: float | None = None, keeping: bool = False
+) -> Gateway:
     """The gateway of the connection ``conn_id``, or the configured one.
 
     None and the configured connection's id mean: the URL in ``[pushgate] gateway``, else that
     connection, else pushgate's own settings (``PUSHGATE_*`` and its file). ``timeout``, in
-    seconds, goes before the one in the settings. What was found is kept for five minutes.
+    seconds, goes before the one in the settings. ``keeping``: with this host's outbox, for what
+    can't be delivered. What was found is known for five minutes.
 
     Raises SettingsError for settings that can't be used, Airflow's AirflowNotFoundException for a
     connection that was asked for by name and is not there.
@@ -48,10 +55,12 @@ def gateway(conn_id: str | None = None, *, timeout: float | None = None) -> Gate
             with _not_found_is_none(name):
                 settings = settings_of(BaseHook.get_connection(name))
         settings = _keep(name, settings or _own_settings())
-    return _made(settings, timeout)
+    return _made(settings, timeout, keeping)
 
 
-async def agateway(conn_id: str | None = None, *, timeout: float | None = None) -> Gateway:
+async def agateway(
+    conn_id: str | None = None, *, timeout: float | None = None, keeping: bool = False
+) -> Gateway:
     """As :func:`gateway`, for an event loop such as the triggerer's."""
     name = conn_id or configuration().conn_id
     settings = _kept(name)
@@ -63,15 +72,32 @@ async def agateway(conn_id: str | None = None, *, timeout: float | None = None) 
             with _not_found_is_none(name):
                 settings = settings_of(await aget_connection(name))
         settings = _keep(name, settings or _own_settings())
-    return _made(settings, timeout)
+    return _made(settings, timeout, keeping)
 
 
 def gateway_at(url: str) -> Gateway:
-    """The gateway of this URL, with what else pushgate's own settings say.
+    """The gateway of this URL, with what else pushgate's own settings say, and the outbox.
 
     Raises SettingsError for settings that can't be used.
     """
-    return _at(url).to_gateway()
+    return _made(_at(url), None, True)
+
+
+def outbox() -> Outbox | None:
+    """This host's: the one in ``[pushgate] outbox``, else the one in pushgate's own settings.
+
+    None where it is switched off or there is no place for it, with a warning where settings are at
+    fault: what can be delivered must not fail for what can't be kept.
+    """
+    chosen = configuration().outbox
+    environ = {name: os.environ[name] for name in _OF_THE_OUTBOX if name in os.environ}
+    if chosen is not None:
+        environ["PUSHGATE_OUTBOX"] = chosen
+    try:
+        return Settings.load({}, environ).to_outbox()
+    except SettingsError as error:
+        logging.getLogger("pushgate").warning("nothing is kept for an outage: %s", error)
+        return None
 
 
 def reset() -> None:
@@ -89,8 +115,9 @@ def _keep(name: str, settings: Settings) -> Settings:
     return settings
 
 
-def _made(settings: Settings, timeout: float | None) -> Gateway:
-    return settings._replace(timeout=timeout or settings.timeout).to_gateway()
+def _made(settings: Settings, timeout: float | None, keeping: bool) -> Gateway:
+    settings = settings._replace(timeout=timeout or settings.timeout)
+    return settings.to_gateway(outbox() if keeping else None)
 
 
 def _configured(name: str) -> Settings | None:

@@ -3,137 +3,115 @@
 Enters: a batch of items, each an event or a run's end. Leaves: one POST for each group, and the
 items that could not be delivered. The gateway's groups are read before a push that might repeat a
 worker's or come after something newer: at a run's end, for what somebody marked, and for what had
-to wait.
+to wait. What the queue can't hold goes to the host's outbox, and so does what a process that ends
+leaves; the outbox is emptied by whoever reaches the gateway next, here after a batch.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pushgate import (
-    DeliveryError,
-    GatewayRejectedError,
-    PushError,
-    end_families,
-    mapped_families,
-    start_families,
-)
-from pushgate_airflow._identity import grouping_key
+from pushgate import DeliveryError, GatewayRejectedError, PushError
 from pushgate_airflow._listener_events import MAX_TASKS, RunEnd
 from pushgate_airflow._queue import Left
 from pushgate_airflow._reconcile import lacking, shows
-from pushgate_airflow._report import job_run, outcome
-from pushgate_airflow._rollup import rolled_up
+from pushgate_airflow._reports import changes, reports
 from pushgate_airflow._seldom import Seldom
-from pushgate_airflow._selection import selected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from pushgate import Family, Gateway, Group, GroupingKey
+    from pushgate import Family, Gateway, Group, GroupingKey, Outbox
     from pushgate_airflow._configuration import Configuration
-    from pushgate_airflow._event import Event
     from pushgate_airflow._queue import Item
+    from pushgate_airflow._reports import Report
 
-__all__ = ("Delivery", "Heard")
+__all__ = ("Delivery",)
 
-_LATE = 10.0  # seconds after which something newer may have been pushed
 _TOO_LATE = 60.0  # the same, where the gateway does not let us look
 _READING_TIMEOUT = 15.0  # seconds; ten thousand groups are tens of megabytes
 _READING_SHARE = 20.0  # reading takes a twentieth of the time at most: the scheduler needs the rest
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 30.0  # seconds between tries while the gateway takes nothing
 _REFUSED = (400, 413, 422)  # what the gateway says of a payload, and not of who sends it
-_FINISHED = ("success", "failed", "skipped", "upstream_failed")
-
-
-class Heard(NamedTuple):
-    """An event; ``marked``: by somebody in the UI or the API, and so of any age."""
-
-    event: Event
-    marked: bool = False
-
-
-class _Report(NamedTuple):
-    item: Item
-    key: GroupingKey
-    event: Event
-    compare: bool
-    extra: tuple[Family, ...] = ()
-
-    def families(self) -> list[Family]:
-        run, end = job_run(self.event, self.key), outcome(self.event)
-        return [*(start_families(run) if end is None else end_families(run, end)), *self.extra]
+_FLUSH_PAUSE = 60.0  # seconds between two looks at what waits in the outbox
 
 
 class Delivery:
-    """Called with a batch, and whether it is the last chance. ``gateway`` may raise anything."""
+    """Called with a batch, and whether it is the last chance. ``gateway`` may raise anything.
 
-    def __init__(self, options: Configuration, gateway: Callable[[], Gateway]) -> None:
+    ``outbox`` is for what the queue can't hold; the gateway is one without.
+    """
+
+    def __init__(
+        self,
+        options: Configuration,
+        gateway: Callable[[], Gateway],
+        outbox: Outbox | None = None,
+    ) -> None:
         self._options = options
         self._gateway = gateway
-        self._may_read_at = 0.0
+        self._outbox = outbox
+        self._url: str | None = None
+        self._may_read_at = self._may_flush_at = 0.0
         self._pause = _FIRST_PAUSE
         self._log = Seldom()
 
     def __call__(self, batch: Sequence[Item], last_chance: bool) -> Left:
         """Push what is in ``batch``; what can't be pushed yet is returned."""
-        reports = [report for item in batch for report in self._reports(item)]
+        told = [report for item in batch for report in self._reports(item)]
         later: list[Item] = []
         if not last_chance and time.monotonic() < self._may_read_at:
-            later = _items(report for report in reports if report.compare)
-            reports = [report for report in reports if not report.compare]
-        if not reports:
+            later = _items(report for report in told if report.compare)
+            told = [report for report in told if not report.compare]
+        if not told:
             return Left(later, self._may_read_at - time.monotonic())
-        groups: dict[GroupingKey, list[_Report]] = {}
-        for report in reports:
+        groups: dict[GroupingKey, list[Report]] = {}
+        for report in told:
             groups.setdefault(report.key, []).append(report)
         try:
             gateway = self._gateway()
+            self._url = gateway.url
             held = self._held(gateway, groups, last_chance)
             for key in tuple(groups):
                 self._push(gateway, key, groups[key], held)
                 del groups[key]
         except Exception as error:
-            left = _items(report for reports in groups.values() for report in reports)
+            left = _items(report for told in groups.values() for report in told)
             return self._outage([*left, *later], error)
         self._pause = _FIRST_PAUSE
+        if not last_chance:
+            self._flush(gateway)
         return Left(later, max(0.0, self._may_read_at - time.monotonic()))
 
-    def _reports(self, item: Item) -> Iterator[_Report]:
-        what: Heard | RunEnd = item.what
-        if isinstance(what, Heard):
-            moment = what.event.started_at if what.event.ended_at is None else what.event.ended_at
-            late = moment is not None and time.time() - moment > _LATE
-            yield self._report(item, what.event, what.marked or late)
+    def keep(self, items: Iterable[Item]) -> bool:
+        """Put ``items`` into the outbox; whether they are there now."""
+        if self._outbox is None or self._url is None:
+            return False  # no connection was found yet
+        return self._outbox.keep(self._url, changes(items, self._options))
+
+    def _flush(self, gateway: Gateway) -> None:
+        """Deliver what waits on this host, also what its tasks and former processes left."""
+        began = time.monotonic()
+        if self._outbox is None or began < self._may_flush_at or self._outbox.is_empty():
             return
-        if what.left_out:
-            self._log.say("many", f"{what.dag_id}: of a run, {MAX_TASKS} tasks are told")
-        for event in what.tasks:
-            if event.state in _FINISHED and self._selected(event):
-                yield self._report(item, event, True)
-        for task in rolled_up(what.dag_id, what.run_id, what.mapped):
-            if self._selected(task.event):
-                extra = tuple(mapped_families(task.counts, task.longest))
-                yield self._report(item, task.event, True, extra)
+        self._outbox.flush(gateway, timeout=_READING_TIMEOUT)
+        ended = time.monotonic()
+        self._may_flush_at = ended + max(_FLUSH_PAUSE, _READING_SHARE * (ended - began))
 
-    def _report(
-        self, item: Item, event: Event, compare: bool, extra: tuple[Family, ...] = ()
-    ) -> _Report:
-        key = grouping_key(event, job=self._options.job)
-        return _Report(item, key, event, compare, extra)
-
-    def _selected(self, event: Event) -> bool:
-        return selected(self._options, event.dag_id, event.task_id)
+    def _reports(self, item: Item) -> Iterable[Report]:
+        if isinstance(item.what, RunEnd) and item.what.left_out:
+            self._log.say("many", f"{item.what.dag_id}: of a run, {MAX_TASKS} tasks are told")
+        return reports(item, self._options)
 
     def _held(
-        self, gateway: Gateway, groups: dict[GroupingKey, list[_Report]], last_chance: bool
+        self, gateway: Gateway, groups: dict[GroupingKey, list[Report]], last_chance: bool
     ) -> dict[GroupingKey, Group] | None:
         """The groups as the gateway holds them, where any is to be compared; None: it refuses."""
         wanted = {
             frozenset(key.labels.items()): key
-            for key, reports in groups.items()
-            if any(report.compare for report in reports)
+            for key, told in groups.items()
+            if any(report.compare for report in told)
         }
         if not wanted:
             return {}
@@ -159,11 +137,11 @@ class Delivery:
         self,
         gateway: Gateway,
         key: GroupingKey,
-        reports: Iterable[_Report],
+        told: Iterable[Report],
         held: dict[GroupingKey, Group] | None,
     ) -> None:
         families: dict[str, Family] = {}
-        for report in reports:
+        for report in told:
             for family in self._news(report, held):
                 families[family.name] = family
         if not families:
@@ -176,7 +154,7 @@ class Delivery:
                 raise
             self._log.say("refused", f"{{count}} reports are lost: {error}", 1)
 
-    def _news(self, report: _Report, held: dict[GroupingKey, Group] | None) -> list[Family]:
+    def _news(self, report: Report, held: dict[GroupingKey, Group] | None) -> list[Family]:
         if not report.compare:
             return report.families()
         if held is not None:
@@ -196,5 +174,5 @@ class Delivery:
         return Left(left, pause, outage=True)
 
 
-def _items(reports: Iterable[_Report]) -> list[Item]:
+def _items(reports: Iterable[Report]) -> list[Item]:
     return list({report.item.slot: report.item for report in reports}.values())

@@ -8,16 +8,16 @@ for a connection, sends anything or waits: a scheduler whose listener did never 
 from __future__ import annotations
 
 import os
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pushgate_airflow._configuration import configuration
-from pushgate_airflow._connection import gateway
-from pushgate_airflow._delivery import Delivery, Heard
+from pushgate_airflow._connection import gateway, outbox
+from pushgate_airflow._delivery import Delivery
 from pushgate_airflow._listener_events import run_end, run_event, task_event
 from pushgate_airflow._preload import preload
 from pushgate_airflow._queue import Item, Queue
+from pushgate_airflow._reports import Heard
 from pushgate_airflow._schedule import expected_interval
 from pushgate_airflow._selection import selected
 
@@ -71,7 +71,12 @@ def _of_this_process() -> Queue:
     if queue is None:
         options = configuration()
         preload()
-        delivery = Delivery(options, partial(gateway, timeout=options.deadline))
-        made = Queue(delivery, size=options.queue_size, patience=options.deadline)
+        delivery = Delivery(options, gateway, outbox())
+        made = Queue(
+            delivery,
+            size=options.queue_size,
+            patience=options.deadline,
+            keep=delivery.keep,
+        )
         queue = _queues.setdefault(os.getpid(), made)
     return queue

@@ -1,11 +1,13 @@
 """The listener in a task's own process: each event is pushed before the call returns.
 
 Enters: a RuntimeTaskInstance. Leaves: a push of what its context tells, and of the task's own
-metrics, within the deadline.
+metrics, within the deadline; what the gateway does not take is kept in this host's outbox.
 """
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pushgate_airflow._configuration import configuration
@@ -14,7 +16,7 @@ from pushgate_airflow._context import event_of
 from pushgate_airflow._identity import OWN_METRICS, grouping_key
 from pushgate_airflow._metrics import families_of
 from pushgate_airflow._once import first
-from pushgate_airflow._report import log_failure, report, share, within
+from pushgate_airflow._report import left, log_failure, report, share, within
 
 if TYPE_CHECKING:
     from pushgate import GroupingKey
@@ -40,13 +42,21 @@ def report_task(ti: Any) -> None:
         _report_own(event, key.with_labels(**OWN_METRICS), deadline)
         return
     # Collected late: a collector of the task's may raise or hang, and the outcome is pushed before.
-    report(event, key=key, gateway=gateway, deadline=deadline, extra=lambda: families_of(event))
+    report(
+        event,
+        key=key,
+        gateway=partial(gateway, keeping=True),
+        deadline=deadline,
+        extra=lambda: families_of(event),
+    )
 
 
 def _report_own(event: Event, key: GroupingKey, deadline: float) -> None:
+    due = time.monotonic() + deadline
+
     def push() -> None:
         if own := families_of(event):
-            gateway(timeout=deadline).push(key, own)
+            gateway(keeping=True).push(key, own, timeout=left(due))
 
     try:
         within(deadline, push)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib import import_module
+from pkgutil import iter_modules
 
 __all__ = ("preload",)
 
 _MODULES = (
     "encodings.idna",  # for names of hosts
+    "hashlib",
     "pushgate.answers",
     "pushgate.groups",
     "pushgate.http_handler",
@@ -29,13 +31,17 @@ _MODULES = (
     "airflow.sdk.execution_time.schema.migrator",
     "airflow.sdk.execution_time.supervisor",
 )
+_OUTBOX = "pushgate.outbox"
 
 
 def preload() -> None:
-    """Import what pushing takes, and looking a connection up: 0.1 s, once in a process."""
+    """Import what pushing and keeping take, and looking a connection up: 0.1 s, in a process."""
     for name in _MODULES:
         with suppress(ImportError):  # Airflow's differ between its versions
             import_module(name)
+    with suppress(ImportError):  # a Python without sqlite3
+        for module in iter_modules(import_module(_OUTBOX).__path__, f"{_OUTBOX}."):
+            import_module(module.name)  # which it does itself when something waits
     with suppress(Exception):  # secrets backends may be anybody's
         from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 

@@ -1,7 +1,8 @@
 """Pushing an event, in so many seconds and not one more, whatever hangs.
 
 Enters: an event, its group, and a way to a gateway. Leaves: a push, or a warning in the log and the
-error as a value; never an exception.
+error as a value; never an exception. With an outbox in the gateway, what did not arrive is kept in
+the same time.
 
 The gateway's own time-out covers a push with its DNS, TLS and retries. It can't cover looking the
 gateway up: that asks Airflow's supervisor, a secrets backend or a database, on sockets without a
@@ -19,7 +20,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from pushgate import JobRun, Outcome, PushError, Reporter, Status
+from pushgate import DeliveryError, JobRun, Outcome, PushError, Reporter, Status
 from pushgate_airflow._event import DEADLINE_MISSED, RUNNING
 from pushgate_airflow._identity import OWN_METRICS
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pushgate import Family, Gateway, GroupingKey
     from pushgate_airflow._event import Event
 
-__all__ = ("job_run", "log_failure", "outcome", "report", "share", "within")
+__all__ = ("job_run", "left", "log_failure", "outcome", "report", "share", "within")
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ _STATUS = {
 }
 _NEVER_BEGAN = ("upstream_failed", "removed")
 _START_SHARE = 1 / 3
+_OWN_SHARE = 1 / 4  # of the time left at an end: a gateway that hangs takes all that it is given
 
 
 def share(event: Event) -> float:
@@ -93,7 +95,8 @@ def report(
 
     ``expires_at``, in Unix seconds, is for a key that names the run. ``extra`` are the task's own
     metrics, or collects them when the outcome was pushed; they replace those of earlier runs, in a
-    group of their own. Returns what kept any of it from arriving, after logging it.
+    group of their own. Returns what kept any of it from arriving, after logging it; what is lost
+    goes before what waits in the gateway's outbox.
     """
     due = time.monotonic() + deadline
     run = job_run(event, key)._replace(expires_at=expires_at)
@@ -132,11 +135,21 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     return results[0]
 
 
+def left(due: float) -> float:
+    """The seconds for a push that must end before ``due``, by the monotonic clock."""
+    seconds = due - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("no time was left for the push")
+    return seconds * (1 - _MARGIN)
+
+
 def log_failure(what: str, error: BaseException) -> None:
-    """One warning of the logger ``pushgate``."""
+    """One warning of the logger ``pushgate``; of an error that was kept, it says so."""
     text = str(error) if isinstance(error, (PushError, TimeoutError)) else ""
     if not text:
         text = f"{type(error).__name__}: {error}"
+    if _is_kept(error):
+        text += "; it waits in the outbox and will be delivered later"
     logging.getLogger("pushgate").warning("%s failed: %s", what, " ".join(text.split()))
 
 
@@ -147,13 +160,15 @@ def _push(
     due: float,
     extra: Callable[[], Sequence[Family]] | Sequence[Family],
 ) -> Exception | None:
-    error = _push_outcome(event, run, Reporter(gateway, on_error=_leave_it), _left(due))
+    share = 1 if event.state == RUNNING else 1 - _OWN_SHARE
+    error = _push_outcome(event, run, Reporter(gateway, on_error=_leave_it), share * left(due))
     try:
         own = extra() if callable(extra) else extra  # may call collectors of the user's
         if own:
-            gateway.push(run.key.with_labels(**OWN_METRICS), own, timeout=_left(due))
+            gateway.push(run.key.with_labels(**OWN_METRICS), own, timeout=left(due))
     except Exception as failed:
-        return failed if error is None else error
+        if error is None or (_is_kept(error) and not _is_kept(failed)):
+            return failed
     return error
 
 
@@ -174,8 +189,5 @@ def _leave_it(_run: JobRun, _error: Exception) -> None:
     """It is logged once, with what keeps the task's own metrics from arriving."""
 
 
-def _left(due: float) -> float:
-    left = due - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("no time was left for the push")
-    return left * (1 - _MARGIN)
+def _is_kept(error: BaseException) -> bool:
+    return isinstance(error, DeliveryError) and error.kept

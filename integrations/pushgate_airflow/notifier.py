@@ -77,7 +77,7 @@ class PushgatewayNotifier(BaseNotifier):
     no task waits, what a call takes but for the look-up of a connection.
 
     Raises ValueError or TypeError for arguments that make no sense. A call raises nothing: what
-    failed is a warning of the logger ``pushgate``.
+    failed is a warning of the logger ``pushgate``, and waits in this host's outbox.
     """
 
     # Rendered into a copy, by `_labels`: BaseNotifier's ways of rendering are overridden below.
@@ -206,10 +206,14 @@ class PushgatewayNotifier(BaseNotifier):
         return not first(event, key)
 
     def _find(self) -> Gateway:
-        return gateway(self.conn_id) if self.gateway is None else gateway_at(self.gateway)
+        if self.gateway is not None:
+            return gateway_at(self.gateway)
+        return gateway(self.conn_id, keeping=True)
 
     async def _agateway(self) -> Gateway:
-        return await agateway(self.conn_id) if self.gateway is None else gateway_at(self.gateway)
+        if self.gateway is not None:
+            return gateway_at(self.gateway)
+        return await agateway(self.conn_id, keeping=True)
 
 
 def push_outcome(context: Context) -> None:

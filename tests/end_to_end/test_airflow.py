@@ -216,6 +216,10 @@ def test_a_gateway_that_hangs_stops_neither_the_scheduler_nor_a_run(site):
     # What a task's own process could not push in time, the scheduler still does.
     site.wait_for(SUCCESS, dag_id="while_shut")
     site.wait_for(FAILURE, dag_id="while_shut", task_id="fails")
+    # And what only the task knew comes from its host's outbox, by whoever pushes there next.
+    site.airflow.run("listened")
+    own = site.wait_for("rows_loaded", dag_id="while_shut", task_id="fails", origin="job")
+    assert own.value("rows_loaded") == 7
 
 
 def test_a_scheduler_that_is_stopped_first_says_what_it_knows(site):

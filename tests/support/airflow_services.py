@@ -144,6 +144,7 @@ class Airflow(Rest):
             **kept,
             "AIRFLOW_HOME": str(home),
             "PUSHGATE_CONFIG": os.devnull,  # the developer's own would name a gateway
+            "PUSHGATE_STATE_DIR": str(home / "state"),
             "PYTHONUNBUFFERED": "1",
             **{f"AIRFLOW__{name.upper()}": value for name, value in every.items()},
             **environment,

@@ -2,7 +2,7 @@
 
 from airflow.sdk import dag, task
 
-from pushgate_airflow import PushgatewayNotifier
+from pushgate_airflow import PushgatewayNotifier, metrics
 
 report = PushgatewayNotifier()
 
@@ -16,6 +16,7 @@ report = PushgatewayNotifier()
 def while_shut():
     @task
     def fails():
+        metrics.gauge("rows_loaded", "Rows loaded.").set(7)
         raise ValueError("on purpose")
 
     @task(trigger_rule="all_done")

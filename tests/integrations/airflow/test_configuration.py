@@ -34,6 +34,7 @@ def test_values_are_read_as_people_write_them(configure: Configure) -> None:
         listener_tasks="False",
         listener_runs="1",
         queue_size=10,
+        outbox="/var/lib/airflow/outbox.sqlite3",
         ui_url="https://gateway.example/ui/",
     )
 
@@ -48,6 +49,7 @@ def test_values_are_read_as_people_write_them(configure: Configure) -> None:
         listener_tasks=False,
         listener_runs=True,
         queue_size=10,
+        outbox="/var/lib/airflow/outbox.sqlite3",
         ui_url="https://gateway.example/ui",
     )
 
@@ -58,6 +60,7 @@ def test_values_are_read_as_people_write_them(configure: Configure) -> None:
         ({"gateway": "ftp://me:s3cret-word@host"}, ("http://",)),
         ({"deadline": "soon"}, ("'soon'", "90s")),
         ({"deadline": "0"}, ("above 0",)),
+        ({"outbox": "outbox.sqlite3"}, ("absolute path", "off")),
         ({"deadline": "20"}, ("task_success_overtime", "20 s")),
         ({"listener": "maybe"}, ("'maybe'", "True")),
         ({"queue_size": "0"}, ("from 1 on",)),

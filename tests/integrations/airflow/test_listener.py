@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pushgate import Gateway
+from pushgate import Gateway, GroupingKey, Outbox
 from pushgate_airflow import _heard, _in_worker, _metrics, listener
 from pushgate_airflow._event import Event
 from pushgate_airflow._listener_events import run_end, run_event, task_event
@@ -346,8 +346,11 @@ def test_with_the_listener_off_nothing_of_it_is_imported():
     assert not set(imported) & set(heavy)
 
 
-def test_the_queues_thread_imports_nothing(pushgateway):
+def test_the_queues_thread_imports_nothing(pushgateway, tmp_path):
     """A scheduler forks while the thread works: a child can't use what is half imported."""
+    left = GroupingKey("left")
+    url, waits = pushgateway.url, Outbox(tmp_path / "outbox")
+    assert waits.keep(url, [("POST", left, b"batch_job_left 1\n", time.time())])
     connection = f'{{"conn_type": "pushgateway", "host": "{pushgateway.url}"}}'
     imported = python(
         """if True:
@@ -363,13 +366,18 @@ def test_the_queues_thread_imports_nothing(pushgateway):
         _queue.Queue._run = lambda queue: (before.update(sys.modules), run(queue))
         _heard.run(SimpleNamespace(dag_id="d", run_id="r"), "running")
         (queue,) = _heard._queues.values()
+        outbox, until = queue._deliver._outbox, time.monotonic() + 20
+        while not outbox.is_empty() and time.monotonic() < until:
+            time.sleep(0.01)
         end = RunEnd("d", "r", (Event("d", "t", "r", "failed", ended_at=time.time()),), ())
         queue.put(_queue.Item("end", end))
         assert queue.flush(20) == 0
         print(*set(sys.modules) - before)
         """,
         AIRFLOW__PUSHGATE__LISTENER="True",
+        AIRFLOW__PUSHGATE__OUTBOX=waits.path,
         AIRFLOW_CONN_PUSHGATEWAY_DEFAULT=connection,
     )
+    pushgateway.assert_pushed("batch_job_left", 1, job="left")
     pushgateway.assert_pushed("batch_job_last_run_success", 0, dag_id="d", task_id="t")
     assert imported == []

@@ -128,6 +128,64 @@ def test_a_flush_tries_once_and_says_what_is_lost(queue, receiver, caplog):
     assert "3 reports are lost: the process ends" in caplog.text
 
 
+@pytest.fixture
+def kept(receiver):
+    """What a queue of 4 with an outbox has kept; ``receiver`` is its gateway."""
+    return []
+
+
+@pytest.fixture
+def keeping(receiver, kept):
+    def keep(items):
+        kept.append(sorted(item.what for item in items))
+        return True
+
+    queue = Queue(receiver, size=4, patience=PATIENCE, keep=keep)
+    yield queue
+    receiver.gate.set()
+    receiver.answers.clear()
+    assert queue.flush(PATIENCE) == 0
+
+
+def test_what_is_left_at_the_end_is_kept_also_what_is_on_its_way(keeping, receiver, kept, caplog):
+    keeping._patience = 0.01
+    receiver.gate.clear()  # it hangs
+    keeping.put(Item("a", 1, weight=2))
+    receiver.wait()
+    keeping.put(Item("b", 2))
+    with caplog.at_level(logging.WARNING, "pushgate"):
+        keeping.stop()
+        keeping.stop()  # before_stopping, and the exit of the process
+    assert kept == [[1, 2]]
+    assert "3 reports wait in the outbox" in caplog.text
+    assert "lost" not in caplog.text
+
+
+def test_in_an_outage_there_is_room_for_what_comes(keeping, receiver, kept):
+    receiver.answers = [lambda batch: Left(batch, pause=3600, outage=True)] * 2
+    keeping.put(Item("a", 1, weight=2))
+    receiver.wait()
+    assert keeping.put(Item("b", 2))
+    assert kept == [], "half of the room is not too much"
+    keeping.flush(PATIENCE)
+    assert keeping.put(Item("c", 3, weight=4))
+    assert kept == [[1, 2]]
+
+
+def test_what_can_not_be_kept_waits_on(receiver, caplog):
+    def fails(items):
+        raise ZeroDivisionError
+
+    receiver.answers = [lambda batch: Left(batch, pause=0.001, outage=True)]
+    queue = Queue(receiver, size=1, patience=PATIENCE, keep=fails)
+    with caplog.at_level(logging.WARNING, "pushgate"):
+        queue.put(Item("a", 1))
+        receiver.wait(2)
+        assert queue.flush(PATIENCE) == 0
+    assert receiver.delivered == [1, 1]
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_a_flush_waits_no_longer_than_it_may(queue, receiver):
     receiver.gate.clear()
     queue.put(Item("a", 1))

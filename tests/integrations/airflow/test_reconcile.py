@@ -14,12 +14,13 @@ from pushgate import (
     start_families,
 )
 from pushgate_airflow._configuration import configuration
-from pushgate_airflow._delivery import Delivery, Heard
+from pushgate_airflow._delivery import Delivery
 from pushgate_airflow._event import Event
 from pushgate_airflow._listener_events import RunEnd
 from pushgate_airflow._queue import Item, Left
 from pushgate_airflow._reconcile import lacking, shows
 from pushgate_airflow._report import job_run, outcome
+from pushgate_airflow._reports import Heard
 from pushgate_airflow._rollup import Ended
 from support.faults import OK, FaultServer, answer, respond, respond_and_close
 
