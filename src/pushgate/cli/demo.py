@@ -1,6 +1,8 @@
-"""``pushgate demo``: the main job in half a minute, on a gateway in memory.
+"""``pushgate demo``: the whole promise in a minute, on a gateway in memory that goes away.
 
-Enters: nothing. Leaves: on stdout, two wrapped commands and what a scrape of the gateway sees.
+Enters: nothing. Leaves: on stdout, what a user of each adapter would see, what the outbox kept and
+delivered, the table of all jobs and what a scrape of the gateway sees. Celery and Airflow have
+their part where they are installed.
 """
 
 from __future__ import annotations
@@ -8,50 +10,147 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from urllib.request import urlopen
 
 from ..embedded import EmbeddedGateway
+from .ending import CommandError
 from .options import Parser
 
 __all__ = ("main",)
 
-_RUNS = (
-    (
-        "a job that succeeds and tells how many rows it loaded",
-        "nightly-backup",
-        'echo "rows_loaded 42" >> "$PUSHGATE_METRICS_FILE"; echo "backing up ... done"',
-    ),
-    ("a job that fails", "report", 'echo "no such table: orders" >&2; exit 3'),
+_PATIENCE = 180.0  # seconds; Airflow makes a database first
+_OURS = ("batch_job_", "rows_loaded", "rows_imported", "items_in_stock", "celery_task_finished")
+
+
+class _Adapter(NamedTuple):
+    """An adapter's part, ``python -m package.demo``, which waits for a line before it begins."""
+
+    name: str
+    needs: str
+    package: str
+    does: str
+
+
+_ADAPTERS = (
+    _Adapter("Celery", "celery", "pushgate_celery", "a worker runs three tasks, one fails"),
+    _Adapter("Airflow", "airflow", "pushgate_airflow", "a DAG runs, and its last task fails"),
 )
 
 
 def main(arguments: list[str]) -> int:
-    """Show it. Returns 0 when both outcomes arrived."""
+    """Show it. Returns 0 when all that was missed has arrived in the end."""
     Parser(
-        "demo", "Run a succeeding and a failing command against a gateway in memory."
+        "demo",
+        "Run commands and, where they are installed, a Celery worker and an Airflow DAG against a\n"
+        "gateway in memory that goes away in the middle.",
     ).parse_args(arguments)
-    # The state of these jobs is not to be taken for that of the user's own.
-    with EmbeddedGateway() as gateway, TemporaryDirectory() as state:
-        environment = {**os.environ, "PUSHGATE_STATE_DIR": state}
-        say(f"A Pushgateway in memory listens on {gateway.url}")
-        for title, job, script in _RUNS:
-            run = ["run", "--job", job, "--gateway", gateway.url, "-v", "--", "sh", "-c", script]
-            say(f"\n# {title}\n$ pushgate {' '.join(run[:-1])} '{script}'")
-            argv = [sys.executable, "-m", "pushgate", *run]
-            ended = subprocess.run(argv, env=environment, check=False)  # noqa: S603 - our own words
-            say(f"exit code {ended.returncode}")
-        with urlopen(f"{gateway.url}/metrics") as scrape:  # noqa: S310 - our own gateway
+    with TemporaryDirectory() as folder, EmbeddedGateway() as gateway:
+        demo = _Demo(gateway, Path(folder))
+        try:
+            return demo.run()
+        finally:
+            demo.close()
+
+
+class _Demo:
+    def __init__(self, gateway: EmbeddedGateway, folder: Path) -> None:
+        self._gateway = gateway
+        self._url = gateway.url
+        self._folder = folder
+        # What these jobs leave on disk is not to be taken for what the user's own did.
+        own = {"PUSHGATE_GATEWAY": self._url, "PUSHGATE_STATE_DIR": str(folder / "state")}
+        others = {k: v for k, v in os.environ.items() if not k.startswith("PUSHGATE")}
+        self._environment = {**others, **own}
+        self._installed = [adapter for adapter in _ADAPTERS if find_spec(adapter.needs)]
+        self._started = {adapter: self._start(adapter) for adapter in self._installed}
+
+    def run(self) -> int:
+        _say(f"A Pushgateway in memory listens on {self._url}")
+        _title("a job that succeeds and tells how many rows it loaded")
+        self._wrap("backup", 'echo "rows_loaded 42" >> "$PUSHGATE_METRICS_FILE"; echo "backing up"')
+
+        _title("now the gateway goes away")
+        self._gateway.stop()
+        _title("a job that fails meanwhile: its exit code is its own, its outcome waits")
+        self._wrap("report", 'echo "no such table: orders" >&2; exit 3')
+        for adapter in _ADAPTERS:
+            if adapter in self._started:
+                _title(f"{adapter.name}: {adapter.does}")
+                self._finish(adapter)
+            else:
+                pip = f"pip install 'pushgate[{adapter.needs}]'"
+                _title(f"{adapter.name} is not installed; its part: {pip}")
+        self._pushgate("flush", "--list")
+
+        _title("the gateway is back")
+        self._gateway.start()
+        self._pushgate("flush")
+        _title("how all jobs are")
+        self._pushgate("status")
+        _title("what Prometheus sees when it scrapes the gateway")
+        with urlopen(f"{self._url}/metrics") as scrape:  # noqa: S310 - our own gateway
             text = scrape.read().decode()
-    say("\n# what Prometheus sees when it scrapes the gateway")
-    shown = [line for line in text.splitlines() if line.startswith(("batch_job_", "rows_loaded"))]
-    say("\n".join(shown))
-    arrived = all(
-        f'batch_job_last_run_success{{instance="",job="{job}"}}' in text for _, job, _ in _RUNS
-    )
-    return 0 if arrived else 1
+        _say("\n".join(line for line in text.splitlines() if line.startswith(_OURS)))
+        return 0 if all(f'job="{job}"' in text for job in self._jobs()) else 1
+
+    def close(self) -> None:
+        for process in self._started.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def _jobs(self) -> list[str]:
+        return ["backup", "report", *(adapter.needs for adapter in self._installed)]
+
+    def _wrap(self, job: str, script: str) -> None:
+        code = self._pushgate("run", "--job", job, "-v", "--", "sh", "-c", script)
+        _say(f"exit code {code}")
+
+    def _pushgate(self, *arguments: str) -> int:
+        """The command as a user would type it."""
+        shown = " ".join(f"'{word}'" if " " in word else word for word in arguments)
+        _say(f"$ pushgate {shown}")
+        argv = [sys.executable, "-m", "pushgate", *arguments]
+        return subprocess.run(argv, env=self._environment, check=False).returncode  # noqa: S603
+
+    def _start(self, adapter: _Adapter) -> subprocess.Popen[bytes]:
+        """Its preparations take seconds, in which the rest can go on."""
+        home = self._folder / adapter.needs
+        home.mkdir()
+        with self._log(adapter).open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - our own words
+                [sys.executable, "-m", f"{adapter.package}.demo", str(home)],
+                env=self._environment,
+                cwd=home,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _finish(self, adapter: _Adapter) -> None:
+        process = self._started[adapter]
+        try:
+            process.communicate(b"begin\n", timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log = self._log(adapter).read_text(errors="replace")
+        if process.returncode:
+            raise CommandError(f"{adapter.name} failed: {log[-2000:]}")
+        _say(f"done, with {len(log.splitlines())} lines of log")
+
+    def _log(self, adapter: _Adapter) -> Path:
+        return self._folder / f"{adapter.needs}.log"
 
 
-def say(text: str) -> None:
+def _title(text: str) -> None:
+    _say(f"\n# {text}")
+
+
+def _say(text: str) -> None:
     """Print at once: the commands write to the same terminal."""
     print(text, flush=True)  # noqa: T201 - this is what the command is for
