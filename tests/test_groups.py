@@ -43,3 +43,15 @@ def test_an_answer_may_be_laid_out_otherwise():
     one = b'{"labels":{"job":"j"},"last_push_successful":true}'
     for answer in (b'{"data": [%s]}' % one, b' {"status": "success", "data": [ %s ]}' % one):
         assert [group.labels for group in read_groups(answer)] == [{"job": "j"}]
+
+
+def test_a_native_histogram_is_read_by_its_sum_and_count():
+    """Its buckets are a list, from Pushgateway 1.8.0 on."""
+    answer = b"""{"status":"success","data":[{"labels":{"job":"j"},"last_push_successful":true,
+        "n":{"time_stamp":"2026-11-23T20:23:19.66Z","type":"HISTOGRAM","metrics":[{"labels":{},
+        "buckets":[[3,"-0.001","0.001","1"]],"count":"1","sum":"0.5"}]}}]}"""
+    (group,) = read_groups(answer)
+    assert [sample[:3] for sample in group.families[0].samples] == [
+        ("n_sum", {}, 0.5),
+        ("n_count", {}, 1),
+    ]

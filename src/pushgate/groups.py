@@ -28,7 +28,8 @@ _FAILURE_TIME = "push_failure_time_seconds"
 class GroupFamily:
     """A metric family as the gateway stores it: ``name`` with every suffix, type in lower case.
 
-    ``samples`` are those of an exposition, a histogram's buckets, sum and count included.
+    ``samples`` are those of an exposition, a histogram's buckets, sum and count included; of a
+    native histogram, sum and count.
     ``pushed_at`` is when the family was last pushed, in Unix seconds by the gateway's clock.
     """
 
@@ -152,9 +153,11 @@ def _samples(name: str, kind: str, metric: dict[str, Any]) -> list[Sample]:
     parts, label, suffix = (
         ("buckets", "le", "_bucket") if kind == "HISTOGRAM" else ("quantiles", "quantile", "")
     )
+    bounds = metric.get(parts) or {}
+    # A native histogram's buckets are a list (from 1.8.0 on): no samples of an exposition are.
+    pairs = bounds.items() if isinstance(bounds, dict) else ()
     samples = [
-        Sample(name + suffix, {**labels, label: bound}, float(value))
-        for bound, value in (metric.get(parts) or {}).items()
+        Sample(name + suffix, {**labels, label: bound}, float(value)) for bound, value in pairs
     ]
     samples.append(Sample(f"{name}_sum", labels, float(metric["sum"])))
     samples.append(Sample(f"{name}_count", labels, float(metric["count"])))
