@@ -13,7 +13,7 @@ import traceback
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import prometheus_client
 import prometheus_client.exposition as theirs
@@ -1007,3 +1007,23 @@ def test_retry_after_in_seconds(value: str, expected: float | None) -> None:
     headers = Message()
     headers["Retry-After"] = value
     assert _retry_after(headers) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "content-length", "Content-Encoding", "Transfer-Encoding", "Connection"]
+)
+def test_headers_that_each_request_sets_itself_are_refused(name: str) -> None:
+    handler = HTTPHandler(headers=((name, "x"),))
+    with pytest.raises(ValueError, match=f"'{name}' is one that each request sets itself"):
+        handler("http://127.0.0.1:1/", "PUT", 1.0, [], b"")()
+    with pytest.raises(ValueError, match="each request sets itself"):
+        pushgate.Gateway("g:1", headers={name: "x"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["push_to_gateway", "pushadd_to_gateway", "delete_from_gateway", "default_handler",
+     "basic_auth_handler", "tls_auth_handler", "passthrough_redirect_handler"],
+)  # fmt: skip
+def test_the_annotations_can_be_read(name: str) -> None:
+    assert "gateway" in get_type_hints(getattr(pushgate, name)) or "handler" in name

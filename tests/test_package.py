@@ -24,6 +24,7 @@ ORDER = (
     "preflight",
     "exposition",
     "compression",
+    "headers",
     "addresses",
     "auth",
     "proxies",

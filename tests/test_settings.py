@@ -292,3 +292,8 @@ def test_loading_settings_without_a_file_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_header_that_each_request_sets_itself_is_refused():
+    with pytest.raises(SettingsError, match="PUSHGATE_HEADERS: the header 'Host' is one"):
+        load(PUSHGATE_HEADERS="X-A: b\nHost: other")

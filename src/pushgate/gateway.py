@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .addresses import base_url, without_credentials
-from .auth import BasicAuth, BearerToken
-from .compression import compress
+from .auth import TLS, BasicAuth, BearerToken
+from .compression import Compression, compress
 from .errors import DeliveryError, InvalidPayloadError, PushError
 from .exposition import encode
+from .families import Collector, Metrics
 from .grouping import GroupingKey
-from .http_handler import HTTPHandler, default_handler
+from .headers import refuse_headers_of_the_request
+from .http_handler import Handler, HTTPHandler, default_handler
 from .retries import with_retries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
 
-    from .auth import TLS
     from .clocks import ClockOffset
-    from .compression import Compression
-    from .families import Collector, Metrics
     from .groups import Group
-    from .http_handler import Handler
     from .stored_keys import StoredKey
 
 __all__ = ("Gateway", "delete_from_gateway", "push_to_gateway", "pushadd_to_gateway")
@@ -85,6 +83,7 @@ class Gateway:
         pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
         if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
             raise TypeError("headers are a mapping, or pairs of a name and a value")
+        refuse_headers_of_the_request(name for name, _ in pairs)
         if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
             raise TypeError("auth is a BasicAuth or a BearerToken")
         reader = HTTPHandler(auth=auth, headers=pairs, redirects=redirects, **options)

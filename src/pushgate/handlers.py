@@ -7,13 +7,10 @@ setting of :class:`HTTPHandler`, which combines them.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from .auth import TLS, BasicAuth
 from .http_handler import Handler, HTTPHandler, default_handler
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = (
     "HTTPHandler",

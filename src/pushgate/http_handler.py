@@ -9,6 +9,7 @@ DeliveryError without credentials in its text. Foreign errors are mapped here an
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urljoin
@@ -22,13 +23,14 @@ from .errors import (
     GatewayTimeoutError,
     GatewayUnreachableError,
 )
+from .headers import refuse_headers_of_the_request
 from .masking import Mask, one_line
 from .proxies import proxy_for
 from .transport import Origin, Request
 from .wire import AnswerError, Deadline, Response, is_closed, is_tls_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from email.message import Message
 
 __all__ = ("HTTPHandler", "Handler", "default_handler")
@@ -59,7 +61,8 @@ class HTTPHandler(NamedTuple):
     """A handler with authentication, TLS, headers and redirects combined as needed.
 
     ``auth`` goes before credentials in the URL; an Authorization among the call's own headers
-    goes before both. ``headers`` are added to every request. ``redirects`` is how many hops to
+    goes before both. ``headers`` are added to every request; ValueError for those that a request
+    sets itself, such as Host and Content-Length. ``redirects`` is how many hops to
     follow with the same method, body and headers; to another origin only the content headers go.
     """
 
@@ -145,6 +148,7 @@ class HTTPHandler(NamedTuple):
     def _headers(
         self, address: Address, headers: Iterable[tuple[str, str]]
     ) -> list[tuple[str, str | bytes]]:
+        refuse_headers_of_the_request(name for name, _ in self.headers)
         sent: list[tuple[str, str | bytes]] = [*headers, *self.headers]
         given = {name.lower() for name, _ in sent}
         auth = self.auth or (BasicAuth(*address.credentials) if address.credentials else None)
