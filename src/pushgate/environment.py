@@ -36,6 +36,8 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "compression": ("PUSHGATE_COMPRESSION",),
     "retries": ("PUSHGATE_RETRIES",),
     "outbox": ("PUSHGATE_OUTBOX",),
+    "utf8_names": ("PUSHGATE_UTF8_NAMES",),
+    "protobuf": ("PUSHGATE_PROTOBUF",),
 }
 """The variables of each setting, the one that counts most first."""
 

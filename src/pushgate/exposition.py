@@ -9,22 +9,37 @@ https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
+from collections.abc import Callable
 from math import isnan
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .families import Family
+from .names import (
+    from_path,
+    quoted_label,
+    quoted_metric,
+    underscored_label,
+    underscored_metric,
+)
 from .preflight import Preflight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .families import FamilyLike, Metrics
     from .grouping import GroupingKey
 
-__all__ = ("CONTENT_TYPE", "Payload", "encode", "families_of")
+__all__ = (
+    "CONTENT_TYPE",
+    "SIDE_FAMILIES",
+    "Naming",
+    "Payload",
+    "encode",
+    "families_of",
+    "naming",
+    "text_type",
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -39,15 +54,40 @@ _TEXT_TYPES = {
     "unknown": "untyped",
 }
 _NAME_SUFFIXES = {"counter": "_total", "info": "_info"}
-# Samples of OpenMetrics only, written as gauge families of their own after the rest.
-_SIDE_FAMILIES = ("_created", "_gcount", "_gsum")
+SIDE_FAMILIES = ("_created", "_gcount", "_gsum")
+"""Ends of samples of OpenMetrics only, written as gauge families of their own after the rest."""
 
 
 class Payload(NamedTuple):
-    """What a push carries: the text and how many samples are in it."""
+    """What a push carries: the text and how many samples are in it.
+
+    ``utf8_names`` says that only a gateway with ``--push.enable-utf8-names`` reads it.
+    """
 
     text: bytes
     samples: int
+    utf8_names: bool = False
+
+
+class Naming(NamedTuple):
+    """How names are sent: what a name of a metric or label becomes."""
+
+    metric: Callable[[str], str]
+    label: Callable[[str], str]
+
+
+_UNDERSCORES = Naming(underscored_metric, underscored_label)
+_AS_THEY_ARE = Naming(str, str)
+
+
+def naming(*, utf8_names: bool) -> Naming:
+    """Names as they are, or those that every gateway reads."""
+    return _AS_THEY_ARE if utf8_names else _UNDERSCORES
+
+
+def text_type(kind: str) -> tuple[str, str]:
+    """What the text format calls a type of prometheus_client, and what it adds to the name."""
+    return _TEXT_TYPES.get(kind, kind), _NAME_SUFFIXES.get(kind, "")
 
 
 def families_of(metrics: Metrics) -> Iterable[FamilyLike]:
@@ -85,33 +125,46 @@ def _not_metrics(thing: object) -> TypeError:
     )
 
 
-def encode(metrics: Metrics, key: GroupingKey | None = None) -> Payload:
+def encode(
+    metrics: Metrics, key: GroupingKey | None = None, *, utf8_names: bool = False
+) -> Payload:
     """Encode everything ``metrics`` collects, checked against ``key`` where one is given.
 
-    Raises InvalidPayloadError, naming the metric and label and what to change.
+    Characters of names that not every gateway reads become underscores, or stay as they are with
+    ``utf8_names``. Raises InvalidPayloadError, naming the metric and label and what to change.
     """
-    preflight = Preflight(frozenset(key.labels) if key else frozenset())
+    preflight = Preflight(_grouping_labels(key) if key else frozenset())
+    names = naming(utf8_names=utf8_names)
     out: list[str] = []
     count = 0
     for family in families_of(metrics):
-        count += _encode_family(family, out, preflight)
+        count += _encode_family(family, out, preflight, names)
     preflight.finish()
     text = "".join(out)
     try:
-        return Payload(text.encode(), count)
+        return Payload(text.encode(), count, preflight.utf8_names)
     except UnicodeEncodeError:
         raise preflight.not_unicode(text) from None
 
 
-def _encode_family(family: FamilyLike, out: list[str], preflight: Preflight) -> int:
+def _grouping_labels(key: GroupingKey) -> frozenset[str]:
+    """As preflight compares them. What is written with ``U__`` may be taken for either."""
+    labels = list(key.labels)
+    if not key.utf8_names:
+        labels += [from_path(label) or label for label in labels if label.startswith("U__")]
+    return frozenset(map(underscored_label, labels))
+
+
+def _encode_family(family: FamilyLike, out: list[str], preflight: Preflight, names: Naming) -> int:
     kind = family.type
-    name = _metric_name(family.name + _NAME_SUFFIXES.get(kind, ""))
+    name = names.metric(family.name + _NAME_SUFFIXES.get(kind, ""))
     kind = _TEXT_TYPES.get(kind, kind)
+    written = quoted_metric(name)
     comment = (family.documentation or "").replace("\\", r"\\").replace("\n", r"\n")
     preflight.family(name, kind)
-    out.append(f"# HELP {name} {comment}\n# TYPE {name} {kind}\n")
+    out.append(f"# HELP {written} {comment}\n# TYPE {written} {kind}\n")
 
-    lines = _FamilyLines(family.name, name, preflight)
+    lines = _FamilyLines(family.name, name, preflight, names)
     heads = lines.write(family.samples, escape=False)
     if _need_escaping(heads, family.samples):
         lines = lines.emptied()
@@ -121,14 +174,17 @@ def _encode_family(family: FamilyLike, out: list[str], preflight: Preflight) -> 
     preflight.series(heads)
     out += lines.own
     for suffix, side in sorted(lines.side.items()):
-        side_name = _metric_name(family.name + suffix)
-        out.append(f"# HELP {side_name} {comment}\n# TYPE {side_name} gauge\n")
+        written = quoted_metric(names.metric(family.name + suffix))
+        out.append(f"# HELP {written} {comment}\n# TYPE {written} gauge\n")
         out += side
     return len(heads)
 
 
 def _need_escaping(heads: list[str], samples: Iterable[Any]) -> bool:
-    """Whether a label value in ``heads``, written plainly, holds a quote, backslash or newline."""
+    """Whether a label value in ``heads``, written plainly, holds a quote, backslash or newline.
+
+    Or a name is in quotes: then all is written again to no harm.
+    """
     text = "".join(heads)
     if "\\" in text or "\n" in text:
         return True
@@ -148,10 +204,11 @@ class _Schema(NamedTuple):
 class _FamilyLines:
     """The sample lines of one family. The hot loop: about a microsecond a sample."""
 
-    __slots__ = ("_family", "_preflight", "_schemas", "_written_as", "own", "side")
+    __slots__ = ("_family", "_names", "_preflight", "_schemas", "_written_as", "own", "side")
 
-    def __init__(self, family: str, written_as: str, preflight: Preflight) -> None:
+    def __init__(self, family: str, written_as: str, preflight: Preflight, names: Naming) -> None:
         self._family = family
+        self._names = names
         self._written_as = written_as
         self._preflight = preflight
         self._schemas: dict[tuple[str, tuple[str, ...]], _Schema] = {}
@@ -194,19 +251,18 @@ class _FamilyLines:
         return heads
 
     def _new_schema(self, sample_name: str, names: tuple[str, ...]) -> _Schema:
-        name = _metric_name(sample_name)
+        name = self._names.metric(sample_name)
         target, family = self.own, self._written_as
-        for suffix in _SIDE_FAMILIES:
+        for suffix in SIDE_FAMILIES:
             if sample_name == self._family + suffix:
                 if suffix not in self.side:
                     self._preflight.family(name, "gauge")
                 target, family = self.side.setdefault(suffix, []), name
         ordered = tuple(sorted(names))
-        written = [_label_name(label) for label in ordered]
+        written = [self._names.label(label) for label in ordered]
         self._preflight.schema(family, name, written)
-        template = ",".join([f'{label}="%s"' for label in written])
         schema = _Schema(
-            f"{name}{{{template}}}" if template else name,
+            _template(name, written) if written or quoted_metric(name) != name else name,
             ordered,
             None if ordered == names else itemgetter(*ordered),
             target,
@@ -221,15 +277,12 @@ class _FamilyLines:
             raise self._preflight.not_a_number(name, value) from None
 
 
-# prometheus_client's default escaping: an underscore for each illegal character.
-@lru_cache(maxsize=1024)
-def _metric_name(name: str) -> str:
-    return re.sub(r"[^a-zA-Z0-9_:]|^[0-9]", "_", name)
-
-
-@lru_cache(maxsize=1024)
-def _label_name(name: str) -> str:
-    return re.sub(r"[^a-zA-Z0-9_]|^[0-9]", "_", name)
+def _template(name: str, labels: Iterable[str]) -> str:
+    parts = [quoted_label(label).replace("%", "%%") + '="%s"' for label in labels]
+    written = quoted_metric(name)
+    if written == name:
+        return f"{name}{{{','.join(parts)}}}"
+    return f"{{{','.join([written.replace('%', '%%'), *parts])}}}"
 
 
 def _escaped(value: str) -> str:

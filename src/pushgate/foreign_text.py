@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 __all__ = ("checked_text",)
 
 
-def checked_text(text: bytes, key: GroupingKey) -> Payload:
+def checked_text(text: bytes, key: GroupingKey, *, utf8_names: bool = False) -> Payload:
     """The payload of ``text``, in the text format 0.0.4, every sample fit for the group ``key``.
+
+    With ``utf8_names``, names may be any text in quotes, ``{"rows.loaded","db.name"="shop"} 42``.
 
     What editors and Windows do to files, a byte order mark, CR LF and a last line without its end,
     is undone. Raises InvalidPayloadError, whose text begins with the number of the line.
     """
     text = _normalised(text)
     try:
-        return Payload(text, _count(text, key))
+        return _encoded(text, key, utf8_names)._replace(text=text)
     except ParseError as error:
         place = str(error).removeprefix("text format parsing error in ")
         raise InvalidPayloadError(place) from None
@@ -40,7 +42,9 @@ def checked_text(text: bytes, key: GroupingKey) -> Payload:
         lines = [line + b"\n" for line in text.split(b"\n")]
         # The shortest beginning that is refused ends with the line to blame.
         line = bisect_left(
-            range(len(lines)), True, key=lambda end: _refused(b"".join(lines[:end]), key)
+            range(len(lines)),
+            True,
+            key=lambda end: _refused(b"".join(lines[:end]), key, utf8_names),
         )
         raise InvalidPayloadError(
             f"line {line}: {error}", metric=error.metric, label=error.label
@@ -52,13 +56,14 @@ def _normalised(text: bytes) -> bytes:
     return text if text.endswith(b"\n") or not text else text + b"\n"
 
 
-def _count(text: bytes, key: GroupingKey) -> int:
-    return encode([_plain(family) for family in parse_text(text).values()], key).samples
+def _encoded(text: bytes, key: GroupingKey, utf8_names: bool) -> Payload:
+    families = parse_text(text, utf8_names=utf8_names).values()
+    return encode([_plain(family) for family in families], key, utf8_names=utf8_names)
 
 
-def _refused(text: bytes, key: GroupingKey) -> bool:
+def _refused(text: bytes, key: GroupingKey, utf8_names: bool) -> bool:
     try:
-        _count(text, key)
+        _encoded(text, key, utf8_names)
     except InvalidPayloadError:
         return True
     return False

@@ -11,16 +11,27 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .abilities import Abilities
 from .addresses import base_url, without_credentials
 from .auth import TLS, BasicAuth, BearerToken
 from .compression import Compression, compress
-from .errors import DeliveryError, InvalidPayloadError, PushError
-from .exposition import encode
-from .families import Collector, Metrics
+from .errors import (
+    DeliveryError,
+    GatewayRejectedError,
+    InvalidPayloadError,
+    PushError,
+    SettingsError,
+)
+from .exposition import CONTENT_TYPE, encode, families_of
+from .families import Collector, FamilyLike, Metrics
 from .grouping import GroupingKey
 from .headers import refuse_headers_of_the_request
 from .http_handler import Handler, HTTPHandler, default_handler
+from .names import from_path
+from .protobuf import CONTENT_TYPE as PROTOBUF
+from .protobuf import encode_protobuf, has_native_histograms, needs_protobuf
 from .retries import with_retries
+from .wire import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,9 +71,16 @@ class Gateway:
     ``retries`` is how often a failure that may pass is tried again. ``outbox``, an Outbox, keeps
     what can't be delivered, the error's ``kept`` is then True, and delivers it by a later push.
 
+    With ``utf8_names`` the names of metrics and labels are sent as they are, whatever characters
+    they have; the gateway must run with ``--push.enable-utf8-names``. With ``protobuf``, metrics
+    that have exemplars or native histograms are sent so to a gateway that is known to take them,
+    which reading its version tells, once; to others, exemplars are left out, and native histograms
+    refused.
+
     Raises SettingsError for a URL that can't be used, ValueError for a time-out. Methods raise
-    InvalidGroupingKeyError, InvalidPayloadError, GatewayUnreachableError or GatewayRejectedError;
-    a handler of the user's may raise anything.
+    InvalidGroupingKeyError, InvalidPayloadError, GatewayUnreachableError or GatewayRejectedError,
+    and SettingsError for UTF-8 names where the gateway says that it does not know them; a handler
+    of the user's may raise anything.
     """
 
     def __init__(
@@ -78,6 +96,8 @@ class Gateway:
         compression: Compression = None,
         retries: int = 3,
         outbox: Keeper | None = None,
+        utf8_names: bool = False,
+        protobuf: bool = True,
     ) -> None:
         options: dict[str, Any] = {"tls": tls} if tls is not None else {}
         pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
@@ -114,6 +134,9 @@ class Gateway:
     def timeout(self) -> float | None:
         """What bounds a call that has no time-out of its own, in seconds."""
         return self._timeout
+        self._utf8_names = utf8_names
+        self._protobuf = protobuf
+        self._abilities = Abilities(self._read_status)
 
     @property
     def url(self) -> str:
@@ -137,14 +160,7 @@ class Gateway:
         Metrics without a sample would silently empty the group: that raises InvalidPayloadError,
         unless ``clear`` is set.
         """
-        key = _key(job, grouping_key)
-        payload = encode(metrics, key)
-        if not payload.samples and not clear:
-            raise InvalidPayloadError(
-                f"nothing to push: the registry has no samples, and a PUT would empty the group"
-                f" {key}; pass clear=True if that is meant, or use pushadd"
-            )
-        self.send("PUT", key, payload.text, timeout=timeout)
+        self._push("PUT", self._key(job, grouping_key), metrics, timeout, may_be_empty=clear)
 
     def pushadd(
         self,
@@ -155,8 +171,7 @@ class Gateway:
         timeout: float | None = None,
     ) -> None:
         """Replace only the families that are in ``metrics`` (POST); none is a heartbeat."""
-        key = _key(job, grouping_key)
-        self.send("POST", key, encode(metrics, key).text, timeout=timeout)
+        self._push("POST", self._key(job, grouping_key), metrics, timeout, may_be_empty=True)
 
     def delete(
         self,
@@ -166,7 +181,7 @@ class Gateway:
         timeout: float | None = None,
     ) -> None:
         """Delete exactly this group; a group that does not exist is no error (DELETE)."""
-        self.send("DELETE", _key(job, grouping_key), b"", timeout=timeout)
+        self.send("DELETE", self._key(job, grouping_key), b"", timeout=timeout)
 
     def delete_group(
         self, labels: Mapping[str, str | bytes], *, timeout: float | None = None
@@ -186,22 +201,39 @@ class Gateway:
         self._bounded(attempt, timeout)
 
     def send(
-        self, method: str, key: GroupingKey, text: bytes, *, timeout: float | None = None
+        self,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        *,
+        timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
     ) -> None:
-        """Send an encoded payload (text format 0.0.4) as it is. ``method``: PUT, POST or DELETE."""
-        if self._outbox is None:
-            self.send_directly(method, key, text, timeout=timeout)
+        """Send what is encoded already: text, or as ``content_type`` says, delimited messages.
+
+        ``method`` is PUT, POST or DELETE.
+        """
+        if self._outbox is None or content_type != CONTENT_TYPE:
+            self.send_directly(method, key, body, timeout=timeout, content_type=content_type)
         else:
-            self._outbox.send(self, method, key, text, timeout=timeout)
+            self._outbox.send(self, method, key, body, timeout=timeout)
 
     def send_directly(
-        self, method: str, key: GroupingKey, text: bytes, *, timeout: float | None = None
+        self,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        *,
+        timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
     ) -> None:
         """As send, but past the outbox: what is not delivered is not kept."""
         if method not in ("PUT", "POST", "DELETE"):
             raise ValueError(f"the method is {method!r}; a Pushgateway has PUT, POST and DELETE")
+        if key.needs_utf8_names:
+            timeout = self.require_utf8_names(timeout=timeout)
         compression = None if method == "DELETE" else self._compression
-        body, headers = compress(text, compression)
+        body, headers = compress(body, compression, content_type)
 
         def attempt(left: float | None) -> None:
             _perform(self._handler, self._url, method, key, body, list(headers), left)
@@ -275,6 +307,93 @@ class Gateway:
             return str(data["build_information"]["version"]), dict(data.get("flags") or {})
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise PushError("/api/v1/status is not what a Pushgateway answers") from error
+
+    def _push(
+        self,
+        method: str,
+        key: GroupingKey,
+        metrics: Metrics,
+        timeout: float | None,
+        *,
+        may_be_empty: bool,
+    ) -> None:
+        if self._protobuf:
+            metrics = list(families_of(metrics))
+            if needs_protobuf(metrics):
+                deadline = self._deadline(timeout)
+                if self._push_protobuf(method, key, metrics, deadline):
+                    return
+                timeout = _left(deadline)
+        payload = encode(metrics, key, utf8_names=self._utf8_names)
+        if not payload.samples and not may_be_empty:
+            raise InvalidPayloadError(
+                f"nothing to push: the registry has no samples, and a PUT would empty the group"
+                f" {key}; pass clear=True if that is meant, or use pushadd"
+            )
+        if payload.utf8_names:
+            timeout = self.require_utf8_names(timeout=timeout)
+        self.send(method, key, payload.text, timeout=timeout)
+
+    def _push_protobuf(
+        self, method: str, key: GroupingKey, metrics: Iterable[FamilyLike], deadline: Deadline
+    ) -> bool:
+        """Whether that was possible; what then fails is raised."""
+        needed = has_native_histograms(metrics)
+        if not self._abilities.protobuf(_left(deadline), needed=needed):
+            return False
+        messages = encode_protobuf(metrics, key, utf8_names=self._utf8_names)
+        timeout = _left(deadline)
+        if messages.utf8_names:
+            timeout = self.require_utf8_names(timeout=timeout)
+        try:
+            self.send(method, key, messages.body, timeout=timeout, content_type=PROTOBUF)
+        except GatewayRejectedError as error:
+            if error.status != 415:  # Unsupported Media Type: no Pushgateway's, but the embedded's
+                raise
+            self._abilities.refused_protobuf()
+            return False
+        return True
+
+    def require_utf8_names(self, *, timeout: float | None = None) -> float | None:
+        """Raise SettingsError if the gateway says that it does not know UTF-8 names.
+
+        It is asked once. Returns the seconds that are left of ``timeout``.
+        """
+        deadline = self._deadline(timeout)
+        if self._abilities.utf8_names(_left(deadline)) is False:
+            raise SettingsError(
+                f"the names of these metrics or labels need a gateway that knows UTF-8 names, and"
+                f" {self.url} says it does not: start it (Pushgateway 1.11.0 or later) with"
+                " --push.enable-utf8-names, or leave out utf8_names"
+            )
+        return _left(deadline)
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else timeout)
+
+    def _read_status(self, timeout: float) -> Any:
+        import json
+
+        body = self._reader.get(self._url + "/api/v1/status", timeout)
+        try:
+            return json.loads(body)["data"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise PushError("/api/v1/status is not what a Pushgateway answers") from error
+
+    def _key(
+        self, job: str | GroupingKey, grouping_key: Mapping[str, object] | None
+    ) -> GroupingKey:
+        if not isinstance(job, GroupingKey):
+            return GroupingKey(job, grouping_key, utf8_names=self._utf8_names)
+        if not grouping_key:
+            return job
+        utf8_names = self._utf8_names or job.utf8_names
+        labels: dict[str, object] = {}
+        for name, value in job.labels.items():
+            if name != "job":
+                plain = from_path(name) if utf8_names and not job.utf8_names else name
+                labels[plain or name] = value
+        return GroupingKey(job.job, {**labels, **grouping_key}, utf8_names=utf8_names)
 
     def _get_json(self, path: str, timeout: float | None) -> Any:
         import json
@@ -355,13 +474,12 @@ def delete_from_gateway(
     _perform(handler, base_url(gateway), "DELETE", key, body, headers, timeout)
 
 
-def _key(job: str | GroupingKey, grouping_key: Mapping[str, object] | None) -> GroupingKey:
-    if not isinstance(job, GroupingKey):
-        return GroupingKey(job, grouping_key)
-    if not grouping_key:
-        return job
-    labels = {name: value for name, value in job.labels.items() if name != "job"}
-    return GroupingKey(job.job, {**labels, **grouping_key})
+def _left(deadline: Deadline) -> float | None:
+    """Seconds; at least so many that the request fails with the error that says so."""
+    try:
+        return deadline.remaining()
+    except TimeoutError:
+        return 0.001
 
 
 def _perform(

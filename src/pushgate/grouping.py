@@ -11,10 +11,11 @@ import base64
 import re
 import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from .errors import InvalidGroupingKeyError
+from .names import from_path, quoted_label, to_path, underscored_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ __all__ = ("GroupingKey", "instance_ip_grouping_key")
 MAX_PATH_BYTES = 900_000  # Go's default header limit: 900 kB observed to work, 1.1 MB to give 431
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
-_ESCAPED_RUNE = re.compile(r"_(?:(_)|([0-9a-fA-F]{1,6})_)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class GroupingKey:
@@ -32,29 +33,38 @@ class GroupingKey:
 
     ``job`` and the label values may be any text, also empty for labels; label values of other
     types are converted with ``str``. Label names are ``[a-zA-Z_][a-zA-Z0-9_]*``, not ``job`` and
-    without a leading ``__``. Raises InvalidGroupingKeyError, a ValueError.
+    without a leading ``__``; with ``utf8_names``, for a gateway that runs with
+    ``--push.enable-utf8-names``, any text without that beginning, as long as no two are the same
+    once each other character is an underscore, which is how an older Prometheus reads them. Raises
+    InvalidGroupingKeyError, a ValueError.
     """
 
-    __slots__ = ("_items", "path")
+    __slots__ = ("_items", "path", "utf8_names")
 
     path: str
     """The URL path of the group, ``/metrics/job/…``, labels in code point order."""
+    utf8_names: bool
+    """Whether the labels' names may be any text."""
 
-    def __init__(self, job: str, labels: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self, job: str, labels: Mapping[str, object] | None = None, *, utf8_names: bool = False
+    ) -> None:
         if not isinstance(job, str):  # None of an unset variable, bytes, a GroupingKey
             raise InvalidGroupingKeyError(
                 f"the job name must be a string, not {type(job).__name__}: {job!r}", label="job"
             )
         items = [("job", _checked_value("job", job))]
-        for name in sorted(map(_checked_name, labels or ())):
+        checked_name = _checked_utf8_name if utf8_names else _checked_name
+        for name in sorted(map(checked_name, labels or ())):
             items.append((name, _checked_value(name, (labels or {})[name])))
         if not items[0][1]:
             raise InvalidGroupingKeyError(
                 "the job name is empty; a Pushgateway needs a non-empty one", label="job", value=""
             )
         if len(items) > 1:
-            _refuse_twins(items)
-        path = "/metrics" + "".join([f"/{_component(name, value)}" for name, value in items])
+            _refuse_twins(items, utf8_names=utf8_names)
+        written = [(to_path(name), value) for name, value in items] if utf8_names else items
+        path = "/metrics" + "".join([f"/{_component(name, value)}" for name, value in written])
         if len(path) > MAX_PATH_BYTES:
             name, value = max(items, key=lambda item: len(item[1]))
             raise InvalidGroupingKeyError(
@@ -65,6 +75,7 @@ class GroupingKey:
             )
         object.__setattr__(self, "_items", tuple(items))
         object.__setattr__(self, "path", path)
+        object.__setattr__(self, "utf8_names", utf8_names)
 
     @property
     def job(self) -> str:
@@ -76,9 +87,16 @@ class GroupingKey:
         """All grouping labels, ``job`` first, as a new dict."""
         return dict(self._items)
 
+    @property
+    def needs_utf8_names(self) -> bool:
+        """Whether only a gateway with ``--push.enable-utf8-names`` reads the labels' names."""
+        return self.utf8_names and any(to_path(name) != name for name, _ in self._items)
+
     def with_labels(self, /, **labels: object) -> GroupingKey:
         """This key with labels added or replaced."""
-        return GroupingKey(self.job, {**dict(self._items[1:]), **labels})
+        return GroupingKey(
+            self.job, {**dict(self._items[1:]), **labels}, utf8_names=self.utf8_names
+        )
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a GroupingKey is immutable: cannot set {name!r}")
@@ -87,29 +105,38 @@ class GroupingKey:
         raise AttributeError(f"a GroupingKey is immutable: cannot delete {name!r}")
 
     def __eq__(self, other: object) -> bool:
-        return self._items == other._items if isinstance(other, GroupingKey) else NotImplemented
+        if not isinstance(other, GroupingKey):
+            return NotImplemented
+        return self._items == other._items and self.path == other.path
 
     def __hash__(self) -> int:
         return hash(self._items)
 
     def __repr__(self) -> str:
-        return f"GroupingKey({self.job!r}, {dict(self._items[1:])!r})"
+        utf8_names = ", utf8_names=True" if self.utf8_names else ""
+        return f"GroupingKey({self.job!r}, {dict(self._items[1:])!r}{utf8_names})"
 
     def __str__(self) -> str:
         """As PromQL writes it: ``{job="backup",instance="db1"}``."""
-        quoted = (
+        values = (
             v.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for _, v in self._items
         )
         return (
             "{"
-            + ",".join(f'{n}="{v}"' for (n, _), v in zip(self._items, quoted, strict=True))
+            + ",".join(
+                f'{quoted_label(n)}="{v}"' for (n, _), v in zip(self._items, values, strict=True)
+            )
             + "}"
         )
 
-    def __reduce__(self) -> tuple[type[GroupingKey], tuple[str, dict[str, str]]]:
-        return GroupingKey, (self.job, dict(self._items[1:]))
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.job, dict(self._items[1:]), self.utf8_names)
 
     _items: tuple[tuple[str, str], ...]
+
+
+def _rebuild(job: str, labels: Mapping[str, object], utf8_names: bool) -> GroupingKey:
+    return GroupingKey(job, labels, utf8_names=utf8_names)
 
 
 def _checked_name(name: object) -> str:
@@ -118,41 +145,47 @@ def _checked_name(name: object) -> str:
             f"the grouping label name {name!r} is not a string", label=str(name)
         )
     # A gateway with --push.enable-utf8-names decodes U__ names, others keep them: both must do.
-    plain = _decode_u(name)
+    plain = from_path(name)
     if plain == "job":
         raise InvalidGroupingKeyError(
             f"the grouping key names {name!r} beside the job; pass it as job= only", label=name
         )
     if plain is None or plain.startswith("__") or not _LABEL_NAME.match(name):
+        is_utf8 = bool(name) and not name.startswith(("__", "U__"))
         raise InvalidGroupingKeyError(
             f"the grouping label name {name!r} is not one a Pushgateway accepts; use letters,"
-            " digits and underscores, no leading digit and no leading '__'",
+            " digits and underscores, no leading digit and no leading '__'"
+            + ("; or ask for UTF-8 names, if the gateway takes them" if is_utf8 else ""),
             label=name,
         )
     return name
 
 
-def _decode_u(name: str) -> str | None:
-    """Undo the ``U__`` escaping of UTF-8 names, None where a gateway could not.
-
-    https://github.com/prometheus/proposals/blob/main/proposals/0028-utf8.md#text-escaping
-    """
-    if not name.startswith("U__"):
-        return name
-    body, at, out = name[3:], 0, []
-    while at < len(body):
-        if body[at] != "_":
-            out.append(body[at])
-            at += 1
-        elif match := _ESCAPED_RUNE.match(body, at):
-            code = 0x5F if match[1] else int(match[2], 16)
-            if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-                return None
-            out.append(chr(code))
-            at = match.end()
-        else:
-            return None
-    return "".join(out) or None
+def _checked_utf8_name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise InvalidGroupingKeyError(
+            f"the grouping label name {name!r} is not a string with something in it",
+            label=str(name),
+        )
+    if name == "job":
+        raise InvalidGroupingKeyError(
+            "the grouping key names 'job' beside the job; pass it as job= only", label=name
+        )
+    if _SURROGATE.search(name):
+        raise InvalidGroupingKeyError(
+            f"the grouping label name {name!r} is not valid Unicode: it holds a lone surrogate;"
+            " decode it with errors='replace'",
+            label=name,
+        )
+    # A group with such a label breaks every scrape and other pushes (seen on 1.11.2); the second is
+    # the metric's name to a Prometheus without UTF-8 names.
+    if name.startswith("__") or underscored_label(name) == "__name__":
+        raise InvalidGroupingKeyError(
+            f"the grouping label name {name!r} begins with '__', or is read as '__name__'; rename"
+            " it",
+            label=name,
+        )
+    return name
 
 
 def _checked_value(name: str, value: object) -> str:
@@ -179,13 +212,16 @@ def _checked_value(name: str, value: object) -> str:
     return text
 
 
-def _refuse_twins(items: list[tuple[str, str]]) -> None:
+def _refuse_twins(items: list[tuple[str, str]], *, utf8_names: bool) -> None:
     seen: dict[str | None, str] = {}
     for name, _ in items:
-        other = seen.setdefault(_decode_u(name), name)
+        other = seen.setdefault(underscored_label(name) if utf8_names else from_path(name), name)
         if other != name:
+            # Of the second kind: a Prometheus that asks for underscores takes nothing at all of a
+            # gateway that holds both (seen on 2.42).
+            reader = "Prometheus without" if utf8_names else "gateway with"
             raise InvalidGroupingKeyError(
-                f"the grouping labels {other!r} and {name!r} are the same name to a gateway with"
+                f"the grouping labels {other!r} and {name!r} are the same name to a {reader}"
                 " UTF-8 names; keep one",
                 label=name,
             )

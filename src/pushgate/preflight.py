@@ -3,6 +3,10 @@
 Enters: family names, sample names, label names and encoded series, as the encoder meets them.
 Leaves: an InvalidPayloadError that says what to change, or nothing. Each rule is one the real
 gateway was seen to enforce (400) or to break silently (labels overwritten), on 1.5.1 and 1.11.2.
+
+Names are compared as a Prometheus reads them that knows no UTF-8 names, with underscores: of two
+samples that are then one it drops the second, and for two labels that are then one it refuses the
+whole gateway (seen on 2.42).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidPayloadError
+from .names import underscored_label, underscored_metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,9 +43,16 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Preflight:
-    """The checks of one payload, fed by the encoder. ``grouping`` are the key's label names."""
+    """The checks of one payload, fed by the encoder.
+
+    ``grouping`` are the key's label names, with underscores.
+    """
+
+    utf8_names: bool
+    """Whether there was a name that only a gateway with ``--push.enable-utf8-names`` reads."""
 
     def __init__(self, grouping: frozenset[str]) -> None:
+        self.utf8_names = False
         self._grouping = grouping
         self._types: dict[str, str] = {}
         self._with_instance = False
@@ -49,13 +61,16 @@ class Preflight:
         """A ``# TYPE`` line is about to be written."""
         if not name:
             raise InvalidPayloadError("a metric family has an empty name; name it", metric=name)
-        if name in _RESERVED_FAMILIES:
+        plain = underscored_metric(name)
+        if plain != name:
+            self._utf8(name, name, "name")
+        if plain in _RESERVED_FAMILIES:
             raise InvalidPayloadError(
                 f"the metric {name!r} is one the Pushgateway sets itself; rename it", metric=name
             )
-        if name in self._types:
+        if plain in self._types:
             raise InvalidPayloadError(
-                f"the metric family {name!r} is sent twice; merge the two into one, or unregister"
+                f"the metric family {plain!r} is sent twice; merge the two into one, or unregister"
                 " one of the collectors that produce it",
                 metric=name,
             )
@@ -73,7 +88,7 @@ class Preflight:
                 metric=name,
                 label=bound,
             )
-        self._types[name] = kind
+        self._types[plain] = kind
 
     def distribution(self, name: str, kind: str, samples: Iterable[Any]) -> None:
         """The samples of a histogram or summary, where a gateway reads bounds and counts."""
@@ -84,7 +99,7 @@ class Preflight:
             if bucket and sample.name == name:
                 raise InvalidPayloadError(
                     f"{name!r} is a native histogram, which the text format has no way to write;"
-                    " give it buckets",
+                    " give it buckets, or push to a gateway that takes protobuf",
                     metric=name,
                 )
             if sample.name == name + bucket:
@@ -107,20 +122,26 @@ class Preflight:
 
     def schema(self, family: str, name: str, labels: Sequence[str]) -> None:
         """Samples called ``name`` with these label names belong to ``family``."""
-        kind = self._types[family]
-        if name != family and name not in [family + end for end in _MEMBERS.get(kind, ())]:
+        plain, own = underscored_metric(name), underscored_metric(family)
+        if plain != name:
+            self._utf8(name, name, "name")
+        kind = self._types[own]
+        if plain != own and plain not in [own + end for end in _MEMBERS.get(kind, ())]:
             # Not the family's: the gateway's parser opens an untyped family for it.
-            if self._types.get(name, "stray") != "stray":
+            if self._types.get(plain, "stray") != "stray":
                 raise InvalidPayloadError(
                     f"the family {family!r} holds a sample called {name!r}, which is a metric"
                     " family of its own in the same push; rename one of them",
                     metric=name,
                 )
-            self._types[name] = "stray"
+            self._types[plain] = "stray"
         if not labels:
             return
         for label in labels:
-            if label in self._grouping:
+            written = underscored_label(label)
+            if written != label:
+                self._utf8(name, label, f"label name {label!r}")
+            if written in self._grouping:
                 raise InvalidPayloadError(
                     f"the metric {name!r} has the label {label!r}, which the grouping key of the"
                     " same name would silently overwrite; rename the label, or take it out of"
@@ -128,19 +149,19 @@ class Preflight:
                     metric=name,
                     label=label,
                 )
-            if label.startswith("__") or not label:
+            if label.startswith("__") or not label or written == "__name__":
                 raise InvalidPayloadError(
                     f"the metric {name!r} has the label {label!r}; a label name must not be empty"
-                    " or begin with '__'",
+                    " or begin with '__', nor with underscores be '__name__'",
                     metric=name,
                     label=label,
                 )
         self._with_instance = self._with_instance or "instance" in labels
-        if len(set(labels)) < len(labels):
-            label = Counter(labels).most_common(1)[0][0]
+        if len(set(map(underscored_label, labels))) < len(labels):
+            label = Counter(map(underscored_label, labels)).most_common(1)[0][0]
             raise InvalidPayloadError(
-                f"the metric {name!r} has two labels that are both written {label!r} in the text"
-                " format; rename one",
+                f"the metric {name!r} has two labels that are both written {label!r} without UTF-8"
+                " names; rename one",
                 metric=name,
                 label=label,
             )
@@ -156,7 +177,7 @@ class Preflight:
         raise InvalidPayloadError(
             f"the series {head} is there twice; a push can hold each name and label set once:"
             " give the samples labels that differ, or drop one",
-            metric=head.partition("{")[0],
+            metric=_metric_of(head),
         )
 
     def finish(self) -> None:
@@ -189,9 +210,9 @@ class Preflight:
     def not_unicode(self, text: str) -> InvalidPayloadError:
         """The error for text that has no UTF-8 encoding."""
         line = next(line for line in text.split("\n") if _SURROGATE.search(line))
-        name = re.split(r"[ {]", line.removeprefix("# HELP "), maxsplit=1)[0]
+        name = _metric_of(line.removeprefix("# HELP "))
         label = next(
-            (n for n, v in re.findall(r'(\w+)="([^"]*)', line) if _SURROGATE.search(v)), None
+            (n for n, v in re.findall(r'([^"{,]+)"?="([^"]*)', line) if _SURROGATE.search(v)), None
         )
         where = f"the label {label!r}" if label else "the help text"
         return InvalidPayloadError(
@@ -201,3 +222,19 @@ class Preflight:
             metric=name,
             label=label,
         )
+
+    def _utf8(self, metric: str, name: str, what: str) -> None:
+        self.utf8_names = True
+        if _SURROGATE.search(name):
+            raise InvalidPayloadError(
+                f"the {what} of the metric {metric!r} is not valid Unicode: it holds a lone"
+                " surrogate; decode it with errors='replace'",
+                metric=metric,
+                label=None if name == metric else name,
+            )
+
+
+def _metric_of(line: str) -> str:
+    """The name at the beginning of a line that holds a sample, or of its ``name{labels}``."""
+    match = re.match(r'\{?"((?:[^"\\]|\\.)*)"|[^ {]*', line)
+    return (match and (match[1] or match[0])) or ""

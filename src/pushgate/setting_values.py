@@ -208,5 +208,7 @@ READERS: Mapping[str, Callable[[object, Source], Any]] = {
     "compression": _compression,
     "retries": _count,
     "outbox": _outbox,
+    "utf8_names": _switch,
+    "protobuf": _switch,
 }
 """How each setting is read."""

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ("Settings",)
 
-_FLAGS = {"insecure_skip_verify": "--insecure", "headers": "--header"}
+_FLAGS = {
+    "insecure_skip_verify": "--insecure",
+    "headers": "--header",
+    "utf8_names": "--utf8-names",
+}
 
 
 class Settings(NamedTuple):
@@ -51,6 +55,8 @@ class Settings(NamedTuple):
     compression: Compression = None
     retries: int = 3
     outbox: str | None = None
+    utf8_names: bool = False
+    protobuf: bool = True
     origins: Mapping[str, str] = MappingProxyType({})
 
     def __repr__(self) -> str:
@@ -141,6 +147,8 @@ class Settings(NamedTuple):
             compression=self.compression,
             retries=self.retries,
             outbox=outbox,
+            utf8_names=self.utf8_names,
+            protobuf=self.protobuf,
         )
 
     def _auth(self) -> BasicAuth | BearerToken | None:

@@ -21,11 +21,15 @@ _BLANK = r"[ \t]*"
 _BLANKS = re.compile(r"[ \t]+")
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(rf"{_BLANK}([a-zA-Z_][a-zA-Z0-9_]*)")
+_QUOTED = re.compile(rf'{_BLANK}"((?:[^"\\]|\\[\\n"])+)"{_BLANK}')
 _LABEL_VALUE = re.compile(rf'{_BLANK}={_BLANK}"((?:[^"\\]|\\[\\n"])*)"{_BLANK}')
 _END_OF_LABELS = re.compile(rf"{_BLANK}\}}")
 _START_OF_LABELS = re.compile(rf"{_BLANK}\{{")
 _COMMENT = re.compile(
     rf"#{_BLANK}(HELP|TYPE)[ \t]{_BLANK}([^ \t]*)(?:[ \t]{_BLANK}(.*))?", re.DOTALL
+)
+_QUOTED_COMMENT = re.compile(
+    rf'#{_BLANK}(HELP|TYPE)[ \t]{_BLANK}"((?:[^"\\]|\\[\\n"])+)"(?:[ \t]{_BLANK}(.*))?', re.DOTALL
 )
 _FLOAT = re.compile(r"(?ai)[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?")
 _SPECIAL_FLOAT = re.compile(r"(?ai)[+-]?inf(?:inity)?|nan")
@@ -50,11 +54,14 @@ class ParseError(ValueError):
     """The body is not text format 0.0.4; the text has the line and the reason."""
 
 
-def parse_text(body: bytes) -> dict[str, Family]:
-    """Families by name, without empty ones. Raises ParseError."""
+def parse_text(body: bytes, *, utf8_names: bool = False) -> dict[str, Family]:
+    """Families by name, without empty ones; names may be in quotes with ``utf8_names``.
+
+    Raises ParseError.
+    """
     # HELP may hold any bytes; in label values the escapes of invalid UTF-8 are refused below.
     lines = body.decode("utf-8", "surrogateescape").split("\n")
-    parser = _Parser()
+    parser = _Parser(utf8_names=utf8_names)
     number = 0
     try:
         for number, line in enumerate(lines[:-1], 1):  # noqa: B007 - also the error's line number
@@ -68,7 +75,8 @@ def parse_text(body: bytes) -> dict[str, Family]:
 
 
 class _Parser:
-    def __init__(self) -> None:
+    def __init__(self, *, utf8_names: bool) -> None:
+        self._utf8_names = utf8_names
         self.families: dict[str, Family] = {}
         # The children of histograms and summaries, which several lines fill.
         self._children: dict[tuple[str, tuple[tuple[str, str], ...]], Metric] = {}
@@ -82,11 +90,14 @@ class _Parser:
             self._read_sample(line)
 
     def _read_comment(self, line: str) -> None:
-        match = _COMMENT.fullmatch(line)
+        in_quotes = _QUOTED_COMMENT.fullmatch(line) if self._utf8_names else None
+        match = in_quotes or _COMMENT.fullmatch(line)
         if not match or (not match[2] and match[3] is None):
             return
         keyword, name, text = match.groups()
-        if not _NAME.fullmatch(name):
+        if in_quotes:
+            name = _utf8_name(name)
+        elif not _NAME.fullmatch(name):
             raise ParseError("invalid metric name in comment")
         if text is None:
             return
@@ -109,13 +120,14 @@ class _Parser:
         family.type = _TYPES[text.lower()]
 
     def _read_sample(self, line: str) -> None:
-        match = _NAME.match(line)
-        if not match:
-            raise ParseError("invalid metric name")
-        family, suffix = self._family(match[0])
+        name, position, in_braces = self._start_of_sample(line)
+        family, suffix = self._family(name)
         family.type = family.type or model.UNTYPED
         special = _SPECIAL_LABELS.get(family.type)
-        labels, bound, end = _read_labels(line, match.end(), family.name, special)
+        labels: dict[str, str] = {}
+        bound, end = math.nan, position
+        if in_braces:
+            labels, bound, end = self._read_labels(line, position, family.name, special)
         value, has_timestamp = _read_value(line[end:])
         if special is None:
             family.metrics.append(Metric(labels, value, has_timestamp=has_timestamp))
@@ -130,6 +142,52 @@ class _Parser:
             if family.type in model.HISTOGRAMS:
                 value = _count(family, value, "bucket population")
             metric.points.append((bound, value))
+
+    def _start_of_sample(self, line: str) -> tuple[str, int, bool]:
+        """(name, where what follows it starts, whether that is within braces)."""
+        if match := _NAME.match(line):
+            braces = _START_OF_LABELS.match(line, match.end())
+            return match[0], (braces or match).end(), braces is not None
+        braces = _START_OF_LABELS.match(line) if self._utf8_names else None
+        quoted = braces and _QUOTED.match(line, braces.end())
+        if not quoted or line[quoted.end() : quoted.end() + 1] not in ("}", ","):
+            raise ParseError("invalid metric name")
+        return _utf8_name(quoted[1]), quoted.end() + (line[quoted.end()] == ","), True
+
+    def _read_labels(
+        self, line: str, position: int, family: str, special: str | None
+    ) -> tuple[dict[str, str], float, int]:
+        """(labels, the special label's number, where the value starts), from within the braces."""
+        labels: dict[str, str] = {}
+        bound = math.nan
+        while not (end := _END_OF_LABELS.match(line, position)):
+            match = _LABEL_NAME.match(line, position)
+            if not match and self._utf8_names and (match := _QUOTED.match(line, position)):
+                name = _utf8_name(match[1])
+            elif match:
+                name = match[1]
+            else:
+                raise ParseError(f'invalid label name for metric "{family}"')
+            if name == "__name__":
+                raise ParseError('label name "__name__" is reserved')
+            value = _LABEL_VALUE.match(line, match.end())
+            if not value:
+                raise ParseError(f'expected = and a quoted value after label "{name}"')
+            text = _unescape(value[1])
+            if any("\udc80" <= character <= "\udcff" for character in text):
+                raise ParseError(f'invalid label value for label "{name}": not UTF-8')
+            if name == special:
+                bound = _float(text, f"value for '{special}' label")
+            elif name in labels:
+                raise ParseError(f'duplicate label names for metric "{family}"')
+            else:
+                labels[name] = text
+            position = value.end()
+            if line[position : position + 1] == ",":
+                position += 1
+            elif line[position : position + 1] != "}":
+                raise ParseError(f'unexpected end of label value "{text}"')
+        return labels, bound, end.end()
 
     def _family(self, name: str) -> tuple[Family, str]:
         """The family that a name belongs to, made if new; and the name's suffix beyond it."""
@@ -148,42 +206,6 @@ class _Parser:
             self._children[key] = Metric(labels)
             family.metrics.append(self._children[key])
         return self._children[key]
-
-
-def _read_labels(
-    line: str, position: int, family: str, special: str | None
-) -> tuple[dict[str, str], float, int]:
-    """(labels, the special label's number, where the value starts)."""
-    labels: dict[str, str] = {}
-    bound = math.nan
-    start = _START_OF_LABELS.match(line, position)
-    if not start:
-        return labels, bound, position
-    position = start.end()
-    while not (end := _END_OF_LABELS.match(line, position)):
-        name = _LABEL_NAME.match(line, position)
-        if not name:
-            raise ParseError(f'invalid label name for metric "{family}"')
-        if name[1] == "__name__":
-            raise ParseError('label name "__name__" is reserved')
-        value = _LABEL_VALUE.match(line, name.end())
-        if not value:
-            raise ParseError(f'expected = and a quoted value after label "{name[1]}"')
-        text = _unescape(value[1])
-        if any("\udc80" <= character <= "\udcff" for character in text):
-            raise ParseError(f'invalid label value for label "{name[1]}": not UTF-8')
-        if name[1] == special:
-            bound = _float(text, f"value for '{special}' label")
-        elif name[1] in labels:
-            raise ParseError(f'duplicate label names for metric "{family}"')
-        else:
-            labels[name[1]] = text
-        position = value.end()
-        if line[position : position + 1] == ",":
-            position += 1
-        elif line[position : position + 1] != "}":
-            raise ParseError(f'unexpected end of label value "{text}"')
-    return labels, bound, end.end()
 
 
 def _read_value(text: str) -> tuple[float, bool]:
@@ -213,6 +235,13 @@ def _count(family: Family, value: float, what: str) -> float:
     if value < 0:
         raise ParseError(f'negative {what} for histogram "{family.name}"')
     return int(value) if value < 2.0**64 and value.is_integer() else value
+
+
+def _utf8_name(text: str) -> str:
+    name = _unescape(text)
+    if any("\udc80" <= character <= "\udcff" for character in name):
+        raise ParseError(f'invalid name "{name!a}": not UTF-8')
+    return name
 
 
 def _unescape(text: str) -> str:

@@ -1,0 +1,90 @@
+"""Names of metrics and labels, as the text format and a URL's path write them.
+
+Enters: a name. Leaves: it with underscores, which everybody reads; or, for a gateway that runs with
+``--push.enable-utf8-names``, in quotes for a text and with ``U__`` escapes for a path.
+
+https://prometheus.io/docs/instrumenting/escaping_schemes
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+__all__ = (
+    "from_path",
+    "quoted_label",
+    "quoted_metric",
+    "to_path",
+    "underscored_label",
+    "underscored_metric",
+)
+
+_ESCAPED_RUNE = re.compile(r"_(?:(_)|([0-9a-fA-F]{1,6})_)")
+
+
+# prometheus_client's default escaping: an underscore for each illegal character.
+@lru_cache(maxsize=1024)
+def underscored_metric(name: str) -> str:
+    """A metric's name with an underscore for each character that not everybody reads."""
+    return re.sub(r"[^a-zA-Z0-9_:]|^[0-9]", "_", name)
+
+
+@lru_cache(maxsize=1024)
+def underscored_label(name: str) -> str:
+    """A label's name, likewise."""
+    return re.sub(r"[^a-zA-Z0-9_]|^[0-9]", "_", name)
+
+
+@lru_cache(maxsize=1024)
+def quoted_metric(name: str) -> str:
+    """A metric's name as a text has it: in quotes if not everybody reads it."""
+    return name if name and underscored_metric(name) == name else _quoted(name)
+
+
+@lru_cache(maxsize=1024)
+def quoted_label(name: str) -> str:
+    """A label's name, likewise."""
+    return name if name and underscored_label(name) == name else _quoted(name)
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    return f'"{escaped}"'
+
+
+def to_path(name: str) -> str:
+    """A label's name as a path has it. One that begins with ``U__`` would be decoded, too."""
+    if underscored_label(name) == name and not name.startswith("U__"):
+        return name
+    return "U__" + "".join(
+        "__" if rune == "_" else rune if _is_kept(rune, at) else f"_{ord(rune):x}_"
+        for at, rune in enumerate(name)
+    )
+
+
+def _is_kept(rune: str, at: int) -> bool:
+    return rune.isascii() and (rune.isalpha() or (rune.isdigit() and at > 0))
+
+
+def from_path(name: str) -> str | None:
+    """The name that a gateway with UTF-8 names takes a path's for, None where it could not.
+
+    https://github.com/prometheus/proposals/blob/main/proposals/0028-utf8.md#text-escaping
+    """
+    if not name.startswith("U__"):
+        return name
+    body, at, out = name[3:], 0, []
+    while at < len(body):
+        if body[at] != "_":
+            out.append(body[at])
+            at += 1
+        elif match := _ESCAPED_RUNE.match(body, at):
+            code = 0x5F if match[1] else int(match[2], 16)
+            if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+                return None
+            out.append(chr(code))
+            at = match.end()
+        else:
+            return None
+    return "".join(out) or None
