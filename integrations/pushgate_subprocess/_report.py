@@ -15,6 +15,8 @@ from pushgate import (
     InvalidGroupingKeyError,
     InvalidPayloadError,
     JobRun,
+    Settings,
+    SettingsError,
     Status,
     encode,
     end_families,
@@ -71,6 +73,7 @@ class Report:
         self._has_own_metrics = False
         # Settled is what has arrived, was kept, or was told to be lost.
         self._outcome_is_settled = self._own_metrics_are_settled = False
+        self._utf8_names = False
         # The identity first: a textfile can do without a gateway, and nothing without that.
         if self._guarded(lambda: self._identify(started_at)) and not options.dry_run:
             self._guarded(lambda: self._find_gateway(connect))
@@ -132,7 +135,8 @@ class Report:
 
     def _identify(self, started_at: float) -> None:
         options = self._options
-        key = GroupingKey(options.job, options.groups)
+        self._utf8_names = _utf8_names_are_asked(options)
+        key = GroupingKey(options.job, options.groups, utf8_names=self._utf8_names)
         if not options.dry_run:
             complain = self._voice.say if options.verbosity > 0 else _be_silent
             self._state = _state.begin(key, started_at, complain)
@@ -191,7 +195,8 @@ class Report:
         self, complain: Callable[[str], None]
     ) -> tuple[GroupingKey, Sequence[Family]]:
         groups = self._options.groups
-        key = GroupingKey(self._options.job, {**groups, **OWN_METRICS})
+        labels = {**groups, **OWN_METRICS}
+        key = GroupingKey(self._options.job, labels, utf8_names=self._utf8_names)
         own, complaints = self._own_metrics(key)
         for complaint in complaints:
             complain(complaint)
@@ -225,6 +230,18 @@ class Report:
             self._voice.fail(failure(what, error, self._remarks))
             return False
         return True
+
+
+def _utf8_names_are_asked(options: RunOptions) -> bool:
+    if all(
+        name.isascii() and name.isidentifier() and not name.startswith("U__")
+        for name in options.groups
+    ):
+        return False
+    try:
+        return Settings.load(options.settings, os.environ).utf8_names
+    except SettingsError:  # which is said when the gateway is looked for
+        return False
 
 
 def _print(families: Sequence[Family]) -> None:

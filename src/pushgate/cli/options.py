@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from ..durations import parse_duration
@@ -49,6 +50,10 @@ _OPTIONS = (
     ("--certfile", "certfile", "FILE", "the client certificate"),
     ("--keyfile", "keyfile", "FILE", "its key, if that is in another file"),
 )
+_SWITCHES = (
+    ("--insecure", "insecure_skip_verify", "do not check the server's certificate"),
+    ("--utf8-names", "utf8_names", "any text as names; the gateway must be set up for that"),
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -80,13 +85,8 @@ def add_gateway_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="add a header; VALUE may be file:/path; may be repeated",
     )
-    group.add_argument(
-        "--insecure",
-        dest="insecure_skip_verify",
-        action="store_const",
-        const=True,
-        help="do not check the server's certificate",
-    )
+    for option, setting, text in _SWITCHES:
+        group.add_argument(option, dest=setting, action="store_const", const=True, help=text)
 
 
 def load_settings(
@@ -95,7 +95,8 @@ def load_settings(
     """The settings, with the options that add_gateway_options added. Raises SettingsError."""
     from ..settings import Settings
 
-    names = [setting for _, setting, _, _ in _OPTIONS] + ["headers", "insecure_skip_verify"]
+    names = [setting for _, setting, _, _ in _OPTIONS] + ["headers"]
+    names += [setting for _, setting, _ in _SWITCHES]
     flags = {name: getattr(options, name) for name in names}
     return Settings.load(flags, os.environ if environ is None else environ)
 
@@ -186,5 +187,10 @@ def group_labels(options: argparse.Namespace) -> dict[str, str]:
 def grouping_key(options: argparse.Namespace) -> GroupingKey:
     """The group of ``--job`` and ``--group``. Raises UsageError or InvalidGroupingKeyError."""
     from ..grouping import GroupingKey
+    from ..names import to_path
 
-    return GroupingKey(options.job, group_labels(options))
+    labels, utf8_names = group_labels(options), False
+    if any(to_path(name) != name for name in labels):
+        with suppress(SettingsError):  # which is said when the gateway is looked for
+            utf8_names = load_settings(options).utf8_names
+    return GroupingKey(options.job, labels, utf8_names=utf8_names)

@@ -20,12 +20,12 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     key = grouping_key(options)
     settings = load_settings(options)
-    settings.to_gateway()  # a gateway that can't be used is told before the metrics are read
+    gateway = settings.to_gateway()  # one that can't be used is told before metrics are read
     from ..foreign_text import checked_text
 
     name = "stdin" if options.file == "-" else options.file
     try:
-        payload = checked_text(_read(options.file), key)
+        payload = checked_text(_read(options.file), key, utf8_names=settings.utf8_names)
     except InvalidPayloadError as error:
         raise CommandError(f"{name}, {error}") from None
     if not payload.samples and not (options.add or options.clear):
@@ -33,6 +33,8 @@ def main(arguments: list[str]) -> int:
             f"{name}: there is no metric in it, and pushing that would empty the group {key}; give"
             " --clear if that is meant"
         )
+    if payload.utf8_names:
+        gateway.require_utf8_names()
     method = "POST" if options.add else "PUT"
     return send(settings, method, key, payload.text, keep=options.keep)
 

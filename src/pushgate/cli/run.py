@@ -28,7 +28,8 @@ job         --job NAME           and --group LABEL=VALUE, which may be repeated
 gateway     --gateway URL        else PUSHGATE_GATEWAY or the --config FILE
             --username NAME, --header 'NAME: VALUE', --cafile FILE, --insecure,
             --certfile FILE, --keyfile FILE, --compression NAME, --redirects N,
-            --retries N (6); secrets: PUSHGATE_PASSWORD, PUSHGATE_TOKEN
+            --retries N (6), --utf8-names;
+            secrets: PUSHGATE_PASSWORD, PUSHGATE_TOKEN
             --outbox FILE        keeps what can't be delivered now; off: none
 time limit  --timeout 90m        then --signal NAME (TERM); the exit code is 124
             --kill-after 10s     then KILL; the exit code is 137
@@ -210,8 +211,11 @@ def _switch(field: str, value: object) -> Callable[[dict[str, Any]], None]:
     return store
 
 
-def _insecure(values: dict[str, Any]) -> None:
-    values["settings"]["insecure_skip_verify"] = True
+def _setting_on(name: str) -> Callable[[dict[str, Any]], None]:
+    def store(values: dict[str, Any]) -> None:
+        values["settings"][name] = True
+
+    return store
 
 
 _WITH_VALUE: dict[str, Callable[[dict[str, Any], str], None]] = {
@@ -235,7 +239,8 @@ _WITH_VALUE: dict[str, Callable[[dict[str, Any], str], None]] = {
 }
 
 _SWITCHES: dict[str, Callable[[dict[str, Any]], None]] = {
-    "--insecure": _insecure,
+    "--insecure": _setting_on("insecure_skip_verify"),
+    "--utf8-names": _setting_on("utf8_names"),
     "--preserve-status": _switch("preserve_status", True),
     "--no-start-push": _switch("start_push", False),
     "--dry-run": _switch("dry_run", True),

@@ -9,6 +9,7 @@ import sys
 from unicodedata import combining, east_asian_width
 
 from ..durations import roughly
+from ..names import quoted_label
 from .ending import printable
 
 TYPE_CHECKING = False
@@ -49,7 +50,9 @@ def span(seconds: float) -> str:
 
 def braces(labels: Mapping[str, str]) -> str:
     """``labels`` as PromQL writes them."""
-    pairs = (f"{name}={json.dumps(v, ensure_ascii=False)}" for name, v in labels.items())
+    pairs = (
+        f"{quoted_label(name)}={json.dumps(v, ensure_ascii=False)}" for name, v in labels.items()
+    )
     return "{" + ",".join(pairs) + "}"
 
 

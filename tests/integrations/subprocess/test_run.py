@@ -209,7 +209,7 @@ def test_the_help_knows_every_option_and_no_other(cli):
     from pushgate.cli import run as module
 
     _, out, _ = cli("--help")
-    named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", out.partition("COMMAND [ARG")[2]))
+    named = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", out.partition("COMMAND [ARG")[2]))
     known = {*module._WITH_VALUE, *module._SWITCHES}
     assert named - known == set()
     assert known - named == {"--verbose", "--quiet"}  # -v and -q, spelt out
