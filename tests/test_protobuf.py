@@ -28,7 +28,8 @@ from pushgate import (
 )
 from pushgate.embedded import EmbeddedGateway
 from pushgate.exposition import CONTENT_TYPE as TEXT
-from pushgate.protobuf import CONTENT_TYPE, encode_protobuf, needs_protobuf
+from pushgate.families import needs_protobuf
+from pushgate.protobuf import CONTENT_TYPE, encode_protobuf
 from pushgate.protobuf_wire import double, integer, message, signed
 from support.gateways import NEW, OLD, open_gateway
 from support.metrics import GROUPINGS, registries
@@ -225,6 +226,24 @@ def test_an_exemplar_is_written_with_its_labels_value_and_time(moment):
     label = b"\x0a\x0a\x0a\x05trace\x12\x01x"
     time = b"\x1a\x0b\x08\x80\xe2\xcf\xaa\x06\x10\x80\xe5\x9a\x77"
     assert label + b"\x11" + struct.pack("<d", 0.5) + time in encode_protobuf(family).body
+
+
+@pytest.mark.parametrize(
+    "exemplar",
+    [
+        Exemplar({"trace": "\udcff"}, 1),
+        Exemplar({"trace": "x"}, "y"),
+        Exemplar({"trace": "x"}, 1, math.nan),
+        Exemplar({"trace": "x"}, 1, math.inf),
+        (1, 2),
+    ],
+)
+def test_an_exemplar_that_can_not_be_written_is_named(exemplar):
+    family = Metric("c", "", "counter")
+    family.add_sample("c_total", {}, 3, None, exemplar)
+    with pytest.raises(InvalidPayloadError, match="exemplar or native histogram") as refusal:
+        encode_protobuf(family)
+    assert refusal.value.metric == "c"
 
 
 class Both:

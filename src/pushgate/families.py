@@ -7,12 +7,25 @@ the encoder takes either, and building our own gauges costs no import of prometh
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ("Collector", "Family", "FamilyLike", "Metrics", "Sample", "gauge")
+__all__ = (
+    "Collector",
+    "Family",
+    "FamilyLike",
+    "Metrics",
+    "Sample",
+    "gauge",
+    "has_native_histograms",
+    "needs_protobuf",
+)
+
+_WITH_EXEMPLARS = ("counter", "histogram", "gaugehistogram")
+_EXEMPLAR, _NATIVE = attrgetter("exemplar"), attrgetter("native_histogram")
 
 
 class Sample(NamedTuple):
@@ -65,3 +78,28 @@ def gauge(
 ) -> Family:
     """A gauge family of one sample."""
     return Family(name, documentation, "gauge", (Sample(name, labels or {}, float(value)),))
+
+
+def needs_protobuf(families: Iterable[FamilyLike]) -> bool:
+    """Whether a sample has an exemplar or is a native histogram: text has neither."""
+    for family in families:
+        kind = family.type
+        if kind in _WITH_EXEMPLARS:
+            try:
+                if any(map(_EXEMPLAR, family.samples)):
+                    return True
+                if kind != "counter" and any(map(_NATIVE, family.samples)):
+                    return True
+            except AttributeError:  # our own samples, and those of an older prometheus_client
+                continue
+    return False
+
+
+def has_native_histograms(families: Iterable[FamilyLike]) -> bool:
+    """Whether a sample is a native histogram, which text can't write at all."""
+    return any(
+        getattr(sample, "native_histogram", None)
+        for family in families
+        if family.type in _WITH_EXEMPLARS
+        for sample in family.samples
+    )

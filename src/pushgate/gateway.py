@@ -23,13 +23,17 @@ from .errors import (
     SettingsError,
 )
 from .exposition import CONTENT_TYPE, encode, families_of
-from .families import Collector, FamilyLike, Metrics
+from .families import (
+    Collector,
+    FamilyLike,
+    Metrics,
+    has_native_histograms,
+    needs_protobuf,
+)
 from .grouping import GroupingKey
 from .headers import refuse_headers_of_the_request
 from .http_handler import Handler, HTTPHandler, default_handler
 from .names import from_path
-from .protobuf import CONTENT_TYPE as PROTOBUF
-from .protobuf import encode_protobuf, has_native_histograms, needs_protobuf
 from .retries import with_retries
 from .wire import Deadline
 
@@ -341,12 +345,14 @@ class Gateway:
         needed = has_native_histograms(metrics)
         if not self._abilities.protobuf(_left(deadline), needed=needed):
             return False
+        from .protobuf import CONTENT_TYPE, encode_protobuf  # what few pushes need
+
         messages = encode_protobuf(metrics, key, utf8_names=self._utf8_names)
         timeout = _left(deadline)
         if messages.utf8_names:
             timeout = self.require_utf8_names(timeout=timeout)
         try:
-            self.send(method, key, messages.body, timeout=timeout, content_type=PROTOBUF)
+            self.send(method, key, messages.body, timeout=timeout, content_type=CONTENT_TYPE)
         except GatewayRejectedError as error:
             if error.status != 415:  # Unsupported Media Type: no Pushgateway's, but the embedded's
                 raise

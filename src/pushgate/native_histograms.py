@@ -1,7 +1,9 @@
 """The rules a native histogram must meet. Enters: prometheus_client's ``NativeHistogram``, or what
 has its fields. Leaves: nothing, or an InvalidPayloadError.
 
-A Pushgateway takes any, and a Prometheus then refuses them in the scrape:
+A Pushgateway takes any. One that is not sound then breaks things for everybody (seen on 1.11.2 and
+Prometheus 2.42): spans without buckets make the gateway's API panic, they and counts below 0 make a
+Prometheus refuse the whole scrape, and an unknown schema makes its queries panic.
 https://github.com/prometheus/prometheus/blob/main/model/histogram/histogram.go
 """
 

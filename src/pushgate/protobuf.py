@@ -12,28 +12,21 @@ https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metr
 from __future__ import annotations
 
 from math import isnan
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from .errors import InvalidPayloadError
+from .errors import InvalidPayloadError, PushError
 from .exposition import SIDE_FAMILIES, Naming, encode, families_of, naming, text_type
 from .families import Family, Sample
 from .native_histograms import check_native_histogram
 from .protobuf_wire import double, integer, message, signed, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from .families import FamilyLike, Metrics
     from .grouping import GroupingKey
 
-__all__ = (
-    "CONTENT_TYPE",
-    "Messages",
-    "encode_protobuf",
-    "has_native_histograms",
-    "needs_protobuf",
-)
+__all__ = ("CONTENT_TYPE", "Messages", "encode_protobuf")
 
 CONTENT_TYPE = (
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
@@ -43,10 +36,8 @@ _TYPES = {"counter": 0, "gauge": 1, "summary": 2, "untyped": 3, "histogram": 4}
 _VALUE_FIELDS = {"gauge": 2, "counter": 3, "untyped": 5}  # of Metric
 _BOUNDS = {"histogram": "le", "summary": "quantile"}
 
-_WITH_EXEMPLARS = ("counter", "histogram", "gaugehistogram")
-
+_Result = TypeVar("_Result")
 _Labels = tuple[tuple[str, str], ...]
-_EXEMPLAR, _NATIVE = attrgetter("exemplar"), attrgetter("native_histogram")
 
 
 class Messages(NamedTuple):
@@ -57,31 +48,6 @@ class Messages(NamedTuple):
     utf8_names: bool
 
 
-def needs_protobuf(families: Iterable[FamilyLike]) -> bool:
-    """Whether a sample has an exemplar or is a native histogram: text has neither."""
-    for family in families:
-        kind = family.type
-        if kind in _WITH_EXEMPLARS:
-            try:
-                if any(map(_EXEMPLAR, family.samples)):
-                    return True
-                if kind != "counter" and any(map(_NATIVE, family.samples)):
-                    return True
-            except AttributeError:  # our own samples, and those of an older prometheus_client
-                continue
-    return False
-
-
-def has_native_histograms(families: Iterable[FamilyLike]) -> bool:
-    """Whether a sample is a native histogram, which text can't write at all."""
-    return any(
-        getattr(sample, "native_histogram", None)
-        for family in families
-        if family.type in _WITH_EXEMPLARS
-        for sample in family.samples
-    )
-
-
 def encode_protobuf(
     metrics: Metrics, key: GroupingKey | None = None, *, utf8_names: bool = False
 ) -> Messages:
@@ -90,12 +56,28 @@ def encode_protobuf(
     Arguments, rules and errors are those of :func:`pushgate.encode`.
     """
     families = list(families_of(metrics))
-    plain = [_without_native(family) for family in families]
-    payload = encode(plain, key, utf8_names=utf8_names)
-    out = _Messages(naming(utf8_names=utf8_names))
+    names = naming(utf8_names=utf8_names)
+    payload = encode(
+        [_guarded(_without_native, family) for family in families], key, utf8_names=utf8_names
+    )
+    out = _Messages(names)
     for family in families:
-        out.add(family)
+        _guarded(out.add, family)
     return Messages(out.delimited(), payload.samples, payload.utf8_names)
+
+
+def _guarded(step: Callable[[FamilyLike], _Result], family: FamilyLike) -> _Result:
+    """The rest has been checked: what still can't be written is an exemplar or native histogram."""
+    try:
+        return step(family)
+    except PushError:
+        raise
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise InvalidPayloadError(
+            f"an exemplar or native histogram of the metric {family.name!r} can't be sent: {error};"
+            " give it text as labels and numbers as values",
+            metric=family.name,
+        ) from error
 
 
 def _without_native(family: FamilyLike) -> FamilyLike:
@@ -168,6 +150,7 @@ class _Messages:
 
     def _metrics(self, name: str, documentation: str, kind: str) -> list[bytes]:
         if name not in self._families:
+            documentation = (documentation or "").lstrip(" \t")  # as the text's is read
             head = text(1, name) + (text(2, documentation) if documentation else b"")
             self._families[name] = (head + integer(3, _TYPES[kind]), [])
         return self._families[name][1]
