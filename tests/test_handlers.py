@@ -400,6 +400,7 @@ def every_error() -> list[PushError]:
         caught(lambda: TLS(cafile="/no/such/file").context()),
         caught(lambda: pushgate.Gateway("h").push("j", ())),
         pushgate.MissingExtraError("snappy needs it", extra="snappy"),
+        pushgate.DeletionError("one was", deleted=("a",), left=("b",)),
     ]
     rejecting = faults.respond(answer("429 Slow Down", b"wait", (("Retry-After", "7"),)))
     for script in (rejecting, faults.reset, faults.hang):
@@ -424,7 +425,7 @@ def test_every_error_survives_pickling_and_copying() -> None:
             assert repr(twin) == repr(error)
             for name in ("label", "value", "metric", "extra", "method", "url", "group", "code"):
                 assert getattr(twin, name, None) == getattr(error, name, None)
-            for name in ("retryable", "retry_after", "reason"):
+            for name in ("retryable", "retry_after", "reason", "kept", "deleted", "left"):
                 assert getattr(twin, name, None) == getattr(error, name, None)
         if isinstance(error, GatewayRejectedError):
             assert pickle.loads(pickle.dumps(error)).read() == b"wait"

@@ -31,13 +31,13 @@ def payload(metrics: Any, key: GroupingKey) -> tuple[bytes, int]:
     if isinstance(metrics, Mapping):
         made = _of_mapping(metrics, key)
     elif isinstance(metrics, str):
-        made = checked_text(_bytes(_without_indent(metrics)), key)
+        made = checked_text(_bytes(_without_indent(metrics)), key)[:2]
     elif callable(metrics):
         from prometheus_client import CollectorRegistry
 
         registry = CollectorRegistry()
         metrics(registry)
-        made = encode(registry, key)
+        made = encode(registry, key)[:2]
     else:
         raise InvalidPayloadError(
             f"metrics is {metrics!r} after templating; give a dict of names and numbers, text in"
@@ -59,7 +59,7 @@ def _of_mapping(metrics: Mapping[Any, Any], key: GroupingKey) -> tuple[bytes, in
         lines.setdefault(f"# TYPE {series.partition('{')[0].strip()} gauge", series)
         lines[f"{series} {_number(series, value)}"] = series
     try:
-        return checked_text(_bytes("\n".join(lines)), key)
+        return checked_text(_bytes("\n".join(lines)), key)[:2]
     except InvalidPayloadError as error:
         line, _, reason = str(error).partition(": ")
         item = [*lines.values()][int(line.removeprefix("line ")) - 1]

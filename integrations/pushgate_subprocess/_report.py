@@ -7,6 +7,7 @@ Imported while the command runs, since it imports all that is heavy.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING
 

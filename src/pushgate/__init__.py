@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .durations import parse_duration as parse_duration
     from .environment import child_environment as child_environment
     from .environment import state_directory as state_directory
+    from .errors import DeletionError as DeletionError
     from .errors import DeliveryError as DeliveryError
     from .errors import GatewayDisconnectedError as GatewayDisconnectedError
     from .errors import GatewayRejectedError as GatewayRejectedError
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from .handlers import tls_auth_handler as tls_auth_handler
     from .http_handler import HTTPHandler as HTTPHandler
     from .http_handler import default_handler as default_handler
-    from .hygiene import DeletionError as DeletionError
     from .hygiene import delete_groups as delete_groups
     from .hygiene import prune as prune
     from .job_status import JobRow as JobRow
@@ -115,7 +115,6 @@ _MODULE_OF = {
     # what a gateway holds
     "prune": "hygiene",
     "delete_groups": "hygiene",
-    "DeletionError": "hygiene",
     "stale_groups": "staleness",
     "StaleGroup": "staleness",
     "Matcher": "matchers",
@@ -135,6 +134,7 @@ _MODULE_OF = {
     "SettingsError": "errors",
     "TLSFileError": "errors",
     "GatewayURLError": "errors",
+    "DeletionError": "errors",
     "DeliveryError": "errors",
     "GatewayUnreachableError": "errors",
     "GatewayTimeoutError": "errors",

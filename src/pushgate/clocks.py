@@ -6,7 +6,6 @@ there. Leaves: an interval that the difference is in, and the moments to ask at 
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, NamedTuple
 

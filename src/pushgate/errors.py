@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from email.message import Message
 
 __all__ = (
+    "DeletionError",
     "DeliveryError",
     "GatewayDisconnectedError",
     "GatewayRejectedError",
@@ -104,6 +105,18 @@ class MissingExtraError(PushError, ImportError, RuntimeError):
     def __init__(self, feature: str, *, extra: str) -> None:
         super().__init__(f"{feature}: pip install 'pushgate[{extra}]'")
         self.extra = extra
+
+
+class DeletionError(PushError):
+    """Not every group could be deleted. ``__cause__`` is the first error.
+
+    ``deleted`` are those that were, ``left`` those that were not, as ``prune`` returns them.
+    """
+
+    def __init__(self, message: str, *, deleted: tuple[Any, ...], left: tuple[Any, ...]) -> None:
+        super().__init__(message)
+        self.deleted = deleted
+        self.left = left
 
 
 class DeliveryError(PushError, OSError):

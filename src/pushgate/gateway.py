@@ -128,6 +128,9 @@ class Gateway:
         self._compression = compression
         self._retries = retries
         self._outbox = outbox
+        self._utf8_names = utf8_names
+        self._protobuf = protobuf
+        self._abilities = Abilities(self._read_status)
 
     @property
     def outbox(self) -> Keeper | None:
@@ -138,9 +141,6 @@ class Gateway:
     def timeout(self) -> float | None:
         """What bounds a call that has no time-out of its own, in seconds."""
         return self._timeout
-        self._utf8_names = utf8_names
-        self._protobuf = protobuf
-        self._abilities = Abilities(self._read_status)
 
     @property
     def url(self) -> str:

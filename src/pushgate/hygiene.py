@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .broken_labels import broken_labels, same_but_for_broken_bytes
-from .errors import GatewayRejectedError, PushError
+from .errors import DeletionError, GatewayRejectedError, PushError
 from .matchers import matches, read_matchers
 from .staleness import StaleGroup, stale_groups
 
@@ -21,24 +21,10 @@ if TYPE_CHECKING:
     from .groups import Group
     from .matchers import Matchers
 
-__all__ = ("DeletionError", "delete_groups", "prune")
+__all__ = ("delete_groups", "prune")
 
 _READ_AGAIN_AFTER = 5.0  # seconds
 _OF_ONE_GROUP = (400, 414, 431)  # answers that the next group's request need not get
-
-
-class DeletionError(PushError):
-    """Not every group could be deleted. ``__cause__`` is the first error.
-
-    ``deleted`` are those that were, ``left`` those that were not.
-    """
-
-    def __init__(
-        self, message: str, *, deleted: tuple[StaleGroup, ...], left: tuple[StaleGroup, ...]
-    ) -> None:
-        super().__init__(message)
-        self.deleted = deleted
-        self.left = left
 
 
 def prune(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ..hygiene import DeletionError
+from ..errors import DeletionError
 from .ending import printable
 from .words import braces, counted
 
