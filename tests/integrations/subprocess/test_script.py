@@ -1,6 +1,5 @@
 """`pushgate start` and `pushgate finish`: a run of a script that can't be wrapped."""
 
-import sys
 import time
 
 import pytest
@@ -110,10 +109,3 @@ def test_a_run_of_a_script_and_a_wrapped_one_share_what_they_know(call, pushgate
     _, _, err = pushgate.run(pushgate.argv("true", gateway=pushgateway.url))
     assert b"vanished" in err
     assert pushgateway.value("batch_job_vanished_runs", job="backup") == 1
-
-
-def test_the_demo_shows_both_outcomes_and_leaves_no_state(pushgate, tmp_path):
-    code, out, _ = pushgate.run([sys.executable, "-m", "pushgate", "demo"])
-    assert code == 0
-    assert b'batch_job_last_exit_code{instance="",job="report"} 3' in out
-    assert list((tmp_path / "state").iterdir()) == []
