@@ -1,6 +1,7 @@
 """The outbox as its users meet it: what waits, what goes, and what is wrong with the file."""
 
 import os
+import pickle
 import random
 import sqlite3
 import subprocess
@@ -72,7 +73,7 @@ def outage(server):
 
 
 def fails(push, *arguments, **options):
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - of any kind
         push(*arguments, **options)
     return caught.value
 
@@ -210,6 +211,23 @@ def test_one_bad_change_does_not_take_the_others_with_it(server, gateway, outbox
     assert '{job="a"}: bad refused: 400' in said[0]
 
 
+def test_a_group_that_is_not_taken_does_not_hold_up_the_others(outbox):
+    def not_b(peer):
+        for seen in iter(peer.request, None):
+            if seen.method == "GET":
+                peer.send(answer(body=b'{"status":"success","data":[]}'))
+            else:
+                peer.send(answer("500 No" if seen.target.endswith("/b") else "200 OK"))
+
+    with FaultServer(not_b) as server:
+        gateway = Gateway(server.url, outbox=outbox, retries=0)
+        keys = map(GroupingKey, "abc")
+        outbox.keep(gateway.url, [("PUT", key, b"x 1\n", n) for n, key in enumerate(keys, 1)])
+        flushed = outbox.flush(gateway)
+    assert (flushed.delivered, flushed.left, flushed.error.status) == (2, 1, 500)
+    assert [group.labels for group in outbox.waiting()] == [{"job": "b"}]
+
+
 def test_a_gateway_that_may_not_be_read_gets_what_waits_only_when_told_to(outbox):
     taken = []
 
@@ -331,6 +349,16 @@ def test_a_broken_file_is_moved_aside_and_a_new_one_begun(outbox, said, tmp_path
     assert next(n for n in os.listdir(tmp_path / "state") if ".corrupt-" in n) in line
 
 
+def test_a_file_that_was_never_an_outbox_keeps_its_name(tmp_path, said):
+    theirs = tmp_path / "notes.txt"
+    theirs.write_text("a setting may name any file by mistake\n" * 99)
+    outbox = Outbox(theirs, say=said.append)
+    assert not outbox.keep(NOWHERE, [("PUT", KEY, b"x 1\n", time.time())])
+    assert [p.name for p in tmp_path.glob("notes*") if p.suffix != ".lock"] == ["notes.txt"]
+    assert theirs.read_text().startswith("a setting")
+    assert "is no outbox, and is left alone" in said[0]
+
+
 def of_a_newer_version(path):
     Outbox(path).keep(NOWHERE, [("PUT", KEY, b"x 1\n", 1.0)])
     with sqlite3.connect(path) as connection:
@@ -395,3 +423,34 @@ def test_a_reporter_says_that_its_report_waits(server, outbox, caplog):
         error = reporter.finished(run, Outcome(Status.SUCCESS, ended_at=2.0, duration=1.0))
     assert error is not None
     assert "it waits in the outbox and will be delivered later" in caplog.text
+
+
+def test_a_push_that_was_sent_by_a_process_that_was_killed_is_not_undone(server, gateway, outbox):
+    class KilledError(BaseException):
+        """Ends the push where SIGKILL would: when the gateway has taken it."""
+
+    def killed(gateway, *arguments, **options):
+        send_directly(gateway, *arguments, **options)
+        raise KilledError
+
+    send_directly = Gateway.send_directly
+
+    with outage(server):
+        fails(gateway.pushadd, "a", [gauge("x", "", 1), gauge("y", "", 1)])
+        fails(gateway.push, "b", [gauge("x", "", 1)])
+    for push, *arguments in (
+        (gateway.delete, "a"),
+        (gateway.pushadd, "b", [gauge("y", "", 2)]),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Gateway, "send_directly", killed)
+            with pytest.raises(KilledError):
+                push(*arguments)
+    outbox.flush(gateway)
+    assert (values(server.url), outbox.is_empty()) == ({"b": {"x": 1, "y": 2}}, True)
+
+
+def test_whether_a_push_is_kept_survives_pickling(server, gateway):
+    with outage(server):
+        error = fails(gateway.push, "a", [gauge("x", "", 1)])
+    assert pickle.loads(pickle.dumps(error)).kept

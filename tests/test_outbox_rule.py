@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from pushgate import Gateway, Group, GroupFamily, GroupingKey, Sample, encode, gauge
-from pushgate.outbox._families import content_of, held_content, split
+from pushgate.outbox._families import content_of, content_type_of, held_content, split
 from pushgate.outbox._rule import fingerprints, plan
 from pushgate.outbox._values import Change, Entry, Kept, after_delivery, merged
+from pushgate.protobuf import encode_protobuf
+from support import debian, servers
 
 NOW = 10_000.0
 
@@ -127,12 +129,31 @@ def test_a_body_is_split_into_the_families_that_a_gateway_makes_of_it(gateway_ur
     assert set(families) == {family.name for family in held.families}
     for family in held.families:
         mine = content_of(family.name, families[family.name], key.labels)
-        assert mine == held_content(family, key.labels)
+        assert mine.fingerprint == held_content(family, key.labels).fingerprint
     # They are whole: one by one they make the same group.
     for part in families.values():
         Gateway(gateway_url).send("POST", GroupingKey("again"), part)
     again = next(g for g in Gateway(gateway_url).groups() if g.labels == {"job": "again"})
-    assert [family[:3] for family in again.families] == [family[:3] for family in held.families]
+    assert [(f.name, f.type, f.documentation) for f in again.families] == [
+        (f.name, f.type, f.documentation) for f in held.families
+    ]
+
+
+@pytest.mark.end_to_end
+def test_protobuf_is_split_and_compared_as_text_is():
+    made = registry()
+    Counter("seen", "With an exemplar.", registry=made).inc(1, {"trace_id": "x"})
+    key = GroupingKey("split", {"k2": "v"})
+    with servers.pushgateway(debian.require("pushgateway-1.11")) as server:
+        body = encode_protobuf(made, key).body
+        Gateway(server.url).send("PUT", key, body, content_type=content_type_of("protobuf"))
+        (held,) = Gateway(server.url).groups()
+    families = split(body, "protobuf")
+    assert set(families) == {family.name for family in held.families}
+    assert b"".join(families.values()) == body
+    for family in held.families:
+        mine = content_of(family.name, families[family.name], key.labels, "protobuf")
+        assert mine.fingerprint == held_content(family, key.labels).fingerprint, family.name
 
 
 def test_families_without_samples_are_none_and_names_in_quotes_are_names():
@@ -165,7 +186,7 @@ def decide(entry, held, unanswered=()):
     sent = [
         found
         for change in unanswered
-        for found in fingerprints(change.families, change.method, ("job",))
+        for found in fingerprints(change.method, change.kept, ("job",))
     ]
     todo = plan(entry, sent, held, ("job",), lambda here, there: there > here)
     return todo.method, "".join(sorted(todo.names)), todo.reason is not None

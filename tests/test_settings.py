@@ -306,3 +306,27 @@ def test_utf8_names_and_protobuf_are_switches():
 def test_a_header_that_each_request_sets_itself_is_refused():
     with pytest.raises(SettingsError, match="PUSHGATE_HEADERS: the header 'Host' is one"):
         load(PUSHGATE_HEADERS="X-A: b\nHost: other")
+
+
+def test_the_outbox_is_in_the_state_directory_or_where_it_is_set_or_nowhere(
+    home, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PUSHGATE_STATE_DIR", str(tmp_path / "state"))
+    assert load().to_outbox().path == str(tmp_path / "state" / "outbox.sqlite3")
+    assert load(PUSHGATE_OUTBOX="/x/y").to_outbox().path == "/x/y"
+    assert load(home=home, PUSHGATE_OUTBOX="~/y").to_outbox().path == f"{home}/y"
+    config(home, "outbox = false")
+    assert load(home=home).to_outbox() is None
+    assert load({"outbox": "off"}).to_outbox() is None
+    config(home, 'outbox = "box"')
+    assert load(home=home).to_outbox().path == f"{home}/.config/pushgate/box"
+    assert not list((tmp_path / "state").glob("*"))
+
+
+def test_without_a_home_there_is_no_outbox_and_that_is_said(monkeypatch):
+    for name in ("PUSHGATE_STATE_DIR", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    said = []
+    assert load().to_outbox(said.append) is None
+    assert "set PUSHGATE_OUTBOX" in said[0]

@@ -55,9 +55,10 @@ class Keeper(Protocol):
         gateway: Gateway,
         method: str,
         key: GroupingKey,
-        text: bytes,
+        body: bytes,
         *,
         timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
     ) -> None:
         """Deliver now, or keep it and raise what kept it from arriving."""
 
@@ -217,10 +218,10 @@ class Gateway:
 
         ``method`` is PUT, POST or DELETE.
         """
-        if self._outbox is None or content_type != CONTENT_TYPE:
+        if self._outbox is None:
             self.send_directly(method, key, body, timeout=timeout, content_type=content_type)
         else:
-            self._outbox.send(self, method, key, body, timeout=timeout)
+            self._outbox.send(self, method, key, body, timeout=timeout, content_type=content_type)
 
     def send_directly(
         self,

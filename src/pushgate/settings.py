@@ -111,7 +111,7 @@ class Settings(NamedTuple):
             return None
         import os
 
-        from .outbox import Outbox
+        from .outbox import FILE_NAME, Outbox
 
         if self.outbox is not None:
             return Outbox(self.outbox, say=say)
@@ -123,7 +123,7 @@ class Settings(NamedTuple):
             text = f"there is no home directory for an outbox: {error.strerror}"
             say_once(f"{text}; set PUSHGATE_OUTBOX to a file of your own, or to off", say)
             return None
-        return Outbox(os.path.join(folder, "outbox.sqlite3"), say=say)
+        return Outbox(os.path.join(folder, FILE_NAME), say=say)
 
     def to_gateway(self, outbox: Outbox | None = None) -> Gateway:
         """The gateway that is configured, with this outbox. Raises SettingsError where none is."""

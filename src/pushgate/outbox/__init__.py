@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from ._failures import is_refused, is_unanswered
 from ._outbox import Outbox
+from ._peek import FILE_NAME
 from ._said import say_once
 from ._values import Flushed, WaitingGroup
 
-__all__ = ("Flushed", "Outbox", "WaitingGroup", "is_refused", "is_unanswered", "say_once")
+__all__ = (
+    "FILE_NAME",
+    "Flushed",
+    "Outbox",
+    "WaitingGroup",
+    "is_refused",
+    "is_unanswered",
+    "say_once",
+)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ("claimed", "turn")
+__all__ = ("Claim", "claimed", "turn")
 
 _LONGEST_PAUSE = 0.004  # seconds
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
@@ -53,23 +53,57 @@ def turn(path: str, *, wait: float) -> Iterator[None]:
         os.close(fd)
 
 
+class Claim:
+    """What one has claimed. ``left`` is what the one before had noted when it was killed."""
+
+    def __init__(self, name: str, fd: int) -> None:
+        self._name = name
+        self._fd = fd
+        self.left = _content(fd)
+
+    def note(self, text: bytes) -> None:
+        """Leave ``text`` in place of ``left`` for the next one, unless ``settle`` is called.
+
+        It outlives this process, but not a power cut, since it is not synced. Raises OSError.
+        """
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, text, 0)
+        self.left = text
+
+    def settle(self) -> None:
+        """Leave nothing."""
+        self.left = b""
+
+    def release(self) -> None:
+        """End it."""
+        if not self.left:
+            with suppress(OSError):
+                os.unlink(self._name)
+        with suppress(OSError):
+            fcntl.flock(self._fd, fcntl.LOCK_UN)  # a fork may have a copy of the descriptor
+        os.close(self._fd)
+
+
 @contextmanager
-def claimed(path: str, what: str) -> Iterator[bool]:
-    """Claim ``what`` for the length of the block: False where another process or thread has it.
+def claimed(path: str, what: str) -> Iterator[Claim | None]:
+    """Claim ``what`` for the length of the block: None where another process or thread has it.
 
     Raises OSError where no claim can be made.
     """
     name = f"{path}.claim-{blake2b(what.encode(), digest_size=8).hexdigest()}"
     fd = _locked(name)
+    claim = None if fd is None else Claim(name, fd)
     try:
-        yield fd is not None
+        yield claim
     finally:
-        if fd is not None:
-            with suppress(OSError):
-                os.unlink(name)
-            with suppress(OSError):
-                fcntl.flock(fd, fcntl.LOCK_UN)  # a fork may have a copy of the descriptor
-            os.close(fd)
+        if claim is not None:
+            claim.release()
+
+
+def _content(fd: int) -> bytes:
+    with suppress(OSError):
+        return os.pread(fd, os.fstat(fd).st_size, 0)
+    return b""
 
 
 def _locked(name: str) -> int | None:

@@ -10,7 +10,15 @@ from ..errors import DeliveryError, GatewayRejectedError, GatewayUnreachableErro
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("describe", "is_refused", "is_unanswered", "mark_kept", "not_readable", "told")
+__all__ = (
+    "describe",
+    "is_of_the_group",
+    "is_refused",
+    "is_unanswered",
+    "mark_kept",
+    "not_readable",
+    "told",
+)
 
 # The gateway says no to what it was sent, and would again.
 _REFUSED = (400, 413, 422)
@@ -34,6 +42,14 @@ def is_unanswered(error: BaseException) -> bool:
     )
     # By name, so that nobody imports ssl for it.
     return not not_sent and type(cause).__name__ not in ("gaierror", "SSLCertVerificationError")
+
+
+def is_of_the_group(error: BaseException) -> bool:
+    """Whether it is about what was sent, so that the gateway may take something else."""
+    status = getattr(error, "code", None)
+    if isinstance(status, int):
+        return status not in (401, 403, 407, 408, 429, 502, 503, 504)
+    return not isinstance(error, OSError)
 
 
 def not_readable(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """A body, taken apart into families, and what is in one, to compare it with what a gateway holds.
 
-Enters: bodies in the text format 0.0.4, and families as a gateway answers. Leaves: bytes for each
+Enters: bodies as they were pushed, and families as a gateway answers. Leaves: bytes for each
 family, as they came; its samples in a form that is the same wherever they come from. Does not
 check: that was done before. What can't be read is a family that equals no other.
 
@@ -10,14 +10,17 @@ https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 from __future__ import annotations
 
 import re
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import TYPE_CHECKING, NamedTuple
+
+from ..exposition import CONTENT_TYPE as TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from ..groups import GroupFamily
 
-__all__ = ("Content", "content_of", "held_content", "split")
+__all__ = ("Content", "content_of", "content_type_of", "held_content", "split")
 
 _COMMENT = re.compile(rb'#[ \t]+(HELP|TYPE)[ \t]+("(?:[^"\\]|\\.)*"|\S+)[ \t]*(.*)')
 # A name in quotes stands in the braces: {"http.requests",code="200"} 1
@@ -25,15 +28,30 @@ _NAME = re.compile(rb'[ \t]*(?:([^\s{"#]+)|\{[ \t]*("(?:[^"\\]|\\.)*")[ \t]*[,}]
 # A family's samples have these suffixes, and no others: those of its own name come first.
 _SUFFIXES = {b"histogram": (b"_bucket", b"_sum", b"_count"), b"summary": (b"_sum", b"_count")}
 
+_TYPE = re.compile(r'[ \t]*#[ \t]+TYPE[ \t]+(?:"(?:[^"\\]|\\.)*"|\S+)[ \t]+(\S+)')
 _SAMPLE = re.compile(
     r'[ \t]*([^\s{"]*)[ \t]*(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?[ \t]*(\S+)[ \t]*(?:\d+[ \t]*)?'
 )
 _LABEL = re.compile(r'("(?:[^"\\]|\\.)*"|[^\s=,"]+)[ \t]*(?:=[ \t]*"((?:[^"\\]|\\.)*)")?')
+_Sample = tuple[str, "Mapping[str, str]", float]
 _ESCAPE = re.compile(r"\\(.)")
 
 
-def split(body: bytes) -> dict[str, bytes]:
-    """The families of ``body`` that have samples, by name, each with its comments."""
+def content_type_of(kind: str) -> str:
+    """The Content-Type of bodies of a kind, "text" or "protobuf"."""
+    if kind == "text":
+        return TEXT
+    from ..protobuf import CONTENT_TYPE as PROTOBUF
+
+    return PROTOBUF
+
+
+def split(body: bytes, kind: str = "text") -> dict[str, bytes]:
+    """The families of ``body`` that have samples, by name, each whole: of text, with comments."""
+    if kind != "text":
+        from ._messages import split_messages
+
+        return split_messages(body)
     comments: dict[bytes, list[bytes]] = {}
     samples: dict[bytes, list[bytes]] = {}
     types: dict[bytes, bytes] = {}
@@ -78,29 +96,32 @@ class Content(NamedTuple):
     value: float | None
 
 
-def content_of(name: str, body: bytes, grouping: Collection[str]) -> Content:
+def content_of(name: str, body: bytes, grouping: Collection[str], kind: str = "text") -> Content:
     """Of the bytes that ``split`` gave. ``grouping`` has the names of the grouping labels."""
-    kind, samples = "untyped", []
     try:
-        for line in body.decode("utf-8", "surrogateescape").split("\n"):
-            if found := re.match(
-                r'[ \t]*#[ \t]+TYPE[ \t]+(?:"(?:[^"\\]|\\.)*"|\S+)[ \t]+(\S+)', line
-            ):
-                kind = found[1]
-            elif line.strip() and not line.lstrip().startswith("#"):
-                samples.append(_sample(line))
-        return _content(kind, samples, grouping)
-    except ValueError:
+        if kind != "text":
+            from ._messages import read_messages
+
+            return _content(*read_messages(body), grouping)
+        return _content(*_read_text(body), grouping)
+    except (ValueError, IndexError, StructError):
         return Content(_hash(f"unreadable {name} {body!r}"), None)
+
+
+def _read_text(body: bytes) -> tuple[str, list[_Sample]]:
+    kind, samples = "untyped", []
+    for line in body.decode("utf-8", "surrogateescape").split("\n"):
+        if found := _TYPE.match(line):
+            kind = found[1]
+        elif line.strip() and not line.lstrip().startswith("#"):
+            samples.append(_sample(line))
+    return kind, samples
 
 
 def held_content(family: GroupFamily, grouping: Collection[str]) -> Content:
     """Of what a gateway holds."""
     samples = [(s.name, s.labels, float(s.value)) for s in family.samples]
     return _content(family.type, samples, grouping)
-
-
-_Sample = tuple[str, "Mapping[str, str]", float]
 
 
 def _content(kind: str, samples: Iterable[_Sample], grouping: Collection[str]) -> Content:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ._claims import turn
-from ._peek import unmark
+from ._peek import FILE_NAME, unmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ __all__ = ("UnusableError", "connect", "is_corruption", "is_locked", "make_folde
 
 _APPLICATION = 0x70676F00  # "pgo", and the version of the tables in the last byte
 _VERSION = 1
+_MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 _WAIT = 2.0  # seconds
 _PAGES = 65_536  # of 4 KiB: 256 MiB
 
@@ -139,7 +140,7 @@ def is_corruption(error: sqlite3.Error) -> bool:
 def move_aside(path: str) -> str | None:
     """Rename a broken file: its new name, or None where another process has done it already.
 
-    Raises OSError.
+    Raises OSError, and UnusableError where the file is none of ours.
     """
     with turn(path, wait=_WAIT):
         try:
@@ -151,12 +152,22 @@ def move_aside(path: str) -> str | None:
         except sqlite3.Error as error:
             if not is_corruption(error):
                 raise OSError(errno.EIO, str(error)) from error
+        if not _was_ours(path):
+            raise UnusableError(f"{path} is no outbox, and is left alone")
         aside = _free_name(f"{path}.corrupt-{int(time.time())}")
         with suppress(FileNotFoundError):  # it belongs to the old file, and would spoil the new one
             os.rename(f"{path}-journal", f"{aside}-journal")
         os.rename(path, aside)
         unmark(path)
         return aside
+
+
+def _was_ours(path: str) -> bool:
+    """Not what a setting names by mistake: that may be any file of the system's."""
+    if os.path.basename(path) == FILE_NAME:
+        return True
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def _free_name(name: str) -> str:

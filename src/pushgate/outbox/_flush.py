@@ -7,34 +7,37 @@ version, and looked at again.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
 from ..errors import PushError
 from ..grouping import GroupingKey
 from ._claims import claimed
-from ._clock import Clock, UndecidedError
-from ._failures import describe, is_refused, is_unanswered, not_readable, told
+from ._clock import UndecidedError
+from ._failures import describe, is_of_the_group, is_refused, is_unanswered, not_readable, told
+from ._families import content_type_of
+from ._notes import left_over
 from ._rule import Plan, fingerprints, plan, unseen_plan
 from ._store import group_text, labels_text
 from ._values import Flushed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Mapping
 
     from ..gateway import Gateway
     from ..groups import Group
-    from ._store import Row, Store
+    from ._book import Book
+    from ._clock import Clock
+    from ._store import Row
     from ._values import Entry, Kept
-
-    Open = Callable[[bool], AbstractContextManager[Store]]
 
 __all__ = ("Flush",)
 
 _SEEN_FOR = 5.0  # seconds; then the gateway is read again
 _ROUNDS = 5  # of one group that keeps changing
 _PAUSE = 10.0  # seconds to the next flush in passing, after one that had not the time it needs
+_PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _LONG_PAUSE = 60.0  # ... after one that may not read the gateway
 
 
@@ -45,17 +48,20 @@ class _StopError(Exception):
         self.error = error
 
 
-class Flush:
-    """One go at all that waits for ``gateway`` in the file ``path``.
+class _SkipError(_StopError):
+    """It does not take this group; others it may."""
 
-    ``open_store`` opens a transaction; its argument is whether to write. ``timeout`` bounds the
-    whole, in seconds. ``eager`` is for one that was asked for: others go in passing.
+
+class Flush:
+    """One go at all that waits for ``gateway``.
+
+    ``timeout`` bounds the whole, in seconds. ``eager`` is for one that was asked for: others go in
+    passing.
     """
 
     def __init__(
         self,
-        path: str,
-        open_store: Open,
+        book: Book,
         gateway: Gateway,
         *,
         timeout: float | None,
@@ -63,8 +69,7 @@ class Flush:
         eager: bool,
         clock: Clock,
     ) -> None:
-        self._path = path
-        self._open = open_store
+        self._book = book
         self._gateway = gateway
         self._ends = None if timeout is None else time.monotonic() + timeout
         self._unseen = unseen
@@ -79,49 +84,62 @@ class Flush:
     def run(self) -> Flushed:
         """Raises nothing of the gateway's: that is in ``Flushed.error``."""
         url = self._gateway.url
-        with self._open(False) as store:
+        with self._book.reading() as store:
             ids = store.ids(url)
             if not ids or (not self._eager and store.pauses(url, time.time())):
                 return Flushed(left=len(ids))
         error: Exception | None = None
-        with claimed(self._path, url) as is_ours:
-            if is_ours:
+        with claimed(self._book.path, url) as claim:
+            if claim is not None:
                 error = self._deliver_all(ids)
             else:
                 text = "another process of this host is delivering what waits in the outbox"
                 error = told(text, url)
-        with self._open(False) as store:
+        with self._book.reading() as store:
             left = store.count(url)
         return Flushed(self._delivered, tuple(self._dropped), left, error if left else None)
 
     def _deliver_all(self, ids: list[int]) -> Exception | None:
         error = None
+        taken: list[int] = []
         try:
-            taken = [group_id for group_id in ids if not self._deliver(group_id)]
+            for group_id in ids:
+                try:
+                    if not self._deliver(group_id):
+                        taken.append(group_id)
+                except _SkipError as skip:
+                    error = skip.error
             for group_id in taken:  # by others, who may be done now
                 self._deliver(group_id)
         except _StopError as stop:
             error = stop.error
         if self._pause:
-            with self._open(True) as store:
+            with self._book.writing() as store:
                 store.pause(self._gateway.url, time.time() + self._pause)
         return error
 
     def _deliver(self, group_id: int) -> bool:
         """False where another one is delivering it."""
-        with self._open(False) as store:
+        with self._book.reading() as store:
             row = store.get(group_id)
         if row is None:
             return True
-        with claimed(self._path, group_text(row.url, row.labels)) as is_ours:
-            for _ in range(_ROUNDS if is_ours else 0):
-                with self._open(False) as store:
+        with claimed(self._book.path, group_text(row.url, row.labels)) as claim:
+            if claim is None:
+                return False
+            if notes := left_over(claim):
+                with self._book.writing() as store:
+                    for note in notes:
+                        store.apply(note, time.time())
+            claim.settle()
+            for _ in range(_ROUNDS):
+                with self._book.reading() as store:
                     row = store.get(group_id)
                     unanswered = store.unanswered(group_id)
                 if row is None or self._deliver_row(row, unanswered):
                     break
                 self._groups = None  # what was sent is there now, and compared to what came since
-        return is_ours
+        return True
 
     def _deliver_row(self, row: Row, unanswered: set[tuple[str, str]]) -> bool:
         """False where what waits has changed meanwhile."""
@@ -131,7 +149,7 @@ class Flush:
             self._pause = self._pause or _PAUSE
             return True
         refused, is_sent = self._send(row, todo)
-        with self._open(True) as store:
+        with self._book.writing() as store:
             found = store.get(row.id)
             if found is not None and found.version != row.version:
                 return False
@@ -158,7 +176,7 @@ class Flush:
     def _held(self) -> dict[str, Group]:
         """The groups that the gateway holds, of those that something waits for."""
         if self._groups is None or time.monotonic() - self._seen_at > _SEEN_FOR:
-            with self._open(False) as store:
+            with self._book.reading() as store:
                 wanted = store.labels(self._gateway.url)
             self._groups, self._seen_at = self._read(wanted), time.monotonic()
         return self._groups
@@ -211,20 +229,25 @@ class Flush:
             bodies[kept.kind] = bodies.get(kept.kind, b"") + kept.body
         how = method
         try:
-            for body in bodies.values() or (b"",):
-                self._gateway.send_directly(how, _key(row), body, timeout=self._time_left())
+            for kind, body in bodies.items() or (("text", b""),):
+                self._gateway.send_directly(
+                    how,
+                    _key(row),
+                    body,
+                    timeout=self._time_left(),
+                    content_type=content_type_of(kind),
+                )
                 how = "POST"
         except _StopError:
             raise
         except Exception as error:
             if is_refused(error):
                 return f"{', '.join(sorted(families)) or method} refused: {describe(error)}"
-            with self._open(True) as store:
+            with self._book.writing() as store:
                 store.failed(row.id, describe(error))
                 if isinstance(error, OSError) and is_unanswered(error):
-                    sent = {name: kept.body for name, kept in families.items()}
-                    store.add_unanswered(row.id, fingerprints(sent, method, row.labels))
-            raise _StopError(error) from error
+                    store.add_unanswered(row.id, fingerprints(method, families, row.labels))
+            raise (_SkipError if is_of_the_group(error) else _StopError)(error) from error
         return None
 
 
@@ -243,4 +266,4 @@ def _parts(
 
 def _key(row: Row) -> GroupingKey:
     labels = dict(row.labels)
-    return GroupingKey(labels.pop("job"), labels)
+    return GroupingKey(labels.pop("job"), labels, utf8_names=not all(map(_PLAIN.match, labels)))

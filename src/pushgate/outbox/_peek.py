@@ -13,7 +13,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-__all__ = ("is_empty", "mark", "unmark")
+__all__ = ("FILE_NAME", "is_empty", "mark", "unmark")
+
+FILE_NAME = "outbox.sqlite3"
+"""Of the database, in the state directory, where no other file was chosen."""
 
 
 def is_empty(path: str) -> bool:

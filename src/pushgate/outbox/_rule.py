@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from ..groups import Group, GroupFamily
     from ._families import Content
-    from ._values import Entry
+    from ._values import Entry, Kept
 
     IsLater = Callable[[float, float], bool]
 
@@ -65,13 +65,13 @@ class Plan(NamedTuple):
 
 
 def fingerprints(
-    families: Mapping[str, bytes], method: str, grouping: Collection[str]
+    method: str, families: Mapping[str, Kept], grouping: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """Of a request without an answer, for ``plan``."""
     if method == "PUT" and not families:
         yield _EMPTIED
-    for name, body in families.items():
-        yield name, content_of(name, body, grouping).fingerprint
+    for name, kept in families.items():
+        yield name, content_of(name, kept.body, grouping, kept.kind).fingerprint
 
 
 def unseen_plan(entry: Entry) -> Plan:
@@ -116,7 +116,8 @@ class _Comparison:
         self._held = held
         self._is_later = is_later
         self._mine = {
-            name: content_of(name, kept.body, grouping) for name, kept in entry.families.items()
+            name: content_of(name, kept.body, grouping, kept.kind)
+            for name, kept in entry.families.items()
         }
         self._theirs = {family.name: held_content(family, grouping) for family in held.families}
         mine, theirs = self._mine.get(_COMPLETION), self._theirs.get(_COMPLETION)

@@ -19,7 +19,7 @@ from ._values import Change, Note
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("is_spooling", "read", "remove", "write")
+__all__ = ("is_spooling", "packed", "read", "remove", "unpacked", "write")
 
 _MOST = 10_000  # files; with so many, nobody has had a turn for long
 _READY = ".json"
@@ -39,7 +39,7 @@ def write(path: str, notes: Iterable[Note]) -> None:
     """Write the notes to one file, all or none. Raises OSError."""
     folder = folder_of(path)
     name = os.path.join(folder, f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}")
-    text = json.dumps([_as_json(note) for note in notes]).encode()
+    text = packed(notes)
     for is_last in (False, True):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         try:
@@ -75,10 +75,10 @@ def read(path: str) -> tuple[list[Note], list[str]]:
         file = os.path.join(folder, name)
         try:
             with open(file, "rb") as opened:
-                notes += [_from_json(entry) for entry in json.loads(opened.read())]
+                notes += unpacked(opened.read())
         except FileNotFoundError:
             continue
-        except (ValueError, TypeError, KeyError):  # nothing of ours
+        except ValueError:  # nothing of ours
             os.rename(file, file.removesuffix(_READY) + ".broken")
             continue
         files.append(file)
@@ -92,6 +92,19 @@ def remove(path: str, files: Iterable[str]) -> None:
             os.unlink(file)
     with suppress(OSError):
         os.rmdir(folder_of(path))
+
+
+def packed(notes: Iterable[Note]) -> bytes:
+    """The notes as a text."""
+    return json.dumps([_as_json(note) for note in notes]).encode()
+
+
+def unpacked(text: bytes) -> list[Note]:
+    """What ``packed`` was given. Raises ValueError for another text."""
+    try:
+        return [_from_json(entry) for entry in json.loads(text)]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("not a list of notes") from error
 
 
 def _as_json(note: Note) -> dict[str, Any]:

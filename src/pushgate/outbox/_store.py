@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._values import Entry, Kept, after_delivery, merged
+from ._values import Entry, Kept, WaitingGroup, after_delivery, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +34,18 @@ class Row(NamedTuple):
     since: float
     tries: int
     last_error: str | None
+
+    def shown(self) -> WaitingGroup:
+        """For a person."""
+        return WaitingGroup(
+            self.url,
+            {"job": self.labels["job"], **self.labels},
+            self.entry.method,
+            tuple(sorted(self.entry.families)),
+            self.since,
+            self.tries,
+            self.last_error,
+        )
 
 
 @contextmanager

@@ -71,6 +71,11 @@ class Change(NamedTuple):
     kind: str = "text"
 
     @property
+    def kept(self) -> dict[str, Kept]:
+        """The families as they are kept."""
+        return {name: Kept(body, self.at, self.kind) for name, body in self.families.items()}
+
+    @property
     def is_heartbeat(self) -> bool:
         """A POST of nothing, which is of no use later."""
         return self.method == "POST" and not self.families
@@ -120,7 +125,7 @@ def merged(entry: Entry, change: Change, now: float) -> Entry:
     entry = _without_future(entry, at, now)
     if entry.base_at > at:
         return entry
-    new = {name: Kept(body, at, change.kind) for name, body in change.families.items()}
+    new = change._replace(at=at).kept
     if change.method == "POST":
         newer = {n: kept for n, kept in entry.families.items() if n in new and kept.at > at}
         return entry._replace(families={**entry.families, **new, **newer})

@@ -1,0 +1,52 @@
+"""Notes of what becomes of a change. Enters: a request, its error, or what a killed process left.
+Leaves: notes for the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._failures import describe, is_unanswered
+from ._families import split
+from ._rule import fingerprints
+from ._spool import unpacked
+from ._values import Change, Note
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._claims import Claim
+
+__all__ = ("change_of", "failed", "left_over", "maybe_done")
+
+
+def change_of(method: str, body: bytes, at: float, content_type: str) -> Change:
+    """A request as a change. ``at``, in Unix seconds, is when the sending of it began."""
+    kind = "protobuf" if "protobuf" in content_type else "text"
+    return Change(method, split(body, kind) if method != "DELETE" else {}, at, kind)
+
+
+def failed(note: Note, error: Exception) -> Note:
+    """It was sent, and failed."""
+    return note._replace(
+        error=describe(error), unanswered=_sent(note) if is_unanswered(error) else ()
+    )
+
+
+def maybe_done(url: str, labels: Mapping[str, str], change: Change) -> Note:
+    """The gateway may have done this, or may do it yet; it is not to be kept."""
+    sent = _sent(Note(url, labels, change))
+    return Note(url, labels, Change("POST", {}, 0.0), unanswered=sent)
+
+
+def left_over(claim: Claim) -> list[Note]:
+    """What was on its way when the process that had the claim before was killed."""
+    try:
+        notes = unpacked(claim.left) if claim.left else []
+    except ValueError:  # it was killed while it wrote that, and so before it sent anything
+        return []
+    text = "its process was killed while it sent this"
+    return [note._replace(error=text, unanswered=_sent(note)) for note in notes]
+
+
+def _sent(note: Note) -> tuple[tuple[str, str], ...]:
+    return tuple(fingerprints(note.change.method, note.change.kept, note.labels))

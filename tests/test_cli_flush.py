@@ -1,0 +1,93 @@
+"""``pushgate flush``, as a person, cron and a script meet it."""
+
+import time
+
+import pytest
+
+from pushgate import Gateway, GroupingKey, Settings
+from pushgate.cli import main
+from pushgate.embedded import EmbeddedGateway
+
+OTHER = "http://other.invalid:9091"
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+    with EmbeddedGateway() as gateway:
+        monkeypatch.setenv("PUSHGATE_GATEWAY", gateway.url)
+        yield gateway
+
+
+@pytest.fixture
+def outbox(server):
+    return Settings().to_outbox()
+
+
+@pytest.fixture
+def flush(capsys):
+    def run(*arguments):
+        code = main(["flush", *arguments])
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err.splitlines()
+
+    return run
+
+
+def keep(outbox, url, job="a", age=100.0):
+    text = b"# TYPE x gauge\nx 1\n"
+    assert outbox.keep(url, [("PUT", GroupingKey(job), text, time.time() - age)])
+
+
+def test_it_delivers_for_the_configured_gateway_and_names_the_others(server, outbox, flush):
+    keep(outbox, server.url)
+    keep(outbox, OTHER)
+    assert flush() == (
+        0,
+        [
+            f"1 group delivered to {server.url}",
+            f"1 group for another gateway, {OTHER}: give --gateway to deliver",
+        ],
+        [],
+    )
+    assert [group.labels for group in Gateway(server.url).groups()] == [{"job": "a"}]
+    assert [group.url for group in outbox.waiting()] == [OTHER]
+    assert flush("--quiet") == (0, [], [])
+
+
+def test_what_the_gateway_holds_newer_is_told_on_stderr(server, outbox, flush):
+    Gateway(server.url).send("PUT", GroupingKey("a"), b"# TYPE x gauge\nx 2\n")
+    keep(outbox, server.url)
+    code, (line,), (complaint,) = flush()
+    assert (code, line) == (0, f"0 groups delivered to {server.url}, 1 not, or not whole")
+    assert '{job="a"}: x not sent: the gateway holds a push from' in complaint
+
+
+def test_it_fails_while_something_is_left(server, outbox, flush):
+    keep(outbox, server.url)
+    server.stop()
+    code, lines, (complaint,) = flush("--retries", "0")
+    server.start()
+    assert (code, lines) == (1, [f"0 groups delivered to {server.url}, 1 left"])
+    assert "Connection refused" in complaint
+
+
+def test_the_list_shows_all_that_waits_without_a_request(outbox, flush, monkeypatch):
+    monkeypatch.delenv("PUSHGATE_GATEWAY")
+    assert flush("--list") == (0, [f"nothing waits in {outbox.path}"], [])
+    keep(outbox, OTHER)
+    outbox.keep(OTHER, [("DELETE", GroupingKey("b", {"k": "v"}), b"", time.time())])
+    code, (_, first, second), _ = flush("--list")
+    assert code == 0
+    assert all(part in first for part in ('{job="a"}', OTHER, "PUT of 1 metric", " ago"))
+    assert all(part in second for part in ('{job="b",k="v"}', "DELETE", "just now"))
+
+
+def test_where_there_is_no_outbox_to_use_it_fails(tmp_path, server, flush):
+    assert flush("--outbox", "off")[0] == 1
+    path = tmp_path / "outbox"
+    path.mkdir()
+    (tmp_path / "outbox.waiting").touch()
+    code, lines, complaints = flush("--outbox", str(path))
+    assert (code, lines) == (1, [])
+    assert "is not a regular file" in complaints[0]
