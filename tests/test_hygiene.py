@@ -130,7 +130,7 @@ def test_a_monthly_jobs_groups_survive_a_week(server, clock):
 
 
 def test_a_group_that_is_pushed_while_others_are_deleted_stays(server, clock, monkeypatch):
-    monkeypatch.setattr(hygiene, "_READ_AGAIN_AFTER", -1.0)
+    monkeypatch.setattr(hygiene, "_read_again_at", lambda began: began - 1)
     gateway = Gateway(server.url)
     for name in "abc":
         gateway.push(name, gauge("m", "h", 1))
@@ -146,6 +146,31 @@ def test_a_group_that_is_pushed_while_others_are_deleted_stays(server, clock, mo
 
     assert [entry.group.labels["job"] for entry in deleted] == ["a", "c"]
     assert labels_of(gateway) == [{"job": "b"}]
+
+
+def test_a_gateway_that_is_slow_to_read_is_not_read_again_for_each_group(server, monkeypatch):
+    gateway = Gateway(server.url)
+    for number in range(20):
+        gateway.push(f"j{number}", gauge("m", "h", 1))
+    elapsed, reads = [0.0], []
+
+    class Time:
+        time = staticmethod(time.time)
+
+        @staticmethod
+        def monotonic():
+            elapsed[0] += 0.1
+            return elapsed[0]
+
+    def slow_groups(self, *, timeout=None):
+        reads.append(elapsed[0])
+        elapsed[0] += 11
+        return list(self.iter_groups(timeout=timeout))
+
+    monkeypatch.setattr(hygiene, "time", Time)
+    monkeypatch.setattr(Gateway, "groups", slow_groups)
+    assert len(delete_groups(gateway, "job=~j.*")) == 20
+    assert len(reads) == 1
 
 
 def test_deleting_takes_all_that_match_and_needs_to_be_told_what(server):
