@@ -58,8 +58,10 @@ def test_what_is_no_matcher_is_refused_with_the_way_to_write_it(text, words):
 
 
 def test_a_matcher_prints_as_it_can_be_read():
-    matcher = Matcher("job", "=~", 'a\\.b"\n')
-    assert parse_matchers(str(matcher)) == (matcher,)
+    for label in ("job", "db.name", 'a"\\'):
+        matcher = Matcher(label, "=~", 'a\\.b"\n')
+        assert parse_matchers(str(matcher)) == (matcher,)
+    assert str(Matcher("db.name", "=", "shop")) == '"db.name"="shop"'
 
 
 def test_a_wrong_operator_is_refused():

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .names import quoted_label
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -46,7 +48,7 @@ class Matcher:
 
     def __str__(self) -> str:
         value = self.value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-        return f'{self.label}{self.operator}"{value}"'
+        return f'{quoted_label(self.label)}{self.operator}"{value}"'
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether ``labels`` fulfil the condition."""
