@@ -67,6 +67,13 @@ def test_an_expiry_counts_alone():
     assert stale(over, to_come) == [(over, "expired 60s ago")]
 
 
+def test_the_own_metrics_of_a_run_go_with_its_group_and_not_before():
+    over = group(2, values={EXPIRY: NOW - 60}, run="1")
+    own_metrics = group(1.9, run="1", origin="job")
+    others = [group(30, values={EXPIRY: NOW + 60}, run="2"), group(30, run="2", origin="job")]
+    assert [entry for entry, _ in stale(over, own_metrics, *others)] == [over, own_metrics]
+
+
 @pytest.mark.parametrize(
     ("pushed", "started", "is_stale"), [(59, 70, False), (61, 59, False), (61, 61, True)]
 )

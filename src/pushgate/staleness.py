@@ -42,28 +42,27 @@ def stale_groups(
     that fulfil all ``matchers``, these are stale:
 
     1. One with a ``batch_job_group_expiry_timestamp_seconds`` is when that has passed, and only
-       then, whatever its age: whoever made it said so.
+       then, whatever its age: whoever made it said so. The job's own metrics, in the group with the
+       same labels and ``origin``, go with it.
     2. Any other is when its last push is longer ago than ``older_than``. A push that was refused
        counts as well: somebody still pushes.
     3. One of a job with a ``batch_job_expected_interval_seconds`` is not before twice that
        interval has passed, too, since its last push and since its last start: a monthly job's
-       outcome is not to go after a week. The job's own metrics, in the group with the same labels
-       and ``origin``, stay as long.
+       outcome is not to go after a week. The job's own metrics stay as long.
     """
     wanted = read_matchers(matchers)
     known = list(groups)
-    schedules = {frozenset(group.labels.items()): _schedule(group) for group in known}
+    by_labels = {frozenset(group.labels.items()): group for group in known}
     stale = []
     for group in known:
         if matches(group.labels, wanted):
+            job = by_labels.get(_labels_of_the_job(group), group)
             expiry = group.value(_EXPIRY)
+            expiry = job.value(_EXPIRY) if expiry is None else expiry
             if expiry is not None:
                 reason = _expired(expiry, now)
             else:
-                schedule = max(
-                    schedules[frozenset(group.labels.items())],
-                    schedules.get(_of_the_job(group), (0.0, 0.0)),
-                )
+                schedule = max(_schedule(group), _schedule(job))
                 reason = _unused(group, schedule, now, older_than)
             if reason:
                 stale.append(StaleGroup(group, reason))
@@ -75,7 +74,7 @@ def _schedule(group: Group) -> tuple[float, float]:
     return group.value(_INTERVAL) or 0.0, group.value(_START) or 0.0
 
 
-def _of_the_job(group: Group) -> frozenset[tuple[str, str]]:
+def _labels_of_the_job(group: Group) -> frozenset[tuple[str, str]]:
     return frozenset((name, value) for name, value in group.labels.items() if name != "origin")
 
 
