@@ -121,6 +121,9 @@ def test_prune_says_what_goes_and_why_and_deletes_it(cli, two_days_ago):
         (["delete"], "--job, or --match"),
         (["delete", "--match", ""], "no matcher"),
         (["delete", "--match", "job=a", "--job", "a"], "either"),
+        (["delete", "--match", "instance="], "every group without that label"),
+        (["delete", "--job", "a", "--json"], "--json is for --match"),
+        (["delete", "--job", "a", "--group", "instance=", "--keep"], "--keep is not for"),
         (["delete", "--job", "a", "--dry-run"], "--dry-run is for --match"),
         (["groups", "job=~("], "regular expression"),
     ],
@@ -138,6 +141,8 @@ def test_delete_takes_all_that_match(cli, gateway_url):
     assert cli(*delete, "--dry-run")[1].startswith('would delete  {job="a",instance="x"}\n')
     assert cli(*delete)[1] == 'deleted  {job="a",instance="x"}\n1 group deleted\n'
     assert len(Gateway(gateway_url).groups()) == 2
+    (entry,) = json.loads(cli(*delete[:3], "--match", "job=b", "--json")[1])
+    assert (entry["labels"]["job"], entry["deleted"]) == ("b", True)
     cli("delete", "--gateway", gateway_url, "--match", 'job=~".*"')
     assert Gateway(gateway_url).groups() == []
 
@@ -193,6 +198,19 @@ def test_status_of_a_gateway_that_is_down_tells_what_waits_here(cli, monkeypatch
     assert (code, out, len(errors)) == (1, "", 2)
     assert "1 group not delivered yet" in errors[0]
     assert "127.0.0.1:1" in errors[1]
+
+
+@pytest.mark.parametrize("command", ["status", "groups", "show", "doctor"])
+def test_a_closed_stdout_is_no_error(command, gateway_url, monkeypatch):
+    report(gateway_url, "backup", 60)
+    monkeypatch.setattr("sys.stdout", None)
+    assert main([command, "--gateway", gateway_url]) == 0
+
+
+def test_ages_are_by_the_gateways_clock(cli, two_days_ago):
+    push(two_days_ago.url, "j")
+    for command in ("show", "groups"):
+        assert "2d ago" not in cli(command, "--gateway", two_days_ago.url)[1]
 
 
 def test_a_table_colors_only_terminals_and_fits_them(capsys, monkeypatch):

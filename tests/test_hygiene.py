@@ -186,6 +186,9 @@ def test_deleting_takes_all_that_match_and_needs_to_be_told_what(server):
         gateway.push(job, gauge("m", "h", 1), {"instance": instance})
     with pytest.raises(ValueError, match="no matcher says which"):
         delete_groups(gateway, ())
+    for empty in ("task=", ["task=~", 'dag_id=""']):  # of a variable that is not set
+        with pytest.raises(ValueError, match="every group without that label"):
+            delete_groups(gateway, empty)
     assert len(delete_groups(gateway, "job=a", dry_run=True)) == 2
     assert len(delete_groups(gateway, ["job=a", "instance!=y"])) == 1
     assert len(gateway.groups()) == 2

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from .gateway import Gateway
     from .groups import Group
-    from .matchers import Matchers
+    from .matchers import Matcher, Matchers
 
-__all__ = ("delete_groups", "prune")
+__all__ = ("delete_groups", "prune", "selective_matchers")
 
 _READ_AGAIN_AFTER = 5.0  # seconds
 _OF_ONE_GROUP = (400, 414, 431)  # answers that the next group's request need not get
@@ -68,13 +68,10 @@ def delete_groups(
 ) -> list[Group]:
     """Delete all groups that fulfil all ``matchers``, of which one at least. Returns them.
 
-    Otherwise as :func:`prune`, the errors included.
+    Otherwise as :func:`prune`, the errors included. Matchers that only say which labels are not
+    there, such as ``instance=``, are a ValueError: most often a script's variable was empty.
     """
-    wanted = read_matchers(matchers)
-    if not wanted:
-        raise ValueError(
-            'no matcher says which groups to delete; for all of them, say so: job=~".*"'
-        )
+    wanted = selective_matchers(matchers)
     reason = "matches " + ",".join(map(str, wanted))
 
     def choose() -> list[StaleGroup]:
@@ -83,6 +80,21 @@ def delete_groups(
 
     chosen = choose() if dry_run else _delete(gateway, choose, timeout)
     return [entry.group for entry in chosen]
+
+
+def selective_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
+    """``matchers``, if they say which groups to delete. Raises ValueError."""
+    wanted = read_matchers(matchers)
+    if not wanted:
+        raise ValueError(
+            'no matcher says which groups to delete; for all of them, say so: job=~".*"'
+        )
+    if all(matcher.operator in ("=", "=~") and not matcher.value for matcher in wanted):
+        raise ValueError(
+            f"{','.join(map(str, wanted))} matches every group without that label, of whatever job;"
+            ' if that is meant, add job=~".+"'
+        )
+    return wanted
 
 
 def _delete(

@@ -10,11 +10,11 @@ from .options import (
     Parser,
     add_gateway_options,
     add_group_options,
+    add_json_option,
     add_match_options,
     group_labels,
     grouping_key,
     load_settings,
-    read_matchers,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     )
     add_group_options(parser, job_required=False)
     add_match_options(parser, "all groups that match, as 'job=~old-.*'; if repeated, match all")
+    add_json_option(parser, "with --match, for scripts")
     add_keep_option(parser)
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
@@ -41,7 +42,11 @@ def main(arguments: list[str]) -> int:
         raise UsageError("give --job, or --match; see 'pushgate delete --help'")
     if options.dry_run:
         raise UsageError("--dry-run is for --match: --job and --group name one group")
+    if options.json:
+        raise UsageError("--json is for --match: of one group there is nothing to tell")
     if "instance=" in options.group:
+        if options.keep:
+            raise UsageError("--keep is not for a group with an empty instance")
         # No GroupingKey may have it: next to the group without an instance it fails every scrape.
         # Yet some client made one, and no matcher tells the two apart.
         labels = {"job": options.job, **group_labels(options)}
@@ -56,17 +61,20 @@ def _delete_matching(options: argparse.Namespace) -> int:
         raise UsageError("give either --job and --group, or --match")
     if options.keep:
         raise UsageError("--keep is for --job and --group: what matches is known only now")
-    matchers = read_matchers(options.match)
-    gateway = load_settings(options).to_gateway()
-    from ..hygiene import delete_groups
+    from ..hygiene import delete_groups, selective_matchers
     from ..staleness import StaleGroup
     from .deleted import tell
 
+    try:
+        matchers = selective_matchers(options.match)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    gateway = load_settings(options).to_gateway()
     return tell(
         lambda: [
             StaleGroup(group, "")
             for group in delete_groups(gateway, matchers, dry_run=options.dry_run)
         ],
         dry_run=options.dry_run,
-        as_json=False,
+        as_json=options.json,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
 from .ending import printable
-from .options import Parser, add_gateway_options, load_settings
+from .options import Parser, add_gateway_options, add_json_option, load_settings
 from .words import colored
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--push", action="store_true", help='also push a group {job="pushgate_doctor"}, delete it'
     )
-    parser.add_argument("--json", action="store_true", help="for scripts, a list of the checks")
+    add_json_option(parser, "for scripts, a list of the checks")
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
     checks = []

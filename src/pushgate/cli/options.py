@@ -156,9 +156,11 @@ def add_match_options(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
 
 
-def add_json_option(parser: argparse.ArgumentParser) -> None:
+def add_json_option(
+    parser: argparse.ArgumentParser, text: str = "for scripts, with all numbers"
+) -> None:
     """Add ``--json``."""
-    parser.add_argument("--json", action="store_true", help="for scripts, with all numbers")
+    parser.add_argument("--json", action="store_true", help=text)
 
 
 def read_matchers(texts: list[str]) -> tuple[Matcher, ...]:

@@ -8,7 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .ending import complain, printable
-from .options import Parser, add_gateway_options, add_group_options, group_labels, load_settings
+from .options import (
+    Parser,
+    add_gateway_options,
+    add_group_options,
+    add_json_option,
+    group_labels,
+    load_settings,
+)
 from .words import ago, braces
 
 if TYPE_CHECKING:
@@ -37,8 +44,10 @@ def main(arguments: list[str]) -> int:
         return 0
     if not groups:
         complain(f"{gateway.url} holds no {'such ' if wanted else ''}group")
+        return 0
+    now = time.time() + gateway.clock_offset()
     for group in sorted(groups, key=lambda group: list(group.labels.items())):
-        for line in _lines(group, time.time()):
+        for line in _lines(group, now):
             print(printable(line))  # noqa: T201
     return 0
 
@@ -49,9 +58,7 @@ def _parser() -> Parser:
         "Show the groups that a gateway holds, with their metrics. Without --job and --group, all.",
     )
     add_group_options(parser, job_required=False)
-    parser.add_argument(
-        "--json", action="store_true", help="all of it for scripts, histograms' buckets included"
-    )
+    add_json_option(parser, "all of it for scripts, histograms' buckets included")
     add_gateway_options(parser)
     return parser
 
