@@ -70,7 +70,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str | tuple[str, s
         [printable(cell if isinstance(cell, str) else cell[0]) for cell in row] for row in rows
     ]
     widths = [max(map(_columns, column)) for column in zip(heads, *plain, strict=True)]
-    if sys.stdout.isatty():
+    if _is_terminal():
         fixed = len(widths) if heads[-1] else len(widths) - 1  # remarks may go on in a new line
         others = sum(widths[1:fixed]) + len(_GAP) * (fixed - 1)
         widths[0] = min(widths[0], max(_NARROWEST, shutil.get_terminal_size().columns - others))
@@ -90,10 +90,14 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str | tuple[str, s
 
 def colored(text: str, color: str) -> str:
     """``text`` in red or yellow; as it is where that is not wanted, https://no-color.org/."""
-    wanted = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    wanted = _is_terminal() and os.environ.get("TERM") != "dumb"
     if not color or not wanted or os.environ.get("NO_COLOR"):
         return text
     return f"{_COLORS[color]}{text}\x1b[0m"
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()  # None: closed, as by >&-
 
 
 def _columns(text: str) -> int:
