@@ -1,5 +1,7 @@
 """How each job is doing: outcome, next run and what is bad, of what the adapters really push."""
 
+from dataclasses import replace
+
 import pytest
 
 from pushgate import (
@@ -177,6 +179,19 @@ def test_what_nobody_pushes_any_more_is_stale(job):
     groups = job.gateway.groups()
     assert not job_rows(groups, now=NOW + 7 * DAY - 1)[0].stale
     assert job_rows(groups, now=NOW + 7 * DAY + 1)[0].stale
+
+
+def test_a_refused_push_and_an_expiry_to_come_keep_a_group_from_being_stale(job):
+    job.runs(60, 10, FAILURE)
+    (group,) = job.gateway.groups()
+    later = NOW + 9 * DAY
+    refused = replace(group, push_failure_time=later - HOUR, last_push_successful=False)
+    (row,) = job_rows([refused], now=later)
+    assert (row.stale, row.push_failing) == (False, True)
+    job.gateway.pushadd(KEY, gauge("batch_job_group_expiry_timestamp_seconds", "h", later))
+    groups = job.gateway.groups()
+    assert not job_rows(groups, now=later - 1)[0].stale
+    assert job_rows(groups, now=later + 1)[0].stale
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ __all__ = (
     "is_push_failing",
     "is_retrying",
     "is_running",
+    "is_stale",
     "is_stuck",
     "never_succeeded",
     "overdue_at",
-    "stale_after",
     "stuck_after",
 )
 
@@ -139,9 +139,18 @@ def is_push_failing(push_time: float, push_failure_time: float) -> bool:
     return push_failure_time > push_time
 
 
-def stale_after(interval: float | None, older_than: float = STALE_AFTER) -> float:
-    """For how long nobody may have pushed before a group is stale, in seconds."""
-    return max(older_than, STALE_INTERVALS * (interval or 0.0))
+def is_stale(
+    now: float,
+    push_time: float,
+    push_failure_time: float,
+    interval: float | None,
+    expiry: float | None,
+) -> bool:
+    """Whether nobody pushes any more: a refused push is one, and before its expiry none is due."""
+    if expiry is not None and expiry > now:
+        return False
+    allowed = max(STALE_AFTER, STALE_INTERVALS * (interval or 0.0))
+    return now - max(push_time, push_failure_time) > allowed
 
 
 def _latest(*moments: float | None) -> float | None:

@@ -245,6 +245,14 @@ LONG_STORIES = {  # hour by hour; what has a `for` fires an hour later
         group(BACKUP, push=[(HOUR, 0)], push_failure=[(HOUR, 3600), (2 * DAY, 2 * 86400)]),
         {8 * DAY: ["PushFailing"], 9 * DAY + HOUR: ["GroupStale", "PushFailing"]},
     ),
+    "a group to which pushes are refused for long": (
+        group(
+            BACKUP,
+            push=[(HOUR, 3600)],
+            push_failure=[(m, m * 60) for m in range(DAY, 9 * DAY, DAY)],
+        ),
+        {9 * DAY: ["PushFailing"]},
+    ),
     "a group that is deleted": (
         group(BACKUP, push=[(HOUR, 3600), (7 * DAY + 5 * HOUR, STALE)]),
         {7 * DAY + 4 * HOUR: ["GroupStale"], 7 * DAY + 6 * HOUR: []},

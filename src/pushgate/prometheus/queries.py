@@ -7,7 +7,7 @@ group has; families with labels of their own (``mode``, ``op``) are not used.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..judgement import (
     INTERVAL_GRACE_LEAST,
@@ -19,6 +19,9 @@ from ..judgement import (
     STUCK_AFTER_UNKNOWN,
 )
 from ..vocabulary import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = (
     "Series",
@@ -63,9 +66,12 @@ class Series(NamedTuple):
 
     def latest(self, *names: str) -> str:
         """The highest of several metrics of the vocabulary, for groups that have any of them."""
-        pattern = "|".join(PREFIX + name for name in names)
-        names_match = f'__name__=~"{pattern}"'
-        return f"max without () ({self._held(self._braces(names_match))})"
+        return self.highest([PREFIX + name for name in names])
+
+    def highest(self, names: Sequence[str], *matchers: str) -> str:
+        """The highest of several metrics, with further matchers."""
+        names_match = f'__name__=~"{"|".join(names)}"'
+        return f"max without () ({self._held(self._braces(names_match, *matchers))})"
 
     def _held(self, selector: str) -> str:
         return f"last_over_time({selector}[{self.window}])" if self.window else selector
@@ -164,13 +170,12 @@ def push_failing(series: Series) -> str:
 
 
 def stale(series: Series) -> str:
-    """Seconds since the last push to a group that nobody seems to push to any more."""
-    push = series.of("push_time_seconds", _PUSHED)
-    never = series.of("push_failure_time_seconds", _PUSHED)  # where all pushes were refused
+    """Seconds since the last push, refused or not, to a group that nobody pushes to any more."""
+    push = series.highest(("push_time_seconds", "push_failure_time_seconds"), _PUSHED)
     interval = series.job("expected_interval_seconds")
     expiry = series.job("group_expiry_timestamp_seconds")
     return (
-        f"time() - ({push} > 0 or {never}) > {STALE_AFTER:g}\n"
+        f"time() - {push} > {STALE_AFTER:g}\n"
         f"  unless time() - {push} <= {STALE_INTERVALS:g} * {interval}\n"
         f"  unless {expiry} > time()"
     )
