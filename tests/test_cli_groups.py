@@ -176,9 +176,20 @@ def test_status_has_a_line_for_each_job_and_3_where_one_is_bad(cli, gateway_url)
     assert second == "report failed (exit 3) 4m ago 10s - never succeeded"
     assert out.splitlines()[-1] == "3 jobs, 2 to look at"
     assert cli(*status, "job=backup")[0] == 0
+    for output in ((), ("--json",)):
+        assert cli(*status, "job=forgotten", *output)[0] == 3
     (row,) = json.loads(cli(*status, "job=report", "--json")[1])
     assert (row["name"], row["bad"], row["detail"]) == ("report", True, "exit 3")
     assert row["numbers"]["last_exit_code"] == 3
+
+
+def test_status_does_not_call_well_what_it_has_doubts_about(cli, gateway):
+    report(gateway.url, "backup", 60)
+    gateway.exchange("POST", "/metrics/job/backup", "# TYPE m counter\nm 1 1\n")
+    code, out, _ = cli("status", "--gateway", gateway.url)
+    assert code == 0
+    assert "push refused" in out
+    assert out.endswith("1 job, 1 in doubt\n")
 
 
 def test_status_tells_of_refused_pushes_where_there_is_no_job(cli, gateway):

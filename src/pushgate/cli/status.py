@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..durations import roughly
@@ -23,7 +22,10 @@ _ALARM = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 3 where a job is bad, else 0. Raises PushError where the gateway can't be read."""
+    """Returns 3 where a job is bad or none is of those asked for, else 0.
+
+    Raises PushError where the gateway can't be read.
+    """
     options = _parser().parse_args(arguments)
     wanted = read_matchers(options.matchers)
     settings = load_settings(options)
@@ -55,7 +57,8 @@ def main(arguments: list[str]) -> int:
             print(f"{counted(len(refused), 'more group')} with a refused push: pushgate groups")  # noqa: T201
         if waiting:
             print(waiting)  # noqa: T201
-    return _ALARM if any(row.bad for row in rows) else 0
+    # A job that is asked for and not there is not well: it was never reported, or is forgotten.
+    return _ALARM if any(row.bad for row in rows) or (wanted and not rows) else 0
 
 
 def _parser() -> Parser:
@@ -66,7 +69,8 @@ def _parser() -> Parser:
         "MATCHER is LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEXP or LABEL!~REGEXP, as in\n"
         "PromQL.\n\n"
         "exit status: 0 all is well, 1 the gateway can't be read, 2 wrong usage, 3 a job's\n"
-        "last run failed, a job is overdue, a run is stuck, or a job never succeeded",
+        "last run failed, a job is overdue, a run is stuck, a job never succeeded, or no\n"
+        "job matches",
     )
     parser.add_argument("matchers", nargs="*", metavar="MATCHER", help="only jobs that match all")
     add_json_option(parser)
@@ -100,9 +104,9 @@ def _print(rows: list[JobRow], now: float) -> None:
     ]
     heads = ("JOB", "LAST RUN", "WHEN", "TOOK", "NEXT", "")
     print_table(heads, cells)
-    bad = sum(row.bad for row in rows)
-    what = f"{bad} to look at" if bad else "all well"
-    print(f"{counted(len(rows), 'job')}, {what}")  # noqa: T201
+    bad, doubtful = sum(row.bad for row in rows), sum(row.doubtful and not row.bad for row in rows)
+    found = [f"{bad} to look at"] * bool(bad) + [f"{doubtful} in doubt"] * bool(doubtful)
+    print(f"{counted(len(rows), 'job')}, {', '.join(found) or 'all well'}")  # noqa: T201
 
 
 def _last(row: JobRow) -> str:
@@ -132,4 +136,4 @@ def _notes(row: JobRow, now: float) -> str:
 
 
 def _as_json(row: JobRow) -> dict[str, Any]:
-    return {"name": row.name, "bad": row.bad, **asdict(row)}
+    return {"name": row.name, "bad": row.bad, **vars(row)}
