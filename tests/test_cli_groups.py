@@ -332,6 +332,7 @@ def test_doctor_sees_clocks_apart_and_what_the_groups_suffer_from(cli, two_days_
     url = two_days_ago.url
     for number in range(101):
         push(url, "many", run=str(number))
+        push(url, "airflow", dag_id="d", task_id=str(number))
     Gateway(url).push("j", gauge("m", "another help", 1))
     request = urllib.request.Request(f"{url}/metrics/job/k", b"# TYPE m counter\nm 1\n")
     with pytest.raises(OSError, match="400"):
@@ -342,6 +343,7 @@ def test_doctor_sees_clocks_apart_and_what_the_groups_suffer_from(cli, two_days_
     assert "216000 s behind this host's" in texts[0]
     assert 'refused: {job="k"}' in texts[1]
     assert "'many' has 101 groups, with 101 values of the label run" in texts[2]
+    assert len(texts) == 3
     assert any(level == "ok" and "several help texts" in text for level, _, text in found)
 
 

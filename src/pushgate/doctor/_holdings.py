@@ -5,7 +5,8 @@ Enters: groups, and the time by the gateway's clock. Leaves: checks.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from .. import judgement
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ("check_groups",)
 
-_MANY = 100  # groups of one job
+_MANY = 100  # values of one label, in the groups of one job
+_OF_JOBS = ("job", "origin", "dag_id", "task_id", "task")  # name what runs, in the adapters' keys
 _SHOWN = 3  # of a list
 
 
@@ -86,11 +88,11 @@ def _check_numbers(groups: Sequence[Group]) -> Iterator[Check]:
     for job, held in jobs.items():
         if len(held) <= _MANY:
             continue
-        values = {
-            name: len({group.labels.get(name) for group in held})
-            for name in {name for group in held for name in group.labels}
-        }
-        name, number = Counter(values).most_common(1)[0]
+        names = {name for group in held for name in group.labels}.difference(_OF_JOBS)
+        values = {name: len({group.labels.get(name) for group in held}) for name in sorted(names)}
+        name, number = max(values.items(), key=itemgetter(1), default=("", 0))
+        if number <= _MANY:  # so many tasks there are
+            continue
         yield Check(
             WARN,
             "groups",
