@@ -559,6 +559,8 @@ def test_reprs_hold_no_secret() -> None:
         "http://me:12/s3cret@h",
         "ftp://me:s3cret@h",
         "http://me:s3cret@h/?q",
+        "http://h:1/?token=s3cret",
+        "http://h:port/#s3cret",
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:

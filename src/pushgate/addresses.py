@@ -16,6 +16,7 @@ __all__ = ("Address", "base_url", "parse", "without_credentials")
 
 _USERINFO = re.compile(r"//[^/?#]*@")
 _UP_TO_AT = re.compile(r"//.*@", re.DOTALL)
+_QUERY = re.compile(r"([?#]).+", re.DOTALL)  # may be a token
 _UNFIT = re.compile(r"[^\x21-\x7e]")
 
 
@@ -102,7 +103,7 @@ def without_credentials(url: str) -> str:
 
 def _malformed(url: str) -> str:
     """``url``, which may not be cut where its writer thought, without all that may be a secret."""
-    return _UP_TO_AT.sub("//", url, count=1)
+    return _QUERY.sub(r"\1…", _UP_TO_AT.sub("//", url, count=1))
 
 
 def _credentials(parts: SplitResult) -> tuple[str, str] | None:
