@@ -32,6 +32,7 @@ def test_a_label_of_any_name_is_read_back(gateway_url, label):
         b'{"status":"success","data":[{"labels":',
         b'{"status":"success"}',
         b"<html>",
+        b'{"status":"success","data":' + b"[" * 100_000,
     ],
 )
 def test_an_answer_that_is_cut_off_or_no_gateways_is_an_error(answer):

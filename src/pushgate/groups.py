@@ -79,7 +79,7 @@ def read_groups(document: bytes) -> Iterator[Group]:
     try:
         for entry in _entries(document.decode()):
             yield _group(entry)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise PushError("/api/v1/metrics is not what a Pushgateway answers") from error
 
 
