@@ -392,6 +392,15 @@ def test_doctor_fails_on_a_compression_that_the_gateway_does_not_take():
         assert [c.level for c in check_version(version, {}, "snappy")][-1] == level
 
 
+def test_doctor_warns_of_the_versions_that_lose_most_of_a_push_in_protobuf():
+    from pushgate.doctor._answers import check_version
+
+    for version, levels in (("1.6.2", ["ok"]), ("1.7.0", ["ok", "warn"]), ("1.8.0", ["ok"])):
+        found = list(check_version(version, {}, None))
+        assert [check.level for check in found] == levels
+        assert ("protobuf," in found[0].text) is (len(levels) == 1)
+
+
 def test_doctor_sees_what_waits_and_an_outbox_that_cannot_be_written(cli, tmp_path, pushgateway):
     path = str(tmp_path / "outbox")
     settings = Settings(gateway=pushgateway.url, outbox=path)

@@ -14,13 +14,13 @@ from .errors import GatewayUnreachableError, PushError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("Abilities",)
+__all__ = ("LOSES_PROTOBUF", "Abilities")
 
 _LONGEST_LOOKUP = 2.0  # seconds, and no more than half of what the push has
 _AGAIN = 60.0  # seconds
 # 1.5.1 keeps exemplars and native histograms, and shows both in a scrape, as 1.11.2 does.
 # 1.7.0 drops all families but the first: https://github.com/prometheus/common/pull/616
-_PROTOBUF_SINCE, _NO_PROTOBUF = (1, 5, 1), (1, 7)
+_PROTOBUF_SINCE, LOSES_PROTOBUF = (1, 5, 1), (1, 7)
 _UTF8_FLAG = "push.enable-utf8-names"
 
 
@@ -77,7 +77,7 @@ class Abilities:
 
 
 def _takes_protobuf(version: tuple[int, ...] | None) -> bool:
-    return version is not None and version >= _PROTOBUF_SINCE and version[:2] != _NO_PROTOBUF
+    return version is not None and version >= _PROTOBUF_SINCE and version[:2] != LOSES_PROTOBUF
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import time
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from ..abilities import LOSES_PROTOBUF
 from ..errors import DeliveryError, GatewayRejectedError, PushError
 from ..families import gauge
 from ..grouping import GroupingKey
@@ -54,13 +55,21 @@ def check_version(
     """What this version takes, with these flags. Pure."""
     number = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     takes = [name for name, since in _SINCE.items() if number >= since]
+    formats = ["text", "protobuf"] if number[:2] != LOSES_PROTOBUF else ["text"]
     utf8 = flags.get("push.enable-utf8-names") == "true"
     yield Check(
         OK,
         "version",
-        f"Pushgateway {version}, takes {', '.join(['text', 'protobuf', *takes])};"
+        f"Pushgateway {version}, takes {', '.join([*formats, *takes])};"
         f" UTF-8 names {'on' if utf8 else 'off'}",
     )
+    if "protobuf" not in formats:
+        yield Check(
+            WARN,
+            "version",
+            "of a push in protobuf, as Go programs send it, it keeps the first metric alone",
+            "bring the gateway up to date",
+        )
     if compression is not None and compression not in takes:
         since = ".".join(map(str, _SINCE[compression]))
         yield Check(
