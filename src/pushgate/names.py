@@ -12,6 +12,7 @@ import re
 from functools import lru_cache
 
 __all__ = (
+    "escaped",
     "from_path",
     "quoted_label",
     "quoted_metric",
@@ -55,8 +56,12 @@ def _quoted(name: str) -> str:
 
 def to_path(name: str) -> str:
     """A label's name as a path has it. One that begins with ``U__`` would be decoded, too."""
-    if underscored_label(name) == name and not name.startswith("U__"):
-        return name
+    plain = underscored_label(name) == name and not name.startswith("U__")
+    return name if plain else escaped(name)
+
+
+def escaped(name: str) -> str:
+    """``name`` as :func:`from_path` reads it, whatever it is."""
     return "U__" + "".join(
         "__" if rune == "_" else rune if _is_kept(rune, at) else f"_{ord(rune):x}_"
         for at, rune in enumerate(name)

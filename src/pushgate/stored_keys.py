@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import InvalidGroupingKeyError
 from .grouping import GroupingKey
+from .names import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ("StoredKey", "stored_key")
 
 _PLAIN_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z")
-_PLAIN_CHARACTER = re.compile(r"[a-zA-Z0-9]")
 
 
 class StoredKey(NamedTuple):
@@ -50,15 +50,8 @@ def stored_key(labels: Mapping[str, str | bytes]) -> StoredKey:
 
 
 def _name(name: str) -> str:
-    """As it is, or escaped for a gateway with UTF-8 names, which alone can hold such a one.
-
-    https://github.com/prometheus/proposals/blob/main/proposals/0028-utf8.md#text-escaping
-    """
-    if _PLAIN_NAME.match(name):
-        return name
-    return "U__" + "".join(
-        c if _PLAIN_CHARACTER.match(c) else "__" if c == "_" else f"_{ord(c):x}_" for c in name
-    )
+    """As it is, or escaped for a gateway with UTF-8 names, which alone can hold such a one."""
+    return name if _PLAIN_NAME.match(name) else escaped(name)
 
 
 def _value(value: str | bytes) -> str:
