@@ -44,6 +44,7 @@ ORDER = (
     "clocks",
     "abilities",
     "gateway",
+    "push_functions",
     "outbox",
     "matchers",
     "staleness",

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from .families import gauge as gauge
     from .foreign_text import checked_text as checked_text
     from .gateway import Gateway as Gateway
-    from .gateway import delete_from_gateway as delete_from_gateway
-    from .gateway import push_to_gateway as push_to_gateway
-    from .gateway import pushadd_to_gateway as pushadd_to_gateway
     from .grouping import GroupingKey as GroupingKey
     from .grouping import instance_ip_grouping_key as instance_ip_grouping_key
     from .groups import Group as Group
@@ -54,6 +51,9 @@ if TYPE_CHECKING:
     from .outbox import Flushed as Flushed
     from .outbox import Outbox as Outbox
     from .outbox import WaitingGroup as WaitingGroup
+    from .push_functions import delete_from_gateway as delete_from_gateway
+    from .push_functions import push_to_gateway as push_to_gateway
+    from .push_functions import pushadd_to_gateway as pushadd_to_gateway
     from .relay import Aggregator as Aggregator
     from .relay import Change as Change
     from .relay import InlineRelay as InlineRelay
@@ -72,9 +72,9 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     # prometheus_client's push functions and handlers
-    "push_to_gateway": "gateway",
-    "pushadd_to_gateway": "gateway",
-    "delete_from_gateway": "gateway",
+    "push_to_gateway": "push_functions",
+    "pushadd_to_gateway": "push_functions",
+    "delete_from_gateway": "push_functions",
     "instance_ip_grouping_key": "grouping",
     "default_handler": "http_handler",
     "basic_auth_handler": "handlers",

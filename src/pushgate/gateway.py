@@ -1,4 +1,4 @@
-"""Pushing to, deleting from and reading a Pushgateway: the object, and the functions.
+"""Pushing to, deleting from and reading a Pushgateway.
 
 Enters: a job, a grouping key and metrics. Leaves: requests through a handler, or a PushError. This
 is the last step of the pipeline; everything before it is pure.
@@ -7,7 +7,6 @@ is the last step of the pipeline; everything before it is pure.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,16 +22,10 @@ from .errors import (
     SettingsError,
 )
 from .exposition import CONTENT_TYPE, encode, families_of
-from .families import (
-    Collector,
-    FamilyLike,
-    Metrics,
-    has_native_histograms,
-    needs_protobuf,
-)
+from .families import FamilyLike, Metrics, has_native_histograms, needs_protobuf
 from .grouping import GroupingKey
 from .headers import refuse_headers_of_the_request
-from .http_handler import Handler, HTTPHandler, default_handler
+from .http_handler import Handler, HTTPHandler
 from .names import from_path
 from .retries import with_retries
 from .wire import Deadline
@@ -44,7 +37,7 @@ if TYPE_CHECKING:
     from .groups import Group
     from .stored_keys import StoredKey
 
-__all__ = ("Gateway", "delete_from_gateway", "push_to_gateway", "pushadd_to_gateway")
+__all__ = ("Gateway", "Keeper", "perform")
 
 
 class Keeper(Protocol):
@@ -201,7 +194,7 @@ class Gateway:
         key = stored_key(labels)
 
         def attempt(left: float | None) -> None:
-            _perform(self._handler, self._url, "DELETE", key, b"", [], left)
+            perform(self._handler, self._url, "DELETE", key, b"", [], left)
 
         self._bounded(attempt, timeout)
 
@@ -241,7 +234,7 @@ class Gateway:
         body, headers = compress(body, compression, content_type)
 
         def attempt(left: float | None) -> None:
-            _perform(self._handler, self._url, method, key, body, list(headers), left)
+            perform(self._handler, self._url, method, key, body, list(headers), left)
 
         self._bounded(attempt, timeout)
 
@@ -423,64 +416,6 @@ class Gateway:
         )
 
 
-def push_to_gateway(
-    gateway: str,
-    job: str,
-    registry: Collector | None,
-    grouping_key: Mapping[str, Any] | None = None,
-    timeout: float | None = 30,
-    handler: Handler | Callable[..., Callable[[], object]] = default_handler,
-    compression: Compression = None,
-) -> None:
-    """Replace all metrics of the group (PUT), with prometheus_client's signature.
-
-    ``gateway`` is ``host:port`` or a URL; ``registry`` any collector, None for the global one;
-    ``timeout`` bounds the whole request, in seconds of wall clock; ``handler`` performs it;
-    ``compression`` is "gzip", "snappy" or None. An empty registry empties the group and warns.
-
-    Raises InvalidGroupingKeyError or InvalidPayloadError (both ValueError) before anything is
-    sent, GatewayUnreachableError (a URLError) or GatewayRejectedError (an HTTPError) after.
-    """
-    key = GroupingKey(job, grouping_key)
-    payload = encode(registry, key)
-    if not payload.samples:
-        warnings.warn(
-            f"the registry has no samples: this push empties the group {key}; use"
-            " delete_from_gateway to remove it, or pushadd_to_gateway to keep what it holds",
-            stacklevel=2,
-        )
-    body, headers = compress(payload.text, compression)
-    _perform(handler, base_url(gateway), "PUT", key, body, headers, timeout)
-
-
-def pushadd_to_gateway(
-    gateway: str,
-    job: str,
-    registry: Collector | None,
-    grouping_key: Mapping[str, Any] | None = None,
-    timeout: float | None = 30,
-    handler: Handler | Callable[..., Callable[[], object]] = default_handler,
-    compression: Compression = None,
-) -> None:
-    """Replace the families of the same names in the group (POST); else as push_to_gateway."""
-    key = GroupingKey(job, grouping_key)
-    body, headers = compress(encode(registry, key).text, compression)
-    _perform(handler, base_url(gateway), "POST", key, body, headers, timeout)
-
-
-def delete_from_gateway(
-    gateway: str,
-    job: str,
-    grouping_key: Mapping[str, Any] | None = None,
-    timeout: float | None = 30,
-    handler: Handler | Callable[..., Callable[[], object]] = default_handler,
-) -> None:
-    """Delete exactly the group of this job and grouping key (DELETE); else as push_to_gateway."""
-    body, headers = compress(b"", None)
-    key = GroupingKey(job, grouping_key)
-    _perform(handler, base_url(gateway), "DELETE", key, body, headers, timeout)
-
-
 def _left(deadline: Deadline) -> float | None:
     """Seconds; at least so many that the request fails with the error that says so."""
     try:
@@ -489,7 +424,7 @@ def _left(deadline: Deadline) -> float | None:
         return 0.001
 
 
-def _perform(
+def perform(
     handler: Handler | Callable[..., Callable[[], object]],
     base: str,
     method: str,
@@ -498,6 +433,7 @@ def _perform(
     headers: list[tuple[str, str]],
     timeout: float | None,
 ) -> None:
+    """One request by ``handler``. An error of ours then has the group."""
     try:
         handler(url=base + key.path, method=method, timeout=timeout, headers=headers, data=body)()
     except DeliveryError as error:
