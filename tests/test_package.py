@@ -43,6 +43,7 @@ ORDER = (
     "groups",
     "clocks",
     "abilities",
+    "reading",
     "gateway",
     "push_functions",
     "outbox",

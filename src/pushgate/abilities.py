@@ -1,18 +1,25 @@
-"""What a gateway says of itself: its version and flags, read when a push first depends on them.
+"""What a gateway takes, by its version and flags, which are read when a push first depends on them.
 
-Enters: a way to read ``/api/v1/status``. Leaves: yes, no, or that nothing is known. It is read
-once; only what may turn into a yes, by an upgrade or another flag, is asked for again.
+Enters: a way to read its status; families that text can't carry whole. Leaves: yes, no, or that
+nothing is known; the families as messages, where it takes them. The status is read once; only what
+may turn into a yes, by an upgrade or another flag, is asked for again.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .errors import GatewayUnreachableError, PushError
+from .errors import GatewayUnreachableError, PushError, SettingsError
+from .families import has_native_histograms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .families import FamilyLike
+    from .grouping import GroupingKey
+    from .protobuf import Messages
+    from .wire import Deadline
 
 __all__ = ("LOSES_PROTOBUF", "Abilities")
 
@@ -25,58 +32,82 @@ _UTF8_FLAG = "push.enable-utf8-names"
 
 
 class Abilities:
-    """Of one gateway. ``read`` gets the answer's ``data`` in the seconds it is given."""
+    """Of the gateway ``url``. ``read`` gets its version and flags in the seconds it is given."""
 
-    __slots__ = ("_again_at", "_read", "_text_only", "_version", "_with_utf8_names")
+    __slots__ = ("_again_at", "_read", "_text_only", "_url", "_version", "_with_utf8_names")
 
-    def __init__(self, read: Callable[[float], Any]) -> None:
+    def __init__(
+        self, url: str, read: Callable[[float], tuple[str, Mapping[str, str] | None]]
+    ) -> None:
+        self._url = url
         self._read = read
         self._again_at = 0.0
         self._text_only = False
         self._version: tuple[int, ...] | None = None
         self._with_utf8_names: bool | None = None
 
-    def protobuf(self, timeout: float | None, *, needed: bool) -> bool:
-        """Whether it takes protobuf, exemplars and native histograms included. No, if unknown.
+    def messages(
+        self,
+        families: Sequence[FamilyLike],
+        key: GroupingKey,
+        deadline: Deadline,
+        *,
+        utf8_names: bool,
+    ) -> Messages | None:
+        """The families as protobuf; None where the gateway isn't known to take that.
 
-        Where it is ``needed``, a gateway that can't be asked now raises GatewayUnreachableError.
+        Where they have a native histogram, a gateway that can't be asked now raises
+        GatewayUnreachableError: as text, they could not be sent at all.
         """
-        if self._text_only:
-            return False
-        if not _takes_protobuf(self._version):
-            error = self._look_up(timeout, now=needed and self._version is None)
-            if needed and isinstance(error, GatewayUnreachableError):
-                raise error
-        return _takes_protobuf(self._version)
+        if not self._takes_protobuf(deadline, needed=has_native_histograms(families)):
+            return None
+        from .protobuf import encode_protobuf  # what few pushes need
+
+        messages = encode_protobuf(families, key, utf8_names=utf8_names)
+        if messages.utf8_names:
+            self.require_utf8_names(deadline)
+        return messages
 
     def refused_protobuf(self) -> None:
         """It did, whatever its version."""
         self._text_only = True
 
-    def utf8_names(self, timeout: float | None) -> bool | None:
-        """Whether it runs with ``--push.enable-utf8-names``; None if unknown."""
+    def require_utf8_names(self, deadline: Deadline) -> None:
+        """Raise SettingsError if it says that it runs without ``--push.enable-utf8-names``."""
         if not self._with_utf8_names:
-            self._look_up(timeout)
-        return self._with_utf8_names
+            self._look_up(deadline)
+        if self._with_utf8_names is False:
+            raise SettingsError(
+                f"the names of these metrics or labels need a gateway that knows UTF-8 names, and"
+                f" {self._url} says it does not: start it (Pushgateway 1.11.0 or later) with"
+                " --push.enable-utf8-names, or leave out utf8_names"
+            )
 
-    def _look_up(self, timeout: float | None, *, now: bool = False) -> PushError | None:
-        """What kept it from being read, if anything did."""
+    def _takes_protobuf(self, deadline: Deadline, *, needed: bool) -> bool:
+        if self._text_only:
+            return False
+        if not _has_protobuf(self._version):
+            error = self._look_up(deadline, now=needed and self._version is None)
+            if needed and isinstance(error, GatewayUnreachableError):
+                raise error
+        return _has_protobuf(self._version)
+
+    def _look_up(self, deadline: Deadline, *, now: bool = False) -> PushError | None:
+        """What kept it from being read, such as a proxy that lets only pushes pass; or None."""
         if time.monotonic() < self._again_at and not now:
             return None
         self._again_at = time.monotonic() + _AGAIN
+        left = deadline.left()
         try:
-            status = self._read(min(_LONGEST_LOOKUP, (timeout or _AGAIN) / 2))
-            version = str(status["build_information"]["version"])
-            with_utf8_names = str(status["flags"].get(_UTF8_FLAG)) == "true"
-        except PushError as error:  # behind a proxy that lets only pushes pass, perhaps
+            version, flags = self._read(min(_LONGEST_LOOKUP, (left or _AGAIN) / 2))
+        except PushError as error:
             return error
-        except (KeyError, TypeError, AttributeError):
-            return None  # of another program
-        self._version, self._with_utf8_names = _numbers(version), with_utf8_names
+        self._version = _numbers(version)
+        self._with_utf8_names = None if flags is None else flags.get(_UTF8_FLAG) == "true"
         return None
 
 
-def _takes_protobuf(version: tuple[int, ...] | None) -> bool:
+def _has_protobuf(version: tuple[int, ...] | None) -> bool:
     return version is not None and version >= _PROTOBUF_SINCE and version[:2] != LOSES_PROTOBUF
 
 

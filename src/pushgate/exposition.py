@@ -9,23 +9,16 @@ https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isnan
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .families import Family
-from .names import (
-    from_path,
-    quoted_label,
-    quoted_metric,
-    underscored_label,
-    underscored_metric,
-)
+from .families import families_of
+from .names import Naming, from_path, naming, quoted_label, quoted_metric, underscored_label
 from .preflight import Preflight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from .families import FamilyLike, Metrics
     from .grouping import GroupingKey
@@ -33,11 +26,9 @@ if TYPE_CHECKING:
 __all__ = (
     "CONTENT_TYPE",
     "SIDE_FAMILIES",
-    "Naming",
     "Payload",
     "encode",
-    "families_of",
-    "naming",
+    "encode_families",
     "text_type",
 )
 
@@ -69,60 +60,9 @@ class Payload(NamedTuple):
     utf8_names: bool = False
 
 
-class Naming(NamedTuple):
-    """How names are sent: what a name of a metric or label becomes."""
-
-    metric: Callable[[str], str]
-    label: Callable[[str], str]
-
-
-_UNDERSCORES = Naming(underscored_metric, underscored_label)
-_AS_THEY_ARE = Naming(str, str)
-
-
-def naming(*, utf8_names: bool) -> Naming:
-    """Names as they are, or those that every gateway reads."""
-    return _AS_THEY_ARE if utf8_names else _UNDERSCORES
-
-
 def text_type(kind: str) -> tuple[str, str]:
     """What the text format calls a type of prometheus_client, and what it adds to the name."""
     return _TEXT_TYPES.get(kind, kind), _NAME_SUFFIXES.get(kind, "")
-
-
-def families_of(metrics: Metrics) -> Iterable[FamilyLike]:
-    """The families of a registry, collector, family or iterable of families.
-
-    None is prometheus_client's global ``REGISTRY``, looked up now. Raises TypeError for others.
-    """
-    if metrics is None:
-        from prometheus_client import REGISTRY
-
-        return REGISTRY.collect()
-    if hasattr(metrics, "collect"):
-        return metrics.collect()
-    if isinstance(metrics, Family) or hasattr(metrics, "samples"):
-        return (cast("FamilyLike", metrics),)
-    if not hasattr(metrics, "__iter__") or isinstance(metrics, (str, bytes, dict)):
-        raise _not_metrics(metrics)
-    return _each(metrics)
-
-
-def _each(metrics: Iterable[Any]) -> Iterator[FamilyLike]:
-    for item in metrics:
-        if hasattr(item, "samples"):
-            yield item
-        elif hasattr(item, "collect"):
-            yield from item.collect()
-        else:
-            raise _not_metrics(item)
-
-
-def _not_metrics(thing: object) -> TypeError:
-    return TypeError(
-        f"cannot push a {type(thing).__name__}: pass a CollectorRegistry, a metric, any object with"
-        " collect(), or an iterable of these or of metric families"
-    )
 
 
 def encode(
@@ -133,11 +73,18 @@ def encode(
     Characters of names that not every gateway reads become underscores, or stay as they are with
     ``utf8_names``. Raises InvalidPayloadError, naming the metric and label and what to change.
     """
+    return encode_families(families_of(metrics), key, utf8_names=utf8_names)
+
+
+def encode_families(
+    families: Iterable[FamilyLike], key: GroupingKey | None, *, utf8_names: bool
+) -> Payload:
+    """As encode, where the families are at hand."""
     preflight = Preflight(_grouping_labels(key) if key else frozenset())
     names = naming(utf8_names=utf8_names)
     out: list[str] = []
     count = 0
-    for family in families_of(metrics):
+    for family in families:
         count += _encode_family(family, out, preflight, names)
     preflight.finish()
     text = "".join(out)

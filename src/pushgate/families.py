@@ -1,5 +1,7 @@
 """Metric families as plain values.
 
+Enters: what a user has of metrics. Leaves: its families.
+
 A :class:`Family` has the attributes of prometheus_client's ``Metric`` that an encoder reads, so
 the encoder takes either, and building our own gauges costs no import of prometheus_client.
 """
@@ -8,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = (
     "Collector",
@@ -19,6 +21,7 @@ __all__ = (
     "FamilyLike",
     "Metrics",
     "Sample",
+    "families_of",
     "gauge",
     "has_native_histograms",
     "needs_protobuf",
@@ -78,6 +81,41 @@ def gauge(
 ) -> Family:
     """A gauge family of one sample."""
     return Family(name, documentation, "gauge", (Sample(name, labels or {}, float(value)),))
+
+
+def families_of(metrics: Metrics) -> Iterable[FamilyLike]:
+    """The families of a registry, collector, family or iterable of families.
+
+    None is prometheus_client's global ``REGISTRY``, looked up now. Raises TypeError for others.
+    """
+    if metrics is None:
+        from prometheus_client import REGISTRY
+
+        return REGISTRY.collect()
+    if hasattr(metrics, "collect"):
+        return metrics.collect()
+    if isinstance(metrics, Family) or hasattr(metrics, "samples"):
+        return (cast("FamilyLike", metrics),)
+    if not hasattr(metrics, "__iter__") or isinstance(metrics, (str, bytes, dict)):
+        raise _not_metrics(metrics)
+    return _each(metrics)
+
+
+def _each(metrics: Iterable[Any]) -> Iterator[FamilyLike]:
+    for item in metrics:
+        if hasattr(item, "samples"):
+            yield item
+        elif hasattr(item, "collect"):
+            yield from item.collect()
+        else:
+            raise _not_metrics(item)
+
+
+def _not_metrics(thing: object) -> TypeError:
+    return TypeError(
+        f"cannot push a {type(thing).__name__}: pass a CollectorRegistry, a metric, any object with"
+        " collect(), or an iterable of these or of metric families"
+    )
 
 
 def needs_protobuf(families: Iterable[FamilyLike]) -> bool:

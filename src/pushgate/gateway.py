@@ -1,4 +1,4 @@
-"""Pushing to, deleting from and reading a Pushgateway.
+"""Pushing to and deleting from a Pushgateway; what it reads is inherited.
 
 Enters: a job, a grouping key and metrics. Leaves: requests through a handler, or a PushError. This
 is the last step of the pipeline; everything before it is pure.
@@ -6,36 +6,24 @@ is the last step of the pipeline; everything before it is pure.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .abilities import Abilities
-from .addresses import base_url, without_credentials
 from .auth import TLS, BasicAuth, BearerToken
 from .compression import Compression, compress
-from .errors import (
-    DeliveryError,
-    GatewayRejectedError,
-    InvalidPayloadError,
-    PushError,
-    SettingsError,
-)
-from .exposition import CONTENT_TYPE, encode, families_of
-from .families import FamilyLike, Metrics, has_native_histograms, needs_protobuf
+from .errors import DeliveryError, GatewayRejectedError, InvalidPayloadError
+from .exposition import CONTENT_TYPE, encode_families
+from .families import FamilyLike, Metrics, families_of, needs_protobuf
 from .grouping import GroupingKey
-from .headers import refuse_headers_of_the_request
 from .http_handler import Handler, HTTPHandler
 from .names import from_path
-from .retries import with_retries
-from .wire import Deadline
+from .reading import GatewayReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-    from .clocks import ClockOffset
-    from .groups import Group
     from .stored_keys import StoredKey
+    from .wire import Deadline
 
 __all__ = ("Gateway", "Keeper", "perform")
 
@@ -59,7 +47,7 @@ class Keeper(Protocol):
         """Keep what is not delivered: whether it is on disk now. Raises nothing."""
 
 
-class Gateway:
+class Gateway(GatewayReader):
     """A Pushgateway, for repeated use. Immutable; safe to share between threads and over a fork.
 
     ``url`` is ``host:port`` or a URL, credentials in it allowed. ``auth``, ``tls``, ``headers``
@@ -101,7 +89,10 @@ class Gateway:
         pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
         if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
             raise TypeError("headers are a mapping, or pairs of a name and a value")
-        refuse_headers_of_the_request(name for name, _ in pairs)
+        if pairs:
+            from .headers import refuse_headers_of_the_request
+
+            refuse_headers_of_the_request(name for name, _ in pairs)
         if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
             raise TypeError("auth is a BasicAuth or a BearerToken")
         reader = HTTPHandler(auth=auth, headers=pairs, redirects=redirects, **options)
@@ -110,39 +101,20 @@ class Gateway:
                 "handler= replaces auth=, tls=, headers= and redirects=; give either, or build the"
                 " handler from pushgate.handlers.HTTPHandler"
             )
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout is {timeout!r}; give seconds above 0, or None for no limit")
         if retries < 0 or redirects < 0:
             raise ValueError("retries and redirects are counts from 0 on")
+        super().__init__(url, reader=reader, timeout=timeout, retries=retries)
         compress(b"", compression)  # an unknown or missing one fails here, not at the first push
-        self._url = base_url(url)
-        self._reader = reader
         self._handler = handler or reader
-        self._timeout = timeout
         self._compression = compression
-        self._retries = retries
         self._outbox = outbox
         self._utf8_names = utf8_names
         self._protobuf = protobuf
-        self._abilities = Abilities(self._read_status)
 
     @property
     def outbox(self) -> Keeper | None:
         """Where what can't be delivered waits."""
         return self._outbox
-
-    @property
-    def timeout(self) -> float | None:
-        """What bounds a call that has no time-out of its own, in seconds."""
-        return self._timeout
-
-    @property
-    def url(self) -> str:
-        """The base URL without credentials."""
-        return without_credentials(self._url)
-
-    def __repr__(self) -> str:
-        return f"Gateway({self.url!r})"
 
     def push(
         self,
@@ -238,73 +210,14 @@ class Gateway:
 
         self._bounded(attempt, timeout)
 
-    def groups(self, *, timeout: float | None = None) -> list[Group]:
-        """Everything the gateway holds."""
-        return list(self.iter_groups(timeout=timeout))
+    def require_utf8_names(self, *, timeout: float | None = None) -> float | None:
+        """Raise SettingsError if the gateway says that it does not know UTF-8 names.
 
-    def iter_groups(self, *, timeout: float | None = None) -> Iterator[Group]:
-        """As groups, one at a time, for a process that must stay small."""
-        from .groups import read_groups
-
-        return read_groups(self._get("/api/v1/metrics", timeout))
-
-    def ready(self, *, timeout: float | None = None) -> bool:
-        """Whether the gateway answers and says that it is ready. Never raises DeliveryError."""
-        try:
-            self._get("/-/ready", timeout)
-        except DeliveryError:
-            return False
-        return True
-
-    def clock_offset(self, *, timeout: float | None = None) -> float:
-        """How many seconds the gateway's clock is ahead of ours, to about half a second.
-
-        Of the Date that HTTP answers carry; 0 where this one carries none.
+        It is asked once. Returns the seconds that are left of ``timeout``.
         """
-        clock = self.narrowed_clock(timeout=timeout)
-        return clock.middle if clock else 0.0
-
-    def narrowed_clock(
-        self, known: ClockOffset | None = None, *, timeout: float | None = None
-    ) -> ClockOffset | None:
-        """One more look at the gateway's clock, after the wait of up to a second that serves best.
-
-        Twenty of them, in about 2 seconds, leave some 5 ms unknown. Returns None where the answers
-        have no Date, and ``known`` where it is as good as it gets or where ``timeout`` ends before
-        the look would. Raises GatewayUnreachableError.
-        """
-        from .clocks import ClockOffset, seen
-
-        timeout = self._timeout if timeout is None else timeout
-        if known is not None and known.is_best:
-            return known
-        pause = known.pause(time.time()) if known else 0.0
-        if timeout is not None and pause + (known.round_trip if known else 0.0) >= timeout:
-            return known
-        time.sleep(pause)
-        left = None if timeout is None else timeout - pause
-        # Not tried again: between sending and receiving there must be one request.
-        sighting = seen(lambda: self._reader.fetch(f"{self._url}/-/ready", left))
-        if sighting is None:
-            return None
-        return known.narrowed(sighting) if known else ClockOffset.of(sighting)
-
-    def scrape(self, *, timeout: float | None = None) -> bytes:
-        """What Prometheus gets. Raises GatewayRejectedError where a bad group fails the scrape."""
-        return self._get("/metrics", timeout)
-
-    def version(self, *, timeout: float | None = None) -> str:
-        """The gateway's version, such as ``1.11.2``."""
-        return self.status(timeout=timeout)[0]
-
-    def status(self, *, timeout: float | None = None) -> tuple[str, dict[str, str]]:
-        """The gateway's version and the command line flags it runs with, all of them."""
-        status = self._get_json("/api/v1/status", timeout)
-        try:
-            data = status["data"]
-            return str(data["build_information"]["version"]), dict(data.get("flags") or {})
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise PushError("/api/v1/status is not what a Pushgateway answers") from error
+        deadline = self._deadline(timeout)
+        self._abilities.require_utf8_names(deadline)
+        return deadline.left()
 
     def _push(
         self,
@@ -315,14 +228,13 @@ class Gateway:
         *,
         may_be_empty: bool,
     ) -> None:
-        if self._protobuf:
-            metrics = list(families_of(metrics))
-            if needs_protobuf(metrics):
-                deadline = self._deadline(timeout)
-                if self._push_protobuf(method, key, metrics, deadline):
-                    return
-                timeout = _left(deadline)
-        payload = encode(metrics, key, utf8_names=self._utf8_names)
+        families = list(families_of(metrics))
+        if self._protobuf and needs_protobuf(families):
+            deadline = self._deadline(timeout)
+            if self._push_messages(method, key, families, deadline):
+                return
+            timeout = deadline.left()
+        payload = encode_families(families, key, utf8_names=self._utf8_names)
         if not payload.samples and not may_be_empty:
             raise InvalidPayloadError(
                 f"nothing to push: the registry has no samples, and a PUT would empty the group"
@@ -332,53 +244,24 @@ class Gateway:
             timeout = self.require_utf8_names(timeout=timeout)
         self.send(method, key, payload.text, timeout=timeout)
 
-    def _push_protobuf(
-        self, method: str, key: GroupingKey, metrics: Iterable[FamilyLike], deadline: Deadline
+    def _push_messages(
+        self, method: str, key: GroupingKey, families: Sequence[FamilyLike], deadline: Deadline
     ) -> bool:
-        """Whether that was possible; what then fails is raised."""
-        needed = has_native_histograms(metrics)
-        if not self._abilities.protobuf(_left(deadline), needed=needed):
+        """By protobuf, and whether the gateway takes that; what then fails is raised."""
+        messages = self._abilities.messages(families, key, deadline, utf8_names=self._utf8_names)
+        if messages is None:
             return False
-        from .protobuf import CONTENT_TYPE, encode_protobuf  # what few pushes need
+        from .protobuf import CONTENT_TYPE  # what few pushes need
 
-        messages = encode_protobuf(metrics, key, utf8_names=self._utf8_names)
-        timeout = _left(deadline)
-        if messages.utf8_names:
-            timeout = self.require_utf8_names(timeout=timeout)
+        body, timeout = messages.body, deadline.left()
         try:
-            self.send(method, key, messages.body, timeout=timeout, content_type=CONTENT_TYPE)
+            self.send(method, key, body, timeout=timeout, content_type=CONTENT_TYPE)
         except GatewayRejectedError as error:
             if error.status != 415:  # Unsupported Media Type: no Pushgateway's, but the embedded's
                 raise
             self._abilities.refused_protobuf()
             return False
         return True
-
-    def require_utf8_names(self, *, timeout: float | None = None) -> float | None:
-        """Raise SettingsError if the gateway says that it does not know UTF-8 names.
-
-        It is asked once. Returns the seconds that are left of ``timeout``.
-        """
-        deadline = self._deadline(timeout)
-        if self._abilities.utf8_names(_left(deadline)) is False:
-            raise SettingsError(
-                f"the names of these metrics or labels need a gateway that knows UTF-8 names, and"
-                f" {self.url} says it does not: start it (Pushgateway 1.11.0 or later) with"
-                " --push.enable-utf8-names, or leave out utf8_names"
-            )
-        return _left(deadline)
-
-    def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeout if timeout is None else timeout)
-
-    def _read_status(self, timeout: float) -> Any:
-        import json
-
-        body = self._reader.get(self._url + "/api/v1/status", timeout)
-        try:
-            return json.loads(body)["data"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise PushError("/api/v1/status is not what a Pushgateway answers") from error
 
     def _key(
         self, job: str | GroupingKey, grouping_key: Mapping[str, object] | None
@@ -394,34 +277,6 @@ class Gateway:
                 plain = from_path(name) if utf8_names and not job.utf8_names else name
                 labels[plain or name] = value
         return GroupingKey(job.job, {**labels, **grouping_key}, utf8_names=utf8_names)
-
-    def _get_json(self, path: str, timeout: float | None) -> Any:
-        import json
-
-        document = self._get(path, timeout)
-        try:
-            return json.loads(document)
-        except ValueError as error:
-            raise PushError(f"{self.url}{path} does not answer with JSON: {error}") from error
-
-    def _get(self, path: str, timeout: float | None) -> bytes:
-        body: bytes = self._bounded(lambda left: self._reader.get(self._url + path, left), timeout)
-        return body
-
-    def _bounded(self, attempt: Callable[[float | None], Any], timeout: float | None) -> Any:
-        return with_retries(
-            attempt,
-            timeout=self._timeout if timeout is None else timeout,
-            retries=self._retries,
-        )
-
-
-def _left(deadline: Deadline) -> float | None:
-    """Seconds; at least so many that the request fails with the error that says so."""
-    try:
-        return deadline.remaining()
-    except TimeoutError:
-        return 0.001
 
 
 def perform(

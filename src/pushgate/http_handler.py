@@ -23,7 +23,6 @@ from .errors import (
     GatewayTimeoutError,
     GatewayUnreachableError,
 )
-from .headers import refuse_headers_of_the_request
 from .masking import Mask, one_line
 from .proxies import proxy_for
 from .transport import Origin, Request
@@ -148,7 +147,10 @@ class HTTPHandler(NamedTuple):
     def _headers(
         self, address: Address, headers: Iterable[tuple[str, str]]
     ) -> list[tuple[str, str | bytes]]:
-        refuse_headers_of_the_request(name for name, _ in self.headers)
+        if self.headers:
+            from .headers import refuse_headers_of_the_request
+
+            refuse_headers_of_the_request(name for name, _ in self.headers)
         sent: list[tuple[str, str | bytes]] = [*headers, *self.headers]
         given = {name.lower() for name, _ in sent}
         auth = self.auth or (BasicAuth(*address.credentials) if address.credentials else None)

@@ -10,10 +10,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = (
+    "Naming",
     "escaped",
     "from_path",
+    "naming",
     "quoted_label",
     "quoted_metric",
     "to_path",
@@ -52,6 +58,22 @@ def quoted_label(name: str) -> str:
 def _quoted(name: str) -> str:
     escaped = name.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
     return f'"{escaped}"'
+
+
+class Naming(NamedTuple):
+    """How names are sent: what a name of a metric or label becomes."""
+
+    metric: Callable[[str], str]
+    label: Callable[[str], str]
+
+
+_UNDERSCORES = Naming(underscored_metric, underscored_label)
+_AS_THEY_ARE = Naming(str, str)
+
+
+def naming(*, utf8_names: bool) -> Naming:
+    """Names as they are, or those that every gateway reads."""
+    return _AS_THEY_ARE if utf8_names else _UNDERSCORES
 
 
 def to_path(name: str) -> str:

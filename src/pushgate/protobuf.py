@@ -15,8 +15,9 @@ from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .errors import InvalidPayloadError, PushError
-from .exposition import SIDE_FAMILIES, Naming, encode, families_of, naming, text_type
-from .families import Family, Sample
+from .exposition import SIDE_FAMILIES, encode_families, text_type
+from .families import Family, Sample, families_of
+from .names import Naming, naming
 from .native_histograms import check_native_histogram
 from .protobuf_wire import double, integer, message, signed, text
 
@@ -57,7 +58,7 @@ def encode_protobuf(
     """
     families = list(families_of(metrics))
     names = naming(utf8_names=utf8_names)
-    payload = encode(
+    payload = encode_families(
         [_guarded(_without_native, family) for family in families], key, utf8_names=utf8_names
     )
     out = _Messages(names)

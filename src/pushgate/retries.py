@@ -38,22 +38,15 @@ def with_retries(attempt: Callable[[float | None], T], *, timeout: float | None,
             return attempt(left)
         except DeliveryError as error:
             pause = _pause(tried, error)
-            left = _left(deadline)
+            left = deadline.left(0.0)
             longest = _LONGEST_ASKED if left is None else left
             if not error.retryable or tried == retries or pause >= longest:
                 raise
             time.sleep(pause)
-            left = _left(deadline)
+            left = deadline.left(0.0)
             if left == 0:  # the clock went on faster than the pause, as over a suspend
                 raise
     raise AssertionError("unreachable")
-
-
-def _left(deadline: Deadline) -> float | None:
-    try:
-        return deadline.remaining()
-    except TimeoutError:
-        return 0.0
 
 
 def _pause(tried: int, error: DeliveryError) -> float:

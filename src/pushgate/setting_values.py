@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .addresses import base_url, parse
 from .durations import parse_duration
-from .headers import refuse_headers_of_the_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -143,6 +142,8 @@ def _headers(raw: object, source: Source) -> tuple[tuple[str, str], ...]:
 def _header_value(name: str, value: object, source: Source) -> str:
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError("a header's name has a character that HTTP does not allow")
+    from .headers import refuse_headers_of_the_request
+
     refuse_headers_of_the_request((name,))
     if not isinstance(value, str):
         raise ValueError(f"give the header {name!r} as text")

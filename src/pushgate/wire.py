@@ -39,6 +39,10 @@ class Deadline:
             raise TimeoutError("timed out")
         return left
 
+    def left(self, least: float = 0.001) -> float | None:
+        """Seconds left; once it has passed ``least``, in which a request fails and says why."""
+        return None if self._at is None else max(least, self._at - time.monotonic())
+
 
 class Response(NamedTuple):
     """``body`` is cut after ``max_body`` bytes; ``headers`` are None on a plain acceptance."""

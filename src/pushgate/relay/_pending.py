@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..exposition import encode, families_of
+from ..exposition import encode
+from ..families import families_of
 from ._changes import Change, Method
 
 if TYPE_CHECKING:
