@@ -96,10 +96,12 @@ def encode_families(
 
 def _grouping_labels(key: GroupingKey) -> frozenset[str]:
     """As preflight compares them. What is written with ``U__`` may be taken for either."""
-    labels = list(key.labels)
-    if not key.utf8_names:
-        labels += [from_path(label) or label for label in labels if label.startswith("U__")]
-    return frozenset(map(underscored_label, labels))
+    if key.utf8_names:
+        return frozenset(map(underscored_label, key.labels))
+    labels = frozenset(key.labels)
+    if "/U__" not in key.path:
+        return labels
+    return labels.union(underscored_label(from_path(label) or label) for label in labels)
 
 
 def _encode_family(family: FamilyLike, out: list[str], preflight: Preflight, names: Naming) -> int:

@@ -27,7 +27,7 @@ __all__ = (
     "needs_protobuf",
 )
 
-_WITH_EXEMPLARS = ("counter", "histogram", "gaugehistogram")
+_WITH_EXEMPLARS = frozenset({"counter", "histogram", "gaugehistogram"})
 _EXEMPLAR, _NATIVE = attrgetter("exemplar"), attrgetter("native_histogram")
 
 

@@ -54,9 +54,10 @@ class GroupingKey:
                 f"the job name must be a string, not {type(job).__name__}: {job!r}", label="job"
             )
         items = [("job", _checked_value("job", job))]
-        checked_name = _checked_utf8_name if utf8_names else _checked_name
-        for name in sorted(map(checked_name, labels or ())):
-            items.append((name, _checked_value(name, (labels or {})[name])))
+        if labels:
+            checked_name = _checked_utf8_name if utf8_names else _checked_name
+            for name in sorted(map(checked_name, labels)):
+                items.append((name, _checked_value(name, labels[name])))
         if not items[0][1]:
             raise InvalidGroupingKeyError(
                 "the job name is empty; a Pushgateway needs a non-empty one", label="job", value=""

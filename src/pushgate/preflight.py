@@ -122,21 +122,27 @@ class Preflight:
 
     def schema(self, family: str, name: str, labels: Sequence[str]) -> None:
         """Samples called ``name`` with these label names belong to ``family``."""
+        if name != family:
+            self._member(family, name)
+        if labels:
+            self._labels(name, labels)
+
+    def _member(self, family: str, name: str) -> None:
         plain, own = underscored_metric(name), underscored_metric(family)
         if plain != name:
             self._utf8(name, name, "name")
-        kind = self._types[own]
-        if plain != own and plain not in [own + end for end in _MEMBERS.get(kind, ())]:
-            # Not the family's: the gateway's parser opens an untyped family for it.
-            if self._types.get(plain, "stray") != "stray":
-                raise InvalidPayloadError(
-                    f"the family {family!r} holds a sample called {name!r}, which is a metric"
-                    " family of its own in the same push; rename one of them",
-                    metric=name,
-                )
-            self._types[plain] = "stray"
-        if not labels:
+        if plain == own or plain in [own + end for end in _MEMBERS.get(self._types[own], ())]:
             return
+        # Not the family's: the gateway's parser opens an untyped family for it.
+        if self._types.get(plain, "stray") != "stray":
+            raise InvalidPayloadError(
+                f"the family {family!r} holds a sample called {name!r}, which is a metric"
+                " family of its own in the same push; rename one of them",
+                metric=name,
+            )
+        self._types[plain] = "stray"
+
+    def _labels(self, name: str, labels: Sequence[str]) -> None:
         for label in labels:
             written = underscored_label(label)
             if written != label:
