@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from .errors import InvalidGroupingKeyError
-from .names import from_path, quoted_label, to_path, underscored_label
+from .names import from_path, selector, to_path, underscored_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,16 +119,7 @@ class GroupingKey:
 
     def __str__(self) -> str:
         """As PromQL writes it: ``{job="backup",instance="db1"}``."""
-        values = (
-            v.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for _, v in self._items
-        )
-        return (
-            "{"
-            + ",".join(
-                f'{quoted_label(n)}="{v}"' for (n, _), v in zip(self._items, values, strict=True)
-            )
-            + "}"
-        )
+        return selector(self.labels)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.job, dict(self._items[1:]), self.utf8_names)

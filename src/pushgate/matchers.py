@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .names import quoted_label
+from .names import quoted, quoted_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +47,7 @@ class Matcher:
             self._pattern()
 
     def __str__(self) -> str:
-        value = self.value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-        return f'{quoted_label(self.label)}{self.operator}"{value}"'
+        return f"{quoted_label(self.label)}{self.operator}{quoted(self.value)}"
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether ``labels`` fulfil the condition."""

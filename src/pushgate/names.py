@@ -13,15 +13,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = (
     "Naming",
     "escaped",
     "from_path",
     "naming",
+    "quoted",
     "quoted_label",
     "quoted_metric",
+    "selector",
     "to_path",
     "underscored_label",
     "underscored_metric",
@@ -46,17 +48,18 @@ def underscored_label(name: str) -> str:
 @lru_cache(maxsize=1024)
 def quoted_metric(name: str) -> str:
     """A metric's name as a text has it: in quotes if not everybody reads it."""
-    return name if name and underscored_metric(name) == name else _quoted(name)
+    return name if name and underscored_metric(name) == name else quoted(name)
 
 
 @lru_cache(maxsize=1024)
 def quoted_label(name: str) -> str:
     """A label's name, likewise."""
-    return name if name and underscored_label(name) == name else _quoted(name)
+    return name if name and underscored_label(name) == name else quoted(name)
 
 
-def _quoted(name: str) -> str:
-    escaped = name.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+def quoted(text: str) -> str:
+    """Any text in quotes, as the text format and PromQL write values."""
+    escaped = text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
     return f'"{escaped}"'
 
 
@@ -76,14 +79,23 @@ def naming(*, utf8_names: bool) -> Naming:
     return _AS_THEY_ARE if utf8_names else _UNDERSCORES
 
 
+def selector(labels: Mapping[str, str]) -> str:
+    """As PromQL writes them: ``{job="backup","db.name"="shop"}``."""
+    return f"{{{','.join([f'{quoted_label(name)}={quoted(labels[name])}' for name in labels])}}}"
+
+
 def to_path(name: str) -> str:
     """A label's name as a path has it. One that begins with ``U__`` would be decoded, too."""
-    plain = underscored_label(name) == name and not name.startswith("U__")
-    return name if plain else escaped(name)
+    if underscored_label(name) == name and not name.startswith("U__"):
+        return name
+    return escaped(name)
 
 
 def escaped(name: str) -> str:
-    """``name`` as :func:`from_path` reads it, whatever it is."""
+    """A name with ``U__`` escapes, also one that needs none.
+
+    https://github.com/prometheus/proposals/blob/main/proposals/0028-utf8.md#text-escaping
+    """
     return "U__" + "".join(
         "__" if rune == "_" else rune if _is_kept(rune, at) else f"_{ord(rune):x}_"
         for at, rune in enumerate(name)
@@ -95,10 +107,7 @@ def _is_kept(rune: str, at: int) -> bool:
 
 
 def from_path(name: str) -> str | None:
-    """The name that a gateway with UTF-8 names takes a path's for, None where it could not.
-
-    https://github.com/prometheus/proposals/blob/main/proposals/0028-utf8.md#text-escaping
-    """
+    """The name that a gateway with UTF-8 names takes a path's for, None where it could not."""
     if not name.startswith("U__"):
         return name
     body, at, out = name[3:], 0, []

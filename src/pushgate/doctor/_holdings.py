@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from .. import judgement
+from ..names import selector
 from ..staleness import stale_groups
 from ._check import FAIL, OK, WARN, Check
 
@@ -49,7 +50,7 @@ def _check_families(groups: Sequence[Group]) -> Iterator[Check]:
             helps[family.name].setdefault(family.documentation, group)
     for name, by_type in types.items():
         if len(by_type) > 1:
-            kinds = ", ".join(f"{kind} in {_short(g.labels)}" for kind, g in by_type.items())
+            kinds = ", ".join(f"{kind} in {selector(g.labels)}" for kind, g in by_type.items())
             yield Check(
                 FAIL,
                 "groups",
@@ -103,8 +104,4 @@ def _check_numbers(groups: Sequence[Group]) -> Iterator[Check]:
 
 
 def _some(labels: Sequence[Mapping[str, str]]) -> str:
-    return ", ".join(map(_short, labels[:_SHOWN])) + (", …" if len(labels) > _SHOWN else "")
-
-
-def _short(labels: Mapping[str, str]) -> str:
-    return "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+    return ", ".join(map(selector, labels[:_SHOWN])) + (", …" if len(labels) > _SHOWN else "")
