@@ -25,7 +25,6 @@ from pushgate import (
 )
 from pushgate_subprocess import _state
 from pushgate_subprocess._failure import WAITS, Remarks, failure
-from pushgate_subprocess._words import in_words, vanished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,6 +102,8 @@ class Report:
         for remark in self._remarks.take(failed=False):
             self._voice.say(remark)
         if self._options.verbosity > 0:
+            from pushgate_subprocess._words import in_words
+
             where = [f"pushed to {' and '.join(places)}"] if places else []
             if self._delivery is not None and self._delivery.waits:
                 where.append("kept in the outbox")
@@ -144,6 +145,8 @@ class Report:
         # Where no state tells: a DELETE too many does no harm, metrics that never vanish do.
         self._has_own_metrics = self._state is None or self._state.had_own_metrics
         if self._state is not None and self._state.previous_vanished is not None:
+            from pushgate_subprocess._words import vanished
+
             self._voice.say(vanished(key, self._state.previous_vanished))
         self._run = JobRun(
             key,

@@ -29,7 +29,7 @@ __all__ = (
     "underscored_metric",
 )
 
-_ESCAPED_RUNE = re.compile(r"_(?:(_)|([0-9a-fA-F]{1,6})_)")
+_ESCAPED_RUNE = r"_(?:(_)|([0-9a-fA-F]{1,6})_)"
 
 
 # prometheus_client's default escaping: an underscore for each illegal character.
@@ -110,12 +110,12 @@ def from_path(name: str) -> str | None:
     """The name that a gateway with UTF-8 names takes a path's for, None where it could not."""
     if not name.startswith("U__"):
         return name
-    body, at, out = name[3:], 0, []
+    rune, body, at, out = re.compile(_ESCAPED_RUNE), name[3:], 0, []
     while at < len(body):
         if body[at] != "_":
             out.append(body[at])
             at += 1
-        elif match := _ESCAPED_RUNE.match(body, at):
+        elif match := rune.match(body, at):
             code = 0x5F if match[1] else int(match[2], 16)
             if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
                 return None

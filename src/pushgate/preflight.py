@@ -35,11 +35,12 @@ _MEMBERS = {
 }
 # The label that tells the series of one distribution apart; nobody else may set it.
 _BOUNDS = {"histogram": "le", "summary": "quantile"}
+# Compiled by what needs them: a few checks do, and a wrapper of short commands has no such metric.
 # What Go's parser reads as a number: no underscores, blanks or other scripts' digits.
-_GO_FLOAT = re.compile(r"(?ai)[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)\Z")
-_NO_INSTANCE = re.compile(r'(?<=\{)instance="",?|,instance=""(?=[,}])')
+_GO_FLOAT = r"(?ai)[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)\Z"
+_NO_INSTANCE = r'(?<=\{)instance="",?|,instance=""(?=[,}])'
 _TYPES = ("counter", "gauge", "histogram", "summary", "untyped")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = "[\ud800-\udfff]"
 
 
 class Preflight:
@@ -111,8 +112,9 @@ class Preflight:
                     " begin at 0",
                     metric=sample.name,
                 )
+        is_number = re.compile(_GO_FLOAT).match
         for text in bounds:
-            if not _GO_FLOAT.match(text or "") or isinf(float(text)) != ("inf" in text.lower()):
+            if not is_number(text or "") or isinf(float(text)) != ("inf" in text.lower()):
                 raise InvalidPayloadError(
                     f"a sample of the {kind} {name!r} has {bound}={text!r}; that label must hold a"
                     " number",
@@ -176,7 +178,8 @@ class Preflight:
         """All series of a family, each written ``name{labels}``."""
         if self._with_instance and "instance" not in self._grouping:
             # The gateway gives instance="" to whatever has no instance.
-            heads = [_NO_INSTANCE.sub("", head).replace("{}", "") for head in heads]
+            without = re.compile(_NO_INSTANCE).sub
+            heads = [without("", head).replace("{}", "") for head in heads]
         if len(set(heads)) == len(heads):
             return
         head = Counter(heads).most_common(1)[0][0]
@@ -215,10 +218,11 @@ class Preflight:
 
     def not_unicode(self, text: str) -> InvalidPayloadError:
         """The error for text that has no UTF-8 encoding."""
-        line = next(line for line in text.split("\n") if _SURROGATE.search(line))
+        line = next(line for line in text.split("\n") if re.search(_SURROGATE, line))
         name = _metric_of(line.removeprefix("# HELP "))
         label = next(
-            (n for n, v in re.findall(r'([^"{,]+)"?="([^"]*)', line) if _SURROGATE.search(v)), None
+            (n for n, v in re.findall(r'([^"{,]+)"?="([^"]*)', line) if re.search(_SURROGATE, v)),
+            None,
         )
         where = f"the label {label!r}" if label else "the help text"
         return InvalidPayloadError(
@@ -231,7 +235,7 @@ class Preflight:
 
     def _utf8(self, metric: str, name: str, what: str) -> None:
         self.utf8_names = True
-        if _SURROGATE.search(name):
+        if re.search(_SURROGATE, name):
             raise InvalidPayloadError(
                 f"the {what} of the metric {metric!r} is not valid Unicode: it holds a lone"
                 " surrogate; decode it with errors='replace'",

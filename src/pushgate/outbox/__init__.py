@@ -1,16 +1,20 @@
 """What could not be delivered, on disk, shared by all processes of a host.
 
 Enters: pushes and deletes that did not arrive. Leaves: the same state at the gateway, later, unless
-somebody has pushed something newer there. Importing it imports neither sqlite3 nor json.
+somebody has pushed something newer there. Importing it imports neither sqlite3 nor json, and what
+a push needs only where something waits is looked up on first use.
 """
 
 from __future__ import annotations
 
-from ._failures import is_refused, is_unanswered
 from ._outbox import Outbox
 from ._peek import FILE_NAME
-from ._said import say_once
-from ._values import Flushed, WaitingGroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._failures import is_refused, is_unanswered
+    from ._said import say_once
+    from ._values import Flushed, WaitingGroup
 
 __all__ = (
     "FILE_NAME",
@@ -21,3 +25,19 @@ __all__ = (
     "is_unanswered",
     "say_once",
 )
+
+_MODULE_OF = {
+    "Flushed": "_values",
+    "WaitingGroup": "_values",
+    "is_refused": "_failures",
+    "is_unanswered": "_failures",
+    "say_once": "_said",
+}
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)

@@ -15,8 +15,6 @@ from ..errors import PushError
 from ..exposition import CONTENT_TYPE
 from ._peek import is_empty
 from ._push import Ends, Push
-from ._said import say_once
-from ._values import Flushed, Note, WaitingGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from ._book import Book
     from ._clock import Clock
     from ._store import Row
+    from ._values import Flushed, Note, WaitingGroup
 
 __all__ = ("Outbox",)
 
@@ -119,6 +118,7 @@ class Outbox:
 
         def notes() -> Iterator[Note]:
             from ._notes import change_of, maybe_done
+            from ._values import Note
 
             address = without_credentials(url)
             for method, key, text, at in changes:
@@ -176,10 +176,13 @@ class Outbox:
     def _flush(
         self, gateway: Gateway, *, timeout: float | None, unseen: bool, eager: bool
     ) -> Flushed:
+        from ._values import Flushed
+
         if self.is_empty():
             return Flushed()
         from ._clock import Clock
         from ._flush import Flush
+        from ._said import say_once
 
         book = self._book
         self._clock = self._clock or Clock()
