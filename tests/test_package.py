@@ -26,6 +26,7 @@ ORDER = (
     "exposition",
     "native_histograms",
     "protobuf_wire",
+    "protobuf_values",
     "protobuf",
     "compression",
     "headers",

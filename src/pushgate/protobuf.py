@@ -11,7 +11,6 @@ https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metr
 
 from __future__ import annotations
 
-from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .errors import InvalidPayloadError, PushError
@@ -19,13 +18,15 @@ from .exposition import SIDE_FAMILIES, encode_families, text_type
 from .families import Family, Sample, families_of
 from .names import Naming, naming
 from .native_histograms import check_native_histogram
-from .protobuf_wire import double, integer, message, signed, text
+from .protobuf_values import counter, histogram, labels, labels_of, scalar, summary
+from .protobuf_wire import integer, message, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .families import FamilyLike, Metrics
     from .grouping import GroupingKey
+    from .protobuf_values import Labels
 
 __all__ = ("CONTENT_TYPE", "Messages", "encode_protobuf")
 
@@ -35,10 +36,10 @@ CONTENT_TYPE = (
 
 _TYPES = {"counter": 0, "gauge": 1, "summary": 2, "untyped": 3, "histogram": 4}
 _VALUE_FIELDS = {"gauge": 2, "counter": 3, "untyped": 5}  # of Metric
+_MEMBERS = {"histogram": ("", "_bucket", "_count", "_sum"), "summary": ("", "_count", "_sum")}
 _BOUNDS = {"histogram": "le", "summary": "quantile"}
 
 _Result = TypeVar("_Result")
-_Labels = tuple[tuple[str, str], ...]
 
 
 class Messages(NamedTuple):
@@ -89,7 +90,7 @@ def _without_native(family: FamilyLike) -> FamilyLike:
     if not family.type.endswith("histogram"):
         return family
     count = family.name + "_count"
-    counted = {_labels_of(sample) for sample in family.samples if sample.name == count}
+    counted = {labels_of(sample) for sample in family.samples if sample.name == count}
     samples: list[Any] = []
     for sample in family.samples:
         native = getattr(sample, "native_histogram", None)
@@ -103,14 +104,10 @@ def _without_native(family: FamilyLike) -> FamilyLike:
                 " histogram; only a sample that has the family's name may be one",
                 metric=sample.name,
             )
-        if _labels_of(sample) not in counted:
+        if labels_of(sample) not in counted:
             plain = Sample(count, sample.labels, native.count_value, sample.timestamp)
             samples.append(plain)
     return Family(family.name, family.documentation, family.type, samples)
-
-
-def _labels_of(sample: Any) -> _Labels:
-    return tuple(sorted((name, str(value)) for name, value in (sample.labels or {}).items()))
 
 
 class _Messages:
@@ -157,104 +154,21 @@ class _Messages:
         return self._families[name][1]
 
     def _scalar(self, name: str, documentation: str, kind: str, sample: Any) -> None:
-        value = double(1, float(sample.value))
-        if kind == "counter":
-            value += self._exemplar(2, getattr(sample, "exemplar", None))
-        metric = self._labels(1, _labels_of(sample)) + message(_VALUE_FIELDS[kind], value)
+        value = counter(sample, self._names) if kind == "counter" else scalar(sample)
+        metric = labels(1, labels_of(sample), self._names) + message(_VALUE_FIELDS[kind], value)
         self._metrics(name, documentation, kind).append(message(4, metric))
 
     def _distributions(
         self, name: str, family: FamilyLike, kind: str, samples: Sequence[Any]
     ) -> None:
-        by_labels: dict[_Labels, list[Any]] = {}
+        by_labels: dict[Labels, list[Any]] = {}
         for sample in samples:
-            labels = tuple(pair for pair in _labels_of(sample) if pair[0] != _BOUNDS[kind])
-            by_labels.setdefault(labels, []).append(sample)
+            pairs = tuple(pair for pair in labels_of(sample) if pair[0] != _BOUNDS[kind])
+            by_labels.setdefault(pairs, []).append(sample)
         metrics = self._metrics(name, family.documentation, kind)
-        for labels, of_labels in by_labels.items():
+        for pairs, of_labels in by_labels.items():
             if kind == "histogram":
-                value = message(7, self._histogram(family.name, of_labels))
+                value = message(7, histogram(family.name, of_labels, self._names))
             else:
-                value = message(4, _summary(family.name, of_labels))
-            metrics.append(message(4, self._labels(1, labels) + value))
-
-    def _histogram(self, name: str, samples: Sequence[Any]) -> bytes:
-        values = {s.name: float(s.value) for s in samples}
-        buckets = [
-            (float(sample.labels["le"]), float(sample.value), getattr(sample, "exemplar", None))
-            for sample in samples
-            if sample.name == f"{name}_bucket"
-        ]
-        buckets = sorted((b for b in buckets if not isnan(b[0])), key=lambda bucket: bucket[0])
-        native = next(filter(None, (getattr(s, "native_histogram", None) for s in samples)), None)
-        count, total = values.get(f"{name}_count"), values.get(f"{name}_sum")
-        if native is not None:
-            count, total = native.count_value, native.sum_value
-        counts = [value for _, value, _ in buckets] + ([] if count is None else [count])
-        # A count that is no whole number makes all of them floats: a histogram has either.
-        whole = all(float(value).is_integer() and value < 2**64 for value in counts)
-        out = b""
-        if count is not None:
-            out += integer(1, int(count)) if whole else double(4, count)
-        if total is not None:
-            out += double(2, total)
-        for bound, value, exemplar in buckets:
-            population = integer(1, int(value)) if whole else double(4, value)
-            out += message(3, population + double(2, bound) + self._exemplar(3, exemplar))
-        return out if native is None else out + self._native(native)
-
-    def _native(self, native: Any) -> bytes:
-        out = signed(5, native.schema) + double(6, native.zero_threshold)
-        out += integer(7, int(native.zero_count))
-        positive = native.pos_spans or ()
-        if not positive and not native.neg_spans and not native.zero_threshold:
-            positive = ((0, 0),)  # says that it is native although it has no bucket yet
-        for span_field, delta_field, spans, deltas in (
-            (9, 10, native.neg_spans or (), native.neg_deltas or ()),
-            (12, 13, positive, native.pos_deltas or ()),
-        ):
-            for offset, length in spans:
-                out += message(span_field, signed(1, offset) + integer(2, length))
-            out += b"".join(signed(delta_field, int(delta)) for delta in deltas)
-        for exemplar in native.nh_exemplars or ():
-            if exemplar.timestamp is not None:  # without one it is refused, says the definition
-                out += self._exemplar(16, exemplar)
-        return out
-
-    def _exemplar(self, field: int, exemplar: Any) -> bytes:
-        if not exemplar:
-            return b""
-        out = self._labels(1, _labels_of(exemplar)) + double(2, float(exemplar.value))
-        moment = exemplar.timestamp
-        if moment is not None:
-            # prometheus_client's Timestamp has whole seconds and nanoseconds; else it is a float.
-            seconds = getattr(moment, "sec", None)
-            if seconds is None:
-                seconds, fraction = divmod(float(moment), 1)
-                nanoseconds = int(fraction * 1e9)
-            else:
-                nanoseconds = moment.nsec
-            out += message(3, integer(1, int(seconds)) + integer(2, nanoseconds))
-        return message(field, out)
-
-    def _labels(self, field: int, labels: _Labels) -> bytes:
-        return b"".join(
-            message(field, text(1, self._names.label(name)) + text(2, value))
-            for name, value in labels
-        )
-
-
-_MEMBERS = {"histogram": ("", "_bucket", "_count", "_sum"), "summary": ("", "_count", "_sum")}
-
-
-def _summary(name: str, samples: Sequence[Any]) -> bytes:
-    out = b""
-    for sample in samples:
-        value = float(sample.value)
-        if sample.name == f"{name}_count":
-            out += integer(1, int(value) if value < 2**64 else 2**63)  # as the text's is read
-        elif sample.name == f"{name}_sum":
-            out += double(2, value)
-        elif not isnan(quantile := float(sample.labels["quantile"])):
-            out += message(3, double(1, quantile) + double(2, value))
-    return out
+                value = message(4, summary(family.name, of_labels))
+            metrics.append(message(4, labels(1, pairs, self._names) + value))
