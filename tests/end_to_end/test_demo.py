@@ -10,9 +10,31 @@ import pytest
 pytestmark = pytest.mark.end_to_end
 
 
-def test_the_demo_delivers_what_an_outage_held_up_and_leaves_nothing_behind(tmp_path):
+NOWHERE = "127.0.0.1:9"
+OWN = {  # what a user may have set, each of which would lead the demo to what is theirs
+    "PUSHGATE_GATEWAY": NOWHERE,
+    "PUSHGATE_OUTBOX": "off",
+    "AIRFLOW__PUSHGATE__GATEWAY": NOWHERE,
+    "AIRFLOW_CONN_PUSHGATEWAY_DEFAULT": f"http://{NOWHERE}",
+    "CELERY_BROKER_URL": f"redis://{NOWHERE}/0",
+    "http_proxy": f"http://{NOWHERE}",
+}
+
+
+def test_the_demo_delivers_what_an_outage_held_up_and_touches_nothing_of_the_users(
+    tmp_path, tmp_path_factory
+):
     state = tmp_path / "state"
-    environment = {**os.environ, "PUSHGATE_STATE_DIR": str(state), "TMPDIR": str(tmp_path)}
+    home = tmp_path_factory.mktemp("home")
+    (home / "pushgate").mkdir()
+    (home / "pushgate" / "config.toml").write_text('token = "file:/nowhere"\noutbox = "off"\n')
+    environment = {
+        **os.environ,
+        **OWN,
+        "XDG_CONFIG_HOME": str(home),
+        "PUSHGATE_STATE_DIR": str(state),
+        "TMPDIR": str(tmp_path),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "pushgate", "demo"],
         env=environment,
