@@ -44,7 +44,8 @@ def _parser() -> Parser:
         "push",
         "Push metrics in Prometheus's text format, by default in place of all that the group\n"
         "holds. What a gateway would refuse is refused here, with the line.",
-        "example:\n  echo rows_loaded 42 | pushgate push --job nightly-load --add",
+        "example, of a metric that is untyped unless a line '# TYPE rows_loaded gauge' comes first:\n"
+        "  echo rows_loaded 42 | pushgate push --job nightly-load --add",
     )
     parser.add_argument(
         "file", nargs="?", default="-", metavar="FILE", help="the metrics; - or none is stdin"
