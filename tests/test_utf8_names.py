@@ -227,6 +227,17 @@ def test_the_command_line_has_them_too(utf8_gateway, tmp_path, capsys):
     utf8_gateway.wipe()
 
 
+def test_a_push_of_quoted_names_says_which_option_they_need(tmp_path, capsys):
+    file = tmp_path / "metrics"
+    where = ["--gateway", "127.0.0.1:9", "--job", "j", str(file)]
+    file.write_text('ok 1\n{"rows.loaded"} 42\n')
+    assert cli.main(["push", *where]) == 1
+    assert "line 2: invalid metric name; names in quotes need --utf8" in capsys.readouterr().err
+    file.write_text("1x 1\n")
+    assert cli.main(["push", *where]) == 1
+    assert "--utf8-names" not in capsys.readouterr().err
+
+
 @pytest.mark.end_to_end
 def test_what_is_refused_a_real_gateway_would_take_and_break(utf8_gateway):
     """Why preflight compares names with underscores: so the default scrape shows them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from ..errors import InvalidPayloadError
 from .ending import CommandError, complain
@@ -25,9 +26,15 @@ def main(arguments: list[str]) -> int:
 
     name = "stdin" if options.file == "-" else options.file
     try:
-        payload = checked_text(_read(options.file), key, utf8_names=settings.utf8_names)
+        text = _read(options.file)
+        payload = checked_text(text, key, utf8_names=settings.utf8_names)
     except InvalidPayloadError as error:
-        raise CommandError(f"{name}, {error}") from None
+        advice = ""
+        if not settings.utf8_names:
+            with suppress(InvalidPayloadError):
+                checked_text(text, key, utf8_names=True)
+                advice = "; names in quotes need --utf8-names, and a gateway that takes them"
+        raise CommandError(f"{name}, {error}{advice}") from None
     if not payload.samples and not (options.add or options.clear):
         raise CommandError(
             f"{name}: there is no metric in it, and pushing that would empty the group {key}; give"
@@ -44,7 +51,7 @@ def _parser() -> Parser:
         "push",
         "Push metrics in Prometheus's text format, by default in place of all that the group\n"
         "holds. What a gateway would refuse is refused here, with the line.",
-        "example, of a metric that is untyped unless a line '# TYPE rows_loaded gauge' comes first:\n"
+        "example; without a line '# TYPE rows_loaded gauge' before it, the metric is untyped:\n"
         "  echo rows_loaded 42 | pushgate push --job nightly-load --add",
     )
     parser.add_argument(
