@@ -324,6 +324,52 @@ def test_a_stale_marker_is_taken_away_by_the_next_flush(server, gateway, outbox)
     assert outbox.is_empty()
 
 
+def test_a_note_whose_writer_was_killed_is_taken_away(server, gateway, outbox):
+    folder = f"{outbox.path}.spool"
+    os.makedirs(folder)
+    for name, age in (("0-half", 3600), ("1-half", 0), ("2-foreign.json", 0)):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write("[{")
+        moment = time.time() - age
+        os.utime(file.name, (moment, moment))
+    gateway.push("a", [gauge("x", "", 1)])
+    assert os.listdir(folder) == ["1-half"]  # which may be being written yet
+    os.utime(os.path.join(folder, "1-half"), (0, 0))
+    assert outbox.waiting() == []
+    assert outbox.is_empty()
+
+
+def test_a_note_that_was_given_up_while_its_writer_stood_still_is_written_again(
+    gateway, outbox, monkeypatch
+):
+    fsync = os.fsync
+
+    def slow(fd):
+        monkeypatch.setattr(os, "fsync", fsync)
+        for name in os.listdir(f"{outbox.path}.spool"):
+            os.unlink(f"{outbox.path}.spool/{name}")
+
+    os.makedirs(os.path.dirname(outbox.path))
+    with _claims.turn(outbox.path, wait=1):
+        monkeypatch.setattr(os, "fsync", slow)
+        assert outbox.keep(NOWHERE, [("PUT", KEY, b"y 1\n", time.time())])
+    assert [group.families for group in outbox.waiting()] == [("y",)]
+
+
+def test_the_name_of_the_file_may_be_any(tmp_path):
+    outbox = Outbox(os.fsencode(tmp_path / "100%? #").decode() + "\udcff")
+    assert outbox.keep(NOWHERE, [("PUT", KEY, b"y 1\n", time.time())])
+    assert len(outbox.waiting()) == 1
+
+
+def test_a_link_is_the_file_that_it_leads_to(tmp_path):
+    real, link = Outbox(tmp_path / "real" / "outbox"), tmp_path / "link"
+    link.symlink_to(real.path)  # which is not there yet
+    assert Outbox(link).keep(NOWHERE, [("PUT", KEY, b"y 1\n", time.time())])
+    assert len(real.waiting()) == 1
+    assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
 # What is wrong with the file
 
 
@@ -373,6 +419,11 @@ def of_something_else(path):
     connection.close()
 
 
+def a_pipe(path):
+    path.parent.mkdir()
+    os.mkfifo(path)
+
+
 def a_directory(path):
     path.mkdir(parents=True)
 
@@ -391,6 +442,7 @@ def full(path):
         (of_a_newer_version, "another version of pushgate"),
         (of_something_else, "a database of something else"),
         (a_directory, "not a regular file"),
+        (a_pipe, "not a regular file"),
         (in_no_directory, "is not a directory"),
         (full, "full"),
     ],
@@ -413,6 +465,8 @@ def test_a_file_that_cannot_be_used_is_left_alone_and_said_once(
     (line,) = said
     assert (reason in line, outbox.path in line, "PUSHGATE_OUTBOX" in line) == (True, True, True)
     assert (path.read_bytes() if path.is_file() else None) == before
+    if path.exists() and not path.is_file():
+        assert os.listdir(path.parent) == [path.name]  # no lock beside a device
     assert values(server.url) == {"a": {"x": 1}}
 
 
@@ -448,6 +502,26 @@ def test_a_push_that_was_sent_by_a_process_that_was_killed_is_not_undone(server,
                 push(*arguments)
     outbox.flush(gateway)
     assert (values(server.url), outbox.is_empty()) == ({"b": {"x": 1, "y": 2}}, True)
+
+
+def test_what_an_interrupted_flush_was_sending_is_not_taken_for_newer(
+    server, gateway, outbox, monkeypatch
+):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    with outage(server):
+        fails(gateway.push, "a", [gauge("x", "", 1)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Gateway, "send_directly", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            outbox.flush(gateway)
+    with outage(server):
+        fails(gateway.push, "a", [gauge("x", "", 2)])
+    Gateway(server.url).push("a", [gauge("x", "", 1)])  # the gateway hung, and does it now
+    outbox.flush(gateway)
+    assert (values(server.url), outbox.is_empty()) == ({"a": {"x": 2}}, True)
+    assert not [name for name in os.listdir(os.path.dirname(outbox.path)) if ".claim" in name]
 
 
 def test_whether_a_push_is_kept_survives_pickling(server, gateway):

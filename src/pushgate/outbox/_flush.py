@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import PushError
@@ -17,8 +18,9 @@ from ._claims import claimed
 from ._clock import UndecidedError
 from ._failures import describe, is_of_the_group, is_refused, is_unanswered, not_readable, told
 from ._families import content_type_of
-from ._notes import left_over
+from ._notes import left_over, on_its_way
 from ._rule import Plan, fingerprints, plan, unseen_plan
+from ._spool import packed
 from ._store import group_text, labels_text
 from ._values import Flushed
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ..gateway import Gateway
     from ..groups import Group
     from ._book import Book
+    from ._claims import Claim
     from ._clock import Clock
     from ._store import Row
     from ._values import Entry, Kept
@@ -136,19 +139,19 @@ class Flush:
                 with self._book.reading() as store:
                     row = store.get(group_id)
                     unanswered = store.unanswered(group_id)
-                if row is None or self._deliver_row(row, unanswered):
+                if row is None or self._deliver_row(row, unanswered, claim):
                     break
                 self._groups = None  # what was sent is there now, and compared to what came since
         return True
 
-    def _deliver_row(self, row: Row, unanswered: set[tuple[str, str]]) -> bool:
+    def _deliver_row(self, row: Row, unanswered: set[tuple[str, str]], claim: Claim) -> bool:
         """False where what waits has changed meanwhile."""
         try:
             todo = self._plan(row, unanswered)
         except UndecidedError:
             self._pause = self._pause or _PAUSE
             return True
-        refused, is_sent = self._send(row, todo)
+        refused, is_sent = self._send(row, todo, claim)
         with self._book.writing() as store:
             found = store.get(row.id)
             if found is not None and found.version != row.version:
@@ -207,23 +210,28 @@ class Flush:
             raise _StopError(told(text, self._gateway.url))
         return left if self._gateway.timeout is None else min(left, self._gateway.timeout)
 
-    def _send(self, row: Row, todo: Plan) -> tuple[list[str], bool]:
+    def _send(self, row: Row, todo: Plan, claim: Claim) -> tuple[list[str], bool]:
         """What the gateway refused of it, with its reasons; and whether it took any."""
         if todo.method is None:
             return [], False
         families = {name: row.entry.families[name] for name in todo.names}
-        refusal = self._request(row, todo.method, families)
+        refusal = self._request(row, todo.method, families, claim)
         parts = list(_parts(row.entry, todo.method, families))
         if refusal is None:
             return [], True
         if len(parts) == 1:
             return [refusal], False
         # One bad change does not take the others with it: each by itself, in order.
-        refused = [why for part in parts if (why := self._request(row, *part))]
+        refused = [why for part in parts if (why := self._request(row, *part, claim))]
         return refused, len(refused) < len(parts)
 
-    def _request(self, row: Row, method: str, families: Mapping[str, Kept]) -> str | None:
+    def _request(
+        self, row: Row, method: str, families: Mapping[str, Kept], claim: Claim
+    ) -> str | None:
         """Why the gateway refuses it for good, if it does."""
+        sent = tuple(fingerprints(method, families, row.labels))
+        with suppress(OSError):  # for the next one to know, if we are stopped meanwhile
+            claim.note(packed([on_its_way(row.url, row.labels, sent)]))
         bodies: dict[str, bytes] = {}
         for kept in families.values():
             bodies[kept.kind] = bodies.get(kept.kind, b"") + kept.body
@@ -238,16 +246,20 @@ class Flush:
                     content_type=content_type_of(kind),
                 )
                 how = "POST"
-        except _StopError:
+        except _StopError:  # there was no time to send it
+            claim.settle()
             raise
         except Exception as error:
             if is_refused(error):
+                claim.settle()
                 return f"{', '.join(sorted(families)) or method} refused: {describe(error)}"
             with self._book.writing() as store:
                 store.failed(row.id, describe(error))
                 if isinstance(error, OSError) and is_unanswered(error):
-                    store.add_unanswered(row.id, fingerprints(method, families, row.labels))
+                    store.add_unanswered(row.id, sent)
+            claim.settle()
             raise (_SkipError if is_of_the_group(error) else _StopError)(error) from error
+        claim.settle()
         return None
 
 

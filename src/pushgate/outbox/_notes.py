@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._claims import Claim
 
-__all__ = ("change_of", "failed", "left_over", "maybe_done")
+__all__ = ("change_of", "failed", "left_over", "maybe_done", "on_its_way")
 
 
 def change_of(method: str, body: bytes, at: float, content_type: str) -> Change:
@@ -34,8 +34,14 @@ def failed(note: Note, error: Exception) -> Note:
 
 def maybe_done(url: str, labels: Mapping[str, str], change: Change) -> Note:
     """The gateway may have done this, or may do it yet; it is not to be kept."""
-    sent = _sent(Note(url, labels, change))
-    return Note(url, labels, Change("POST", {}, 0.0), unanswered=sent)
+    return on_its_way(url, labels, _sent(Note(url, labels, change)))
+
+
+def on_its_way(
+    url: str, labels: Mapping[str, str], fingerprints: tuple[tuple[str, str], ...]
+) -> Note:
+    """This is being sent of what is kept already."""
+    return Note(url, labels, Change("POST", {}, 0.0), unanswered=fingerprints)
 
 
 def left_over(claim: Claim) -> list[Note]:
@@ -45,7 +51,9 @@ def left_over(claim: Claim) -> list[Note]:
     except ValueError:  # it was killed while it wrote that, and so before it sent anything
         return []
     text = "its process was killed while it sent this"
-    return [note._replace(error=text, unanswered=_sent(note)) for note in notes]
+    return [
+        note._replace(error=text, unanswered=(*note.unanswered, *_sent(note))) for note in notes
+    ]
 
 
 def _sent(note: Note) -> tuple[tuple[str, str], ...]:
