@@ -23,6 +23,7 @@ __all__ = ("is_spooling", "packed", "read", "remove", "unpacked", "write")
 
 _MOST = 10_000  # files; with so many, nobody has had a turn for long
 _READY = ".json"
+_WRITTEN_IN = 60.0  # seconds; a file that takes longer is given up, and its writer writes another
 
 
 def folder_of(path: str) -> str:
@@ -40,16 +41,17 @@ def write(path: str, notes: Iterable[Note]) -> None:
     folder = folder_of(path)
     name = os.path.join(folder, f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}")
     text = packed(notes)
-    for is_last in (False, True):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        try:
-            if len(os.listdir(folder)) >= _MOST:
-                raise OSError(errno.EBUSY, "another process has had it for long")
-            fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-            break
-        except FileNotFoundError:  # somebody has emptied it, and removed it
-            if is_last:
-                raise
+    with suppress(FileNotFoundError):  # somebody has emptied the folder, and removed it
+        _write(folder, name, text)
+        return
+    _write(folder, name, text)
+
+
+def _write(folder: str, name: str, text: bytes) -> None:
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if len(os.listdir(folder)) >= _MOST:
+        raise OSError(errno.EBUSY, "another process has had it for long")
+    fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb") as file:
             file.write(text)
@@ -70,19 +72,29 @@ def read(path: str) -> tuple[list[Note], list[str]]:
     except FileNotFoundError:
         return [], []
     for name in names:
-        if not name.endswith(_READY):
-            continue  # it is being written, or its writer was killed
         file = os.path.join(folder, name)
+        if not name.endswith(_READY):  # it is being written, or its writer was killed
+            if _is_old(file):
+                files.append(file)
+            continue
         try:
             with open(file, "rb") as opened:
                 notes += unpacked(opened.read())
         except FileNotFoundError:
             continue
-        except ValueError:  # nothing of ours
-            os.rename(file, file.removesuffix(_READY) + ".broken")
+        except ValueError:  # nothing of ours; out of the folder, which has to be empty at last
+            os.rename(file, f"{path}.broken-{name}")
             continue
         files.append(file)
     return notes, files
+
+
+def _is_old(file: str) -> bool:
+    try:
+        age = time.time() - os.stat(file).st_mtime
+    except FileNotFoundError:
+        return False
+    return not -_WRITTEN_IN < age < _WRITTEN_IN
 
 
 def remove(path: str, files: Iterable[str]) -> None:
