@@ -63,6 +63,14 @@ def test_what_the_gateway_holds_newer_is_told_on_stderr(server, outbox, flush):
     assert '{job="a"}: x not sent: the gateway holds a push from' in complaint
 
 
+def test_the_marker_of_a_killed_process_does_not_make_it_fail(server, outbox, flush):
+    keep(outbox, server.url)
+    flush()
+    open(f"{outbox.path}.waiting", "x").close()
+    assert flush("--quiet") == (0, [], [])
+    assert outbox.is_empty()
+
+
 def test_it_fails_while_something_is_left(server, outbox, flush):
     keep(outbox, server.url)
     server.stop()

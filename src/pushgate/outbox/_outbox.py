@@ -50,7 +50,8 @@ class Outbox:
     def __init__(
         self, path: str | os.PathLike[str], *, say: Callable[[str], object] | None = None
     ) -> None:
-        self.path = os.path.abspath(os.fspath(path))
+        # Without links: its locks and marker are beside the file, for all who name it somehow.
+        self.path = os.path.realpath(os.fspath(path))
         self._say = say
         self._clock: Clock | None = None
 
@@ -156,7 +157,10 @@ class Outbox:
             book.absorb()
             with book.reading() as store:
                 ids = store.ids(None if url is None else without_credentials(url))
-                return [row for row in map(store.get, ids) if row is not None]
+                rows = [row for row in map(store.get, ids) if row is not None]
+            if not rows:
+                book.tidy()
+            return rows
 
         rows: list[Row] = book.tried(read, otherwise=[])
         return [row.shown() for row in rows]
