@@ -13,7 +13,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from ._claims import turn
-from ._file import UnusableError, connect, is_corruption, is_locked, make_folder, move_aside
+from ._file import (
+    UnusableError,
+    check_kind,
+    connect,
+    is_corruption,
+    is_locked,
+    make_folder,
+    move_aside,
+)
 from ._forks import no_fork
 from ._peek import is_empty, mark, unmark
 from ._said import say_once
@@ -60,6 +68,7 @@ class Book:
         Waits up to ``wait`` seconds for its turn. What others have noted in files of their own goes
         into the database first.
         """
+        check_kind(self.path)  # before there is a lock beside it
         make_folder(self.path)
         with turn(self.path, wait=wait), no_fork():
             notes, files = read(self.path)

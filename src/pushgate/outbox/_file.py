@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -20,7 +19,15 @@ from ._peek import FILE_NAME, unmark
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ("UnusableError", "connect", "is_corruption", "is_locked", "make_folder", "move_aside")
+__all__ = (
+    "UnusableError",
+    "check_kind",
+    "connect",
+    "is_corruption",
+    "is_locked",
+    "make_folder",
+    "move_aside",
+)
 
 _APPLICATION = 0x70676F00  # "pgo", and the version of the tables in the last byte
 _VERSION = 1
@@ -59,8 +66,7 @@ def connect(path: str, *, wait: float, create: bool) -> Iterator[sqlite3.Connect
         _create(path)
     elif not os.path.exists(path):
         raise FileNotFoundError(errno.ENOENT, "there is no outbox", path)
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise UnusableError(f"{path} is not a regular file")
+    check_kind(path)
     # mode=rw: SQLite would make a missing file with the mode of the umask.
     uri = f"file:{_quoted(path)}?mode=rw"
     connection = sqlite3.connect(uri, timeout=wait, isolation_level=None, uri=True)
@@ -76,6 +82,12 @@ def is_locked(error: BaseException) -> bool:
     return isinstance(error, TimeoutError) or (
         isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
     )
+
+
+def check_kind(path: str) -> None:
+    """Raise UnusableError where ``path`` is there and can't be a database, as a device can't."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UnusableError(f"{path} is not a regular file")
 
 
 def make_folder(path: str) -> None:
@@ -96,7 +108,7 @@ def _create(path: str) -> None:
 def _quoted(path: str) -> str:
     from urllib.parse import quote
 
-    return quote(path)
+    return quote(os.fsencode(path))
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
