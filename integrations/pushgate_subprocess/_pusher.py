@@ -97,13 +97,16 @@ class Pusher:
 
     def close(self) -> None:
         """The last call: keep the end if its push is not over, and let the run's state go."""
-        self._voice.hush(None if self._over.is_set() else self._give_up())
         # A report that is being made notes the run as going on: let that end, or the process may
-        # exit with the note left behind. One that nobody has begun is not made any more.
+        # exit with the note left behind, and nothing to keep its end by. One that nobody has begun
+        # is not made any more.
         is_ours = self._making.acquire(timeout=_MAKING_SECONDS)
-        self._closed = True
-        if is_ours:
-            self._making.release()
+        try:
+            self._voice.hush(None if self._over.is_set() else self._give_up())
+        finally:
+            self._closed = True
+            if is_ours:
+                self._making.release()
         if self._report is not None:
             self._report.close()
 

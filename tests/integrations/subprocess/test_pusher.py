@@ -8,12 +8,18 @@ from pushgate_subprocess._pusher import Pusher
 class Report:
     def __init__(self, _voice):
         self.is_closed = False
+        self.let_go = threading.Event()
+        self.kept = []
 
     def push_start(self):
         pass
 
     def push_end(self, outcome, due):
-        pass
+        self.let_go.wait(30)
+
+    def keep_end(self, outcome):
+        self.kept.append(outcome)
+        return []
 
     def close(self):
         self.is_closed = True
@@ -23,7 +29,13 @@ def pusher(make_report, say):
     return Pusher(make_report, heartbeat=None, push_timeout=0.01, say=say)
 
 
-def test_a_report_that_is_being_made_is_closed_before_the_run_is_given_up():
+def test_a_report_that_is_being_made_is_kept_and_closed_when_the_run_is_given_up():
+    class Over(threading.Event):
+        def wait(self, timeout=None):
+            is_set = super().wait(timeout)
+            go_on.set()
+            return is_set
+
     begun, go_on, made = threading.Event(), threading.Event(), []
 
     def make_report(voice):
@@ -32,12 +44,15 @@ def test_a_report_that_is_being_made_is_closed_before_the_run_is_given_up():
         made.append(Report(voice))
         return made[0]
 
-    given_up = pusher(make_report, say=lambda _line: go_on.set())
+    given_up = pusher(make_report, say=lambda _line: None)
+    given_up._over = Over()
     given_up.begin()
     assert begun.wait(30)
-    given_up.end(lambda: None)
+    given_up.end(lambda: "outcome")
     given_up.wait()
-    assert [report.is_closed for report in made] == [True]
+    (report,) = made
+    report.let_go.set()
+    assert (report.is_closed, report.kept) == (True, ["outcome"])
 
 
 def test_no_report_is_made_of_a_run_that_was_given_up():
