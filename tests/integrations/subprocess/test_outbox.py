@@ -1,5 +1,6 @@
 """What a run could not deliver: it waits in the host's outbox, and the job's fate is its own."""
 
+import io
 import os
 import sys
 import threading
@@ -7,10 +8,12 @@ import time
 
 import pytest
 
-from pushgate import Gateway, Outbox, gauge
+from pushgate import Gateway, GroupingKey, JobRun, Outbox, gauge
+from pushgate.cli import main
 from pushgate.embedded import EmbeddedGateway
 from pushgate.testing import PushgatewayFixture
 from pushgate_subprocess import job
+from pushgate_subprocess._delivery import Delivery
 from support.faults import FaultServer, accept, hang, respond_and_hang
 
 DEADLINE = 30.0
@@ -84,6 +87,7 @@ def test_what_was_missed_arrives_with_the_next_push_from_this_host(server, held,
     assert held.value("rows", job="backup", origin="job") == 2
 
 
+@pytest.mark.end_to_end
 def test_own_metrics_that_no_run_writes_any_more_vanish_after_an_outage(server, held, run, outbox):
     run(rows=1)
     server.stop()
@@ -94,6 +98,7 @@ def test_own_metrics_that_no_run_writes_any_more_vanish_after_an_outage(server, 
     assert outbox.waiting() == []
 
 
+@pytest.mark.end_to_end
 def test_the_outbox_is_empty_once_the_job_itself_has_run_again(server, held, run, outbox):
     server.stop()
     for code in (4, 5):
@@ -105,6 +110,7 @@ def test_the_outbox_is_empty_once_the_job_itself_has_run_again(server, held, run
     assert outbox.is_empty()
 
 
+@pytest.mark.end_to_end
 def test_a_newer_push_from_elsewhere_is_not_overwritten(server, held, run, isolated):
     server.stop()
     run(rows=1, code=3)
@@ -118,7 +124,7 @@ def test_a_newer_push_from_elsewhere_is_not_overwritten(server, held, run, isola
     assert value(held, "last_failure_timestamp_seconds") < newer  # which that host can't know of
 
 
-@pytest.mark.parametrize("limit", ["0.5s", "3s"])
+@pytest.mark.parametrize("limit", ["0.5s", pytest.param("3s", marks=pytest.mark.end_to_end)])
 def test_a_gateway_that_hangs_leaves_time_to_keep_everything(run, server, outbox, limit):
     server.stop()
     with FaultServer(hang, port=server.port):
@@ -186,6 +192,32 @@ def test_a_start_that_is_left_behind_leaves_nothing_in_the_outbox(server, outbox
         assert b"last_completion" in gateway.requests[1].body
     assert caplog.messages == []
     assert outbox.is_empty()
+
+
+def test_a_start_goes_past_what_waits_and_the_end_brings_that(server, held, outbox):
+    key = GroupingKey("backup")
+    outbox.keep(server.url, [("POST", key, b"rows 1\n", time.time() - 100)])
+    delivery = Delivery(Gateway(server.url, outbox=outbox))
+    delivery.start(JobRun(key, 1000.0), 5)
+    assert value(held, "last_start_timestamp_seconds") == 1000
+    assert held.value("rows") is None
+    delivery.end(key, b"batch_job_last_exit_code 0\n", time.monotonic() + 60)
+    assert (value(held, "last_exit_code"), held.value("rows")) == (0, 1)
+    assert outbox.is_empty()
+
+
+@pytest.mark.parametrize(("left", "at_most"), [(2, 1.5), (60, 59)])
+def test_of_a_gateway_that_hangs_the_end_leaves_time_for_what_follows_it(outbox, left, at_most):
+    def hung(url, method, timeout, headers, data):
+        given.append(timeout)
+        raise TimeoutError
+
+    given = []
+    delivery = Delivery(Gateway("http://gateway.invalid", handler=hung, retries=0, outbox=outbox))
+    with pytest.raises(TimeoutError):
+        delivery.end(GroupingKey("backup"), b"batch_job_last_exit_code 0\n", time.monotonic() + left)
+    assert given[0] <= at_most
+    assert delivery.waits
 
 
 @pytest.mark.parametrize("way", ["option", "variable"])
@@ -274,14 +306,15 @@ def test_a_gateway_of_the_callers_own_keeps_as_it_was_told_to(server, outbox, tm
 
 
 @pytest.fixture
-def call(pushgate, server):
-    """Runs a command; returns its exit code and the lines of its stderr."""
+def call(isolated, server, monkeypatch, capsys):
+    """Runs a command in this process; returns its exit code and the lines of its stderr."""
 
     def call(command, *words, data=b""):
-        argv = pushgate.argv("--retries", "0", *words, command=command, gateway=server.url)
-        code, out, err = pushgate.run(argv, data=data)
-        assert out == b""
-        return code, err.decode().splitlines()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        code = main([command, "--job=backup", f"--gateway={server.url}", "--retries=0", *words])
+        out, err = capsys.readouterr()
+        assert out == ""
+        return code, err.splitlines()
 
     return call
 
