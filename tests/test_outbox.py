@@ -470,6 +470,15 @@ def test_a_file_that_cannot_be_used_is_left_alone_and_said_once(
     assert values(server.url) == {"a": {"x": 1}}
 
 
+def test_a_file_of_another_user_is_said_once(server, gateway, outbox, said, monkeypatch):
+    outbox.keep(gateway.url, [("PUT", KEY, b"x 1\n", 1.0)])
+    monkeypatch.setattr(os, "access", lambda *_: False)  # a chmod does not stop root
+    with outage(server):
+        assert not fails(gateway.push, "a", [gauge("x", "", 1)]).kept
+    (line,) = said
+    assert "Permission denied" in line
+
+
 def test_a_reporter_says_that_its_report_waits(server, outbox, caplog):
     reporter = Reporter(Gateway(server.url, outbox=outbox, retries=0))
     run = JobRun(KEY, started_at=1.0)

@@ -67,6 +67,8 @@ def connect(path: str, *, wait: float, create: bool) -> Iterator[sqlite3.Connect
     elif not os.path.exists(path):
         raise FileNotFoundError(errno.ENOENT, "there is no outbox", path)
     check_kind(path)
+    if not os.access(path, os.R_OK):  # SQLite would not say why
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     # mode=rw: SQLite would make a missing file with the mode of the umask.
     uri = f"file:{_quoted(path)}?mode=rw"
     connection = sqlite3.connect(uri, timeout=wait, isolation_level=None, uri=True)
