@@ -160,7 +160,9 @@ class _Planner:
         if draw < 0.12:
             return Change("DELETE")
         if draw < 0.2:
-            return Change(self._random.choice(("PUT", "POST")))
+            # Nobody takes note of a heartbeat; performed late, it makes a deleted group anew.
+            is_late = self._gateway == PAUSED or self._mode in LATE
+            return Change("PUT" if is_late else self._random.choice(("PUT", "POST")))
         method = "POST" if draw < 0.75 else "PUT"
         if self._random.random() < 0.35:
             names = [*outbox_families.OUTCOME]

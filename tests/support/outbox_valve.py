@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
 import struct
 import threading
@@ -41,7 +42,7 @@ class Valve:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
         self._clients: set[socket.socket] = set()
         self._aside: list[bytes] = []
         self._under_way = 0
@@ -64,10 +65,22 @@ class Valve:
                 client.shutdown(socket.SHUT_RDWR)
 
     def settle(self) -> None:
-        """Wait until every forwarded request has its answer, read or not."""
+        """Wait until every request that came is read, and every forwarded one has its answer."""
+        deadline = time.monotonic() + PATIENCE
+        while self._is_busy():
+            assert time.monotonic() < deadline, f"{self._under_way} requests have no answer"
+            time.sleep(0.0005)
+
+    def _is_busy(self) -> bool:
         with self._lock:
-            settled = self._lock.wait_for(lambda: self._under_way == 0, PATIENCE)
-        assert settled, f"{self._under_way} requests have no answer"
+            sockets = [self._listener, *self._clients]
+        # In this order: what is read is under way before it is no longer there to be read.
+        try:
+            unread = bool(select.select(sockets, (), (), 0)[0])
+        except (OSError, ValueError):  # one was closed just now
+            return True
+        with self._lock:
+            return unread or self._under_way > 0
 
     def release(self) -> None:
         """Perform what was put aside, in a random order."""
@@ -97,14 +110,27 @@ class Valve:
     def _serve(self, client: socket.socket) -> None:
         try:
             with client:
-                while request := _read(client):
-                    if not self._handle(client, request):
+                while client.recv(1, socket.MSG_PEEK):
+                    with self._busy():
+                        request = _read(client)
+                        stays = bool(request) and self._handle(client, request)
+                    if not stays:
                         return
         except OSError:
             pass  # either end left
         finally:
             with self._lock:
                 self._clients.discard(client)
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        with self._lock:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
     def _handle(self, client: socket.socket, request: bytes) -> bool:
         """Whether the connection stays."""
@@ -135,20 +161,14 @@ class Valve:
         return True
 
     def _forward(self, request: bytes) -> bytes:
-        with self._lock:
-            self._under_way += 1
-        try:
+        with self._busy():
             with socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE) as upstream:
                 upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 upstream.sendall(request)
                 answer = _read(upstream)
-                if not answer:
-                    raise ConnectionResetError("no answer")
-                return answer
-        finally:
-            with self._lock:
-                self._under_way -= 1
-                self._lock.notify_all()
+            if not answer:
+                raise ConnectionResetError("no answer")
+            return answer
 
 
 def _read(sock: socket.socket) -> bytes:

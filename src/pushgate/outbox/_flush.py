@@ -136,6 +136,8 @@ class Flush:
                         store.apply(note, time.time())
             claim.settle()
             for _ in range(_ROUNDS):
+                # The one who had the claim before may have noted there what it delivered.
+                self._book.absorb()
                 with self._book.reading() as store:
                     row = store.get(group_id)
                     unanswered = store.unanswered(group_id)
@@ -155,6 +157,9 @@ class Flush:
         with self._book.writing() as store:
             found = store.get(row.id)
             if found is not None and found.version != row.version:
+                if todo.method is not None:  # it is older than what came meanwhile
+                    sent = {name: row.entry.families[name] for name in todo.names}
+                    store.add_unanswered(row.id, fingerprints(todo.method, sent, row.labels))
                 return False
             if found is not None:
                 store.forget(found)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._claims import Claim
 
-__all__ = ("change_of", "failed", "left_over", "maybe_done", "on_its_way")
+__all__ = ("change_of", "delivered", "failed", "left_over", "maybe_done", "on_its_way")
 
 
 def change_of(method: str, body: bytes, at: float, content_type: str) -> Change:
@@ -30,6 +30,11 @@ def failed(note: Note, error: Exception) -> Note:
     return note._replace(
         error=describe(error), unanswered=_sent(note) if is_unanswered(error) else ()
     )
+
+
+def delivered(note: Note) -> Note:
+    """The gateway took it. What came meanwhile is not older than this, whatever time that has."""
+    return note._replace(delivered=True, unanswered=_sent(note))
 
 
 def maybe_done(url: str, labels: Mapping[str, str], change: Change) -> Note:

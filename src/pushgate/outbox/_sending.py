@@ -4,12 +4,13 @@ a note of what became of it, where that matters; what kept it from arriving, rai
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ._claims import claimed
 from ._failures import is_refused, mark_kept, told
-from ._notes import failed, left_over, maybe_done
+from ._notes import delivered, failed, left_over, maybe_done
 from ._spool import is_spooling, packed
 from ._store import group_text
 from ._values import Change, Note
@@ -29,8 +30,10 @@ def send_in_order(book: Book, push: Push) -> None:
 
     Raises what kept it from arriving, as Outbox.send does.
     """
-    note = Note(push.gateway.url, push.key.labels, push.change)
-    with _claimed(book, note) as (is_needed, claim):
+    with _claimed(book, push) as (is_needed, claim):
+        # Until here somebody may have delivered what is older: that must not look newer than this.
+        push = push._replace(begun=time.time())
+        note = Note(push.gateway.url, push.key.labels, push.change)
         if is_needed and claim is None and book.record([note]):
             text = "another process of this host is delivering what waits for this group"
             raise told(text, note.url, method=push.method, group=note.labels)
@@ -42,7 +45,7 @@ def send_in_order(book: Book, push: Push) -> None:
         is_over = False
         try:
             push.send(push.ends.for_sending())
-            is_over = not is_needed or book.record([note._replace(delivered=True)])
+            is_over = not is_needed or book.record([delivered(note)])
         except OSError as error:
             is_over = keep_failed(book, push, error) or is_refused(error)
             raise
@@ -71,16 +74,17 @@ def send_heartbeat(book: Book, push: Push) -> None:
 
 
 @contextmanager
-def _claimed(book: Book, note: Note) -> Iterator[tuple[bool, Claim | None]]:
+def _claimed(book: Book, push: Push) -> Iterator[tuple[bool, Claim | None]]:
     """Claim the group: whether something waits for it, and the claim if nobody else has it."""
+    url, labels = push.gateway.url, push.key.labels
     with ExitStack() as stack:
 
         def claim() -> tuple[bool, Claim | None]:
             if not is_spooling(book.path):
                 with book.reading() as store:
-                    if not store.waits(note.url, note.labels):
+                    if not store.waits(url, labels):
                         return False, None
-            return True, stack.enter_context(claimed(book.path, group_text(note.url, note.labels)))
+            return True, stack.enter_context(claimed(book.path, group_text(url, labels)))
 
         nothing: tuple[bool, Claim | None] = (False, None)
         yield book.tried(claim, otherwise=nothing)

@@ -148,7 +148,10 @@ class Store:
         row, change = self.find(note.url, note.labels), note.change
         if note.delivered:
             if row is not None:
-                self.replace(row, after_delivery(row.entry, change, now))
+                left = after_delivery(row.entry, change, now)
+                self.replace(row, left)
+                if not left.is_empty:
+                    self.add_unanswered(row.id, note.unanswered)
             return
         if row is None:
             if change.is_heartbeat:
