@@ -8,6 +8,7 @@ steps add: so all that is compared is far apart, and nothing depends on how fast
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import mmap
@@ -18,7 +19,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,10 @@ SCRIPT: tuple[tuple[Action, ...] | str, ...] = (
     ((UP, "a", _of("POST", rows=14)),),
 )
 """What is done, one step after the other; what is in one tuple, at once."""
+
+
+BUSY = (1, 5, 7, 13)
+"""Steps in which another process has its turn to write to the file."""
 
 
 class Clock:
@@ -191,10 +197,18 @@ class _Child:
         if self._work == "recover":
             self._step(self._recover)
         else:
-            for step in SCRIPT:
-                self._step(lambda step=step: self._perform(step))
+            for number, step in enumerate(SCRIPT):
+                with self._busy() if number in BUSY else nullcontext():
+                    self._step(lambda step=step: self._perform(step))
                 self._clock.advance(STEP)
         self._report({"writes": self._writes})
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        # It is of the step before: making it here would be a write of ours.
+        with open(f"{self._outbox.path}.lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _step(self, work: Callable[[], dict[str, Any]]) -> None:
         done = work()

@@ -21,7 +21,7 @@ __all__ = (
 )
 
 # The gateway says no to what it was sent, and would again.
-_REFUSED = (400, 413, 422)
+_REFUSED = (400, 413, 415, 422)
 # What says no to reading may take pushes: a proxy that lets nothing else through, an old gateway.
 _NOT_READABLE = (401, 403, 404, 405)
 

@@ -75,9 +75,9 @@ class Outbox:
         """Deliver now, in order with what waits here for this group, or keep it.
 
         Raises what kept it from arriving: a DeliveryError, or the OSError of a user's handler, with
-        ``kept`` True if it waits now. What the gateway refuses (400, 413, 422) and an empty POST is
-        not kept. After a success what else waits for this gateway is delivered, in what is left of
-        ``timeout``, in seconds, and 2 seconds at most.
+        ``kept`` True if it waits now. What the gateway refuses (400, 413, 415, 422) and an empty
+        POST is not kept. After a success what else waits for this gateway is delivered, in what is
+        left of ``timeout``, in seconds, and 2 seconds at most.
         """
         ends = Ends(gateway.timeout if timeout is None else timeout)
         push = Push(gateway, method, key, body, content_type, time.time(), ends)

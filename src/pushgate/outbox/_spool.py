@@ -8,6 +8,7 @@ together, but a database only one after the other.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import time
@@ -38,26 +39,27 @@ def is_spooling(path: str) -> bool:
 
 def write(path: str, notes: Iterable[Note]) -> None:
     """Write the notes to one file, all or none. Raises OSError."""
-    folder = folder_of(path)
+    folder, text = folder_of(path), packed(notes)
+    for _ in range(2):
+        # Somebody has emptied the folder and removed it, or the file before we had locked it.
+        with suppress(FileNotFoundError):
+            return _write(folder, text)
+    return _write(folder, text)
+
+
+def _write(folder: str, text: bytes) -> None:
     name = os.path.join(folder, f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}")
-    text = packed(notes)
-    with suppress(FileNotFoundError):  # somebody has emptied the folder, and removed it
-        _write(folder, name, text)
-        return
-    _write(folder, name, text)
-
-
-def _write(folder: str, name: str, text: bytes) -> None:
     os.makedirs(folder, mode=0o700, exist_ok=True)
     if len(os.listdir(folder)) >= _MOST:
         raise OSError(errno.EBUSY, "another process has had it for long")
     fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb") as file:
+            fcntl.flock(fd, fcntl.LOCK_EX)  # until it is whole: see _remove_abandoned
             file.write(text)
             file.flush()
             os.fsync(fd)
-        os.rename(name, name + _READY)
+            os.rename(name, name + _READY)
     except BaseException:
         with suppress(OSError):
             os.unlink(name)
@@ -95,6 +97,17 @@ def _is_old(file: str) -> bool:
     except FileNotFoundError:
         return False
     return not -_WRITTEN_IN < age < _WRITTEN_IN
+
+
+def _remove_abandoned(file: str) -> None:
+    """Remove what is not whole, unless it is being written: its writer was killed."""
+    with suppress(OSError):
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(file)
+        finally:
+            os.close(fd)
 
 
 def remove(path: str, files: Iterable[str]) -> None:

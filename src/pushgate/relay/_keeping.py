@@ -66,7 +66,7 @@ class Keeping:
             try:
                 gateway.send(*request, timeout=timeout)
             except OSError as error:
-                from ..outbox._failures import is_refused, is_unanswered
+                from ..outbox import is_refused, is_unanswered
 
                 if not is_unanswered(error):
                     self._unanswered.pop()
