@@ -1,6 +1,6 @@
 """Random sequences of pushes, outages and deaths on real gateways, held against a model.
 
-PUSHGATE_SEQUENCES is how many (150), PUSHGATE_FIRST_SEQUENCE the first seed (0). A failure prints
+PUSHGATE_SEQUENCES is how many (80), PUSHGATE_FIRST_SEQUENCE the first seed (0). A failure prints
 its seed and its steps; support/outbox_lane.py runs a seed again, and makes it short.
 """
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.end_to_end
 
 TESTS = Path(__file__).parents[1]
 FIRST = int(os.environ.get("PUSHGATE_FIRST_SEQUENCE", "0"))
-COUNT = int(os.environ.get("PUSHGATE_SEQUENCES", "150"))
+COUNT = int(os.environ.get("PUSHGATE_SEQUENCES", "80"))
 LANES = 2 * (os.cpu_count() or 1)  # most of the time they wait for time-outs
 VERSIONS = {"1.5.1": COUNT // 6, "1.11": COUNT - COUNT // 6}
 

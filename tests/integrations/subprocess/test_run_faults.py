@@ -59,7 +59,7 @@ FAULTS = {
 def test_fact_04_a_gateway_that(pushgate, script, scheme, told):
     with FaultServer(script) as server:
         url = server.url.replace("http:", f"{scheme}:")
-        limit = "0.6s" if told == "timed out" else "5s"
+        limit = "1.5s" if told == "timed out" else "5s"
         argv = pushgate.argv("--push-timeout", limit, "--retries", "1", *JOB, gateway=url)
         begun = time.monotonic()
         code, out, err = pushgate.run(argv)
