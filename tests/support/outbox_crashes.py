@@ -20,7 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +187,7 @@ class _Child:
         self._lines: list[str] = []
         self._weather = UP
         time.time = self._clock  # type: ignore[assignment]
+        os.fsync = lambda _: None  # type: ignore[assignment,misc]  # as outbox_disk has it
         outbox_disk.wrap(folder, self._decide)
         self._outbox = Outbox(os.path.join(folder, "outbox.sqlite3"), say=self._lines.append)
         self._gateway = Gateway(
@@ -205,9 +206,11 @@ class _Child:
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
-        # It is of the step before: making it here would be a write of ours.
-        with open(f"{self._outbox.path}.lock", "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            # Of the step before: making it here would be a write of ours.
+            with suppress(FileNotFoundError):
+                lock = stack.enter_context(open(f"{self._outbox.path}.lock", "rb"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _step(self, work: Callable[[], dict[str, Any]]) -> None:

@@ -8,7 +8,6 @@ together, but a database only one after the other.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import time
@@ -41,7 +40,7 @@ def write(path: str, notes: Iterable[Note]) -> None:
     """Write the notes to one file, all or none. Raises OSError."""
     folder, text = folder_of(path), packed(notes)
     for _ in range(2):
-        # Somebody has emptied the folder and removed it, or the file before we had locked it.
+        # Somebody has emptied the folder and removed it, or taken the file for a dead one's.
         with suppress(FileNotFoundError):
             return _write(folder, text)
     return _write(folder, text)
@@ -55,7 +54,6 @@ def _write(folder: str, text: bytes) -> None:
     fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb") as file:
-            fcntl.flock(fd, fcntl.LOCK_EX)  # until it is whole: see _remove_abandoned
             file.write(text)
             file.flush()
             os.fsync(fd)
@@ -97,17 +95,6 @@ def _is_old(file: str) -> bool:
     except FileNotFoundError:
         return False
     return not -_WRITTEN_IN < age < _WRITTEN_IN
-
-
-def _remove_abandoned(file: str) -> None:
-    """Remove what is not whole, unless it is being written: its writer was killed."""
-    with suppress(OSError):
-        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(file)
-        finally:
-            os.close(fd)
 
 
 def remove(path: str, files: Iterable[str]) -> None:
