@@ -309,6 +309,8 @@ class Sequence:
         self.count[f"{answer['told']}{'' if self._up else ' in an outage'}"] += 1
         if isinstance(step, Push):
             states = self._states[step.group]
+            if step.change.is_heartbeat:  # it lets what waits go first
+                states = outbox_model.perhaps_flushed(states)
             if answer["told"] == "arrived":
                 states = outbox_model.arrived(states, step.change)
             elif answer["told"] == "kept" or step.change.is_heartbeat:
@@ -317,22 +319,19 @@ class Sequence:
                 raise self._divergence(f"lost: {answer['error']}")
             self._states[step.group] = states
         if answer["told"] != "kept":
-            # A heartbeat lets what waits go first.
-            is_done = isinstance(step, Push) and not step.change.is_heartbeat
-            self._tried(but=step.group if is_done else None)
+            self._tried()
         if alone and answer["empty"]:
             self._each(outbox_model.nothing_waits)
 
-    def _tried(self, but: str | None = None) -> None:
+    def _tried(self) -> None:
         """Somebody may have flushed."""
         for group, states in self._states.items():
-            if group != but:
-                found = outbox_model.perhaps_flushed(states)
-                for state in states:
-                    if state.waits is not None:
-                        one = frozenset([state])
-                        found |= outbox_model.kept(one, state.waits, late=self._late, ran=self._ran)
-                self._states[group] = found
+            found = outbox_model.perhaps_flushed(states)
+            for state in states:
+                if state.waits is not None:
+                    one = frozenset([state])
+                    found |= outbox_model.kept(one, state.waits, late=self._late, ran=self._ran)
+            self._states[group] = found
 
     @property
     def _up(self) -> bool:

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from contextlib import suppress
+from random import uniform
 from typing import TYPE_CHECKING, Any
 
 from ._values import Change, Note
@@ -39,10 +40,12 @@ def is_spooling(path: str) -> bool:
 def write(path: str, notes: Iterable[Note]) -> None:
     """Write the notes to one file, all or none. Raises OSError."""
     folder, text = folder_of(path), packed(notes)
-    for _ in range(2):
+    for _ in range(9):
         # Somebody has emptied the folder and removed it, or taken the file for a dead one's.
-        with suppress(FileNotFoundError):
+        # makedirs says FileExistsError where the folder goes while it looks.
+        with suppress(FileNotFoundError, FileExistsError):
             return _write(folder, text)
+        time.sleep(uniform(0, 0.002))  # noqa: S311 - no secret
     return _write(folder, text)
 
 
