@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from pushgate import transport
+from pushgate.transport import pool as transport
 from support.gateways import KINDS, GatewayUnderTest, open_gateway
 
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pushgate.clocks import ClockOffset, Sighting
+from pushgate.gateway.clock import ClockOffset, Sighting
 
 
 class World:

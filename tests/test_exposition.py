@@ -13,8 +13,7 @@ from prometheus_client.core import (
     UnknownMetricFamily,
 )
 
-from pushgate import Family, GroupingKey, InvalidPayloadError, Sample, gauge
-from pushgate.exposition import encode
+from pushgate import Family, GroupingKey, InvalidPayloadError, Sample, encode, gauge
 from support.metrics import registries
 
 

@@ -38,10 +38,10 @@ from pushgate import (
     SettingsError,
     Status,
     gauge,
-    retries,
-    transport,
-    wire,
 )
+from pushgate.transport import deadline as wire
+from pushgate.transport import pool as transport
+from pushgate.transport import retries
 from support import faults
 from support.faults import OK, FaultServer, answer
 from support.gateways import GatewayUnderTest

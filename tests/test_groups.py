@@ -3,7 +3,7 @@
 import pytest
 
 from pushgate import Gateway, PushError, gauge
-from pushgate.groups import read_groups
+from pushgate.protocol.groups import read_groups
 
 
 @pytest.mark.parametrize("name", ["labels", "last_push_successful", "metrics", "time_stamp"])

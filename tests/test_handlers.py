@@ -38,7 +38,7 @@ from pushgate import (
     SettingsError,
     TLSFileError,
 )
-from pushgate.http_handler import _retry_after
+from pushgate.transport.handler import _retry_after
 from support import faults
 from support.faults import PATIENCE, FaultServer, answer
 

@@ -18,11 +18,11 @@ from pushgate import (
     Sample,
     delete_groups,
     gauge,
-    hygiene,
     prune,
     stale_groups,
 )
 from pushgate.embedded import EmbeddedGateway
+from pushgate.jobs import prune as prune_module
 from support.faults import FaultServer, answer, respond
 from support.gateways import NEW, OLD, open_gateway
 
@@ -137,7 +137,7 @@ def test_a_monthly_jobs_groups_survive_a_week(server, clock):
 
 
 def test_a_group_that_is_pushed_while_others_are_deleted_stays(server, clock, monkeypatch):
-    monkeypatch.setattr(hygiene, "_read_again_at", lambda began: began - 1)
+    monkeypatch.setattr(prune_module, "_read_again_at", lambda began: began - 1)
     gateway = Gateway(server.url)
     for name in "abc":
         gateway.push(name, gauge("m", "h", 1))
@@ -174,7 +174,7 @@ def test_a_gateway_that_is_slow_to_read_is_not_read_again_for_each_group(server,
         elapsed[0] += 11
         return list(self.iter_groups(timeout=timeout))
 
-    monkeypatch.setattr(hygiene, "time", Time)
+    monkeypatch.setattr(prune_module, "time", Time)
     monkeypatch.setattr(Gateway, "groups", slow_groups)
     assert len(delete_groups(gateway, "job=~j.*")) == 20
     assert len(reads) == 1

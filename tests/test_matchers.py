@@ -3,7 +3,7 @@
 import pytest
 
 from pushgate import Matcher, parse_matchers
-from pushgate.matchers import matches
+from pushgate.jobs.matchers import matches
 
 LABELS = {"job": "backup", "instance": "db1", "note": 'a "b", c'}
 

@@ -9,7 +9,7 @@ from pushgate import Gateway, Group, GroupFamily, GroupingKey, Sample, encode, g
 from pushgate.outbox._families import content_of, content_type_of, held_content, split
 from pushgate.outbox._rule import fingerprints, plan
 from pushgate.outbox._values import Change, Entry, Kept, after_delivery, merged
-from pushgate.protobuf import encode_protobuf
+from pushgate.protocol.protobuf import encode_protobuf
 from support import debian, servers
 
 NOW = 10_000.0

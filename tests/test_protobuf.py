@@ -27,10 +27,10 @@ from pushgate import (
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
-from pushgate.exposition import CONTENT_TYPE as TEXT
-from pushgate.families import needs_protobuf
-from pushgate.protobuf import CONTENT_TYPE, encode_protobuf
-from pushgate.protobuf_wire import double, integer, message, signed
+from pushgate.protocol.families import needs_protobuf
+from pushgate.protocol.protobuf import CONTENT_TYPE, encode_protobuf
+from pushgate.protocol.protobuf_wire import double, integer, message, signed
+from pushgate.protocol.text import CONTENT_TYPE as TEXT
 from support.gateways import NEW, OLD, open_gateway
 from support.metrics import GROUPINGS, registries
 

@@ -353,7 +353,7 @@ def down() -> GatewayDisconnectedError:
     return GatewayDisconnectedError("refused", method="PUT", url="http://g/metrics/job/a")
 
 
-def rejected(status: int = 400, retryable: bool = False) -> GatewayRejectedError:
+def rejected(status: int = 400) -> GatewayRejectedError:
     from email.message import Message
 
     return GatewayRejectedError(
@@ -362,7 +362,6 @@ def rejected(status: int = 400, retryable: bool = False) -> GatewayRejectedError
         method="PUT",
         url="http://g/metrics/job/a",
         headers=Message(),
-        retryable=retryable,
     )
 
 
@@ -390,7 +389,7 @@ def test_a_server_error_of_one_group_does_not_keep_the_others_from_their_turn() 
     parcel = desk.next()
     assert parcel is not None
     assert parcel.key == A
-    desk.end(parcel, rejected(503, retryable=True))
+    desk.end(parcel, rejected(503))
     desk.clock += 2
     parcel = desk.next()
     assert parcel is not None

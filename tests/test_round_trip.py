@@ -6,8 +6,7 @@ from urllib.request import urlopen
 from hypothesis import HealthCheck, event, given, settings
 from prometheus_client.parser import text_string_to_metric_families
 
-from pushgate import Gateway, GroupingKey, InvalidPayloadError
-from pushgate.exposition import encode
+from pushgate import Gateway, GroupingKey, InvalidPayloadError, encode
 from support.metrics import GROUPINGS, registries
 
 

@@ -9,9 +9,9 @@ import re
 import pytest
 
 from pushgate.cli import main
+from pushgate.jobs.vocabulary import _HELP, PREFIX
 from pushgate.prometheus.dashboard import dashboard
 from pushgate.prometheus.rules import rule_file
-from pushgate.vocabulary import _HELP, PREFIX
 from pushgate_celery._names import COUNTERS, GAUGES, HISTOGRAMS
 
 VOCABULARY = {PREFIX + name for name in _HELP}

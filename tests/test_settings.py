@@ -5,10 +5,9 @@ import sys
 
 import pytest
 
-from pushgate import SettingsError
-from pushgate.durations import parse_duration
-from pushgate.environment import child_environment
-from pushgate.settings import Settings
+from pushgate import Settings, SettingsError
+from pushgate.settings.durations import parse_duration
+from pushgate.settings.environment import child_environment
 
 
 @pytest.fixture
@@ -285,7 +284,7 @@ def test_what_is_not_a_duration_is_refused_with_the_ways_to_write_one(text):
 
 def test_loading_settings_without_a_file_imports_nothing_heavy():
     code = (
-        "import sys; from pushgate.settings import Settings;"
+        "import sys; from pushgate import Settings;"
         "Settings.load({}, {'PUSHGATE_GATEWAY': 'h', 'PUSHGATE_TIMEOUT': '5'});"
         "heavy = 'dataclasses ssl socket http.client urllib.request tomllib prometheus_client';"
         "print(*set(heavy.split()) & set(sys.modules))"

@@ -16,8 +16,8 @@ from pushgate import (
     job_rows,
 )
 from pushgate.embedded import EmbeddedGateway
-from pushgate.job_status import short_name
-from pushgate.vocabulary import deadline_families
+from pushgate.jobs.status import short_name
+from pushgate.jobs.vocabulary import deadline_families
 
 HOUR, DAY = 3600.0, 86_400.0
 NOW = 1_700_000_000.0

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 import trustme
 
-from pushgate import transport
-from pushgate.addresses import parse
-from pushgate.auth import TLS
 from pushgate.errors import GatewayRejectedError, GatewayUnreachableError, SettingsError
 from pushgate.handlers import HTTPHandler, default_handler
-from pushgate.transport import Origin, Request, exchange
-from pushgate.wire import Deadline, Response
+from pushgate.transport import pool as transport
+from pushgate.transport.auth import TLS
+from pushgate.transport.deadline import Deadline, Response
+from pushgate.transport.pool import Origin, Request, exchange
+from pushgate.transport.urls import parse
 from support import faults
 from support.faults import OK, PATIENCE, FaultServer, answer
 

@@ -21,7 +21,7 @@ from pushgate import (
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
-from pushgate.names import from_path, to_path
+from pushgate.protocol.names import from_path, to_path
 from support.gateways import NEW, open_gateway
 
 NAMES = st.text(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pushgate import DeliveryError, GatewayRejectedError, PushError
+from pushgate import DeliveryError, PushError
 from pushgate_airflow._listener_events import MAX_TASKS, RunEnd
 from pushgate_airflow._queue import Left
 from pushgate_airflow._reconcile import lacking, shows
@@ -33,7 +33,6 @@ _TOO_LATE = 60.0  # the same, where the gateway does not let us look
 _READING_TIMEOUT = 15.0  # seconds; ten thousand groups are tens of megabytes
 _READING_SHARE = 20.0  # reading takes a twentieth of the time at most: the scheduler needs the rest
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 30.0  # seconds between tries while the gateway takes nothing
-_REFUSED = (400, 413, 422)  # what the gateway says of a payload, and not of who sends it
 _FLUSH_PAUSE = 60.0  # seconds between two looks at what waits in the outbox
 
 
@@ -149,8 +148,7 @@ class Delivery:
         try:
             gateway.pushadd(key, list(families.values()), timeout=self._options.deadline)
         except PushError as error:
-            refused = isinstance(error, GatewayRejectedError) and error.code in _REFUSED
-            if isinstance(error, DeliveryError) and not refused:
+            if isinstance(error, DeliveryError) and not error.permanent:
                 raise
             self._log.say("refused", f"{{count}} reports are lost: {error}", 1)
 

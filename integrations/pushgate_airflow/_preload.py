@@ -17,9 +17,9 @@ __all__ = ("preload",)
 _MODULES = (
     "encodings.idna",  # for names of hosts
     "hashlib",
-    "pushgate.answers",
-    "pushgate.groups",
-    "pushgate.http_handler",
+    "pushgate.transport.response",
+    "pushgate.protocol.groups",
+    "pushgate.transport.handler",
     "pushgate_airflow._airflow",
     # For connections, and what they import in turn:
     "multiprocessing.reduction",

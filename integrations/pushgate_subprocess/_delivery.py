@@ -11,12 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 from pushgate import (
-    GatewayRejectedError,
     GatewayTimeoutError,
     PushError,
     Reporter,
     Settings,
     encode,
+    is_permanent,
     start_families,
 )
 from pushgate_subprocess._failure import was_kept
@@ -31,8 +31,6 @@ __all__ = ("Delivery", "configured_delivery")
 
 _RETRIES = 6  # some 5 seconds: a gateway that restarts is back by then
 
-# Answers to what is in a request, which no later try mends.
-_UNFIT = (400, 413, 422)
 # The part of the end's time that is left for what follows a try in vain: reading the job's own
 # metrics and writing them to disk. A share, and at most so many seconds.
 _KEEPING = 0.25
@@ -130,9 +128,7 @@ def configured_delivery(options: RunOptions, say: Callable[[str], object]) -> De
 
 def _may_arrive_later(error: Exception) -> bool:
     """Whether another try of the same request could succeed."""
-    if isinstance(error, GatewayRejectedError):
-        return error.status not in _UNFIT
-    return isinstance(error, OSError)
+    return isinstance(error, OSError) and not is_permanent(error)
 
 
 def _be_silent(_run: JobRun, _error: Exception) -> None:

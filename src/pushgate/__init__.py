@@ -8,12 +8,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which costs 5 ms to import
 if TYPE_CHECKING:
-    from .auth import TLS as TLS
-    from .auth import BasicAuth as BasicAuth
-    from .auth import BearerToken as BearerToken
-    from .durations import parse_duration as parse_duration
-    from .environment import child_environment as child_environment
-    from .environment import state_directory as state_directory
     from .errors import DeletionError as DeletionError
     from .errors import DeliveryError as DeliveryError
     from .errors import GatewayDisconnectedError as GatewayDisconnectedError
@@ -27,105 +21,116 @@ if TYPE_CHECKING:
     from .errors import PushError as PushError
     from .errors import SettingsError as SettingsError
     from .errors import TLSFileError as TLSFileError
-    from .exposition import encode as encode
-    from .families import Family as Family
-    from .families import Sample as Sample
-    from .families import gauge as gauge
-    from .foreign_text import checked_text as checked_text
-    from .gateway import Gateway as Gateway
-    from .grouping import GroupingKey as GroupingKey
-    from .grouping import instance_ip_grouping_key as instance_ip_grouping_key
-    from .groups import Group as Group
-    from .groups import GroupFamily as GroupFamily
-    from .handlers import basic_auth_handler as basic_auth_handler
-    from .handlers import passthrough_redirect_handler as passthrough_redirect_handler
-    from .handlers import tls_auth_handler as tls_auth_handler
-    from .http_handler import HTTPHandler as HTTPHandler
-    from .http_handler import default_handler as default_handler
-    from .hygiene import delete_groups as delete_groups
-    from .hygiene import prune as prune
-    from .job_status import JobRow as JobRow
-    from .job_status import job_rows as job_rows
-    from .matchers import Matcher as Matcher
-    from .matchers import parse_matchers as parse_matchers
+    from .errors import is_permanent as is_permanent
+    from .errors import is_retryable as is_retryable
+    from .gateway.client import Gateway as Gateway
+    from .gateway.functions import delete_from_gateway as delete_from_gateway
+    from .gateway.functions import push_to_gateway as push_to_gateway
+    from .gateway.functions import pushadd_to_gateway as pushadd_to_gateway
+    from .jobs.matchers import Matcher as Matcher
+    from .jobs.matchers import parse_matchers as parse_matchers
+    from .jobs.prune import delete_groups as delete_groups
+    from .jobs.prune import prune as prune
+    from .jobs.reporter import Reporter as Reporter
+    from .jobs.runs import CommandEnd as CommandEnd
+    from .jobs.runs import JobRun as JobRun
+    from .jobs.runs import Outcome as Outcome
+    from .jobs.runs import Status as Status
+    from .jobs.staleness import StaleGroup as StaleGroup
+    from .jobs.staleness import stale_groups as stale_groups
+    from .jobs.status import JobRow as JobRow
+    from .jobs.status import job_rows as job_rows
+    from .jobs.vocabulary import end_families as end_families
+    from .jobs.vocabulary import mapped_families as mapped_families
+    from .jobs.vocabulary import start_families as start_families
+    from .log import RateLimitedLogger as RateLimitedLogger
     from .outbox import Flushed as Flushed
     from .outbox import Outbox as Outbox
     from .outbox import WaitingGroup as WaitingGroup
-    from .push_functions import delete_from_gateway as delete_from_gateway
-    from .push_functions import push_to_gateway as push_to_gateway
-    from .push_functions import pushadd_to_gateway as pushadd_to_gateway
+    from .protocol.checked_text import checked_text as checked_text
+    from .protocol.families import Family as Family
+    from .protocol.families import Sample as Sample
+    from .protocol.families import gauge as gauge
+    from .protocol.grouping_key import GroupingKey as GroupingKey
+    from .protocol.grouping_key import instance_ip_grouping_key as instance_ip_grouping_key
+    from .protocol.groups import Group as Group
+    from .protocol.groups import GroupFamily as GroupFamily
+    from .protocol.text import encode as encode
     from .relay import Aggregator as Aggregator
     from .relay import Change as Change
     from .relay import InlineRelay as InlineRelay
     from .relay import Relay as Relay
-    from .reporter import Reporter as Reporter
-    from .runs import CommandEnd as CommandEnd
-    from .runs import JobRun as JobRun
-    from .runs import Outcome as Outcome
-    from .runs import Status as Status
-    from .settings import Settings as Settings
-    from .staleness import StaleGroup as StaleGroup
-    from .staleness import stale_groups as stale_groups
-    from .vocabulary import end_families as end_families
-    from .vocabulary import mapped_families as mapped_families
-    from .vocabulary import start_families as start_families
+    from .settings.durations import parse_duration as parse_duration
+    from .settings.environment import child_environment as child_environment
+    from .settings.environment import state_directory as state_directory
+    from .settings.loader import Settings as Settings
+    from .transport.auth import TLS as TLS
+    from .transport.auth import BasicAuth as BasicAuth
+    from .transport.auth import BearerToken as BearerToken
+    from .transport.builtin_handlers import basic_auth_handler as basic_auth_handler
+    from .transport.builtin_handlers import (
+        passthrough_redirect_handler as passthrough_redirect_handler,
+    )
+    from .transport.builtin_handlers import tls_auth_handler as tls_auth_handler
+    from .transport.handler import HTTPHandler as HTTPHandler
+    from .transport.handler import default_handler as default_handler
 
 _MODULE_OF = {
     # prometheus_client's push functions and handlers
-    "push_to_gateway": "push_functions",
-    "pushadd_to_gateway": "push_functions",
-    "delete_from_gateway": "push_functions",
-    "instance_ip_grouping_key": "grouping",
-    "default_handler": "http_handler",
-    "basic_auth_handler": "handlers",
-    "tls_auth_handler": "handlers",
-    "passthrough_redirect_handler": "handlers",
+    "push_to_gateway": "gateway.functions",
+    "pushadd_to_gateway": "gateway.functions",
+    "delete_from_gateway": "gateway.functions",
+    "instance_ip_grouping_key": "protocol.grouping_key",
+    "default_handler": "transport.handler",
+    "basic_auth_handler": "transport.builtin_handlers",
+    "tls_auth_handler": "transport.builtin_handlers",
+    "passthrough_redirect_handler": "transport.builtin_handlers",
     # for repeated use
-    "Gateway": "gateway",
-    "GroupingKey": "grouping",
-    "Group": "groups",
-    "GroupFamily": "groups",
-    "HTTPHandler": "http_handler",
-    "BasicAuth": "auth",
-    "BearerToken": "auth",
-    "TLS": "auth",
+    "Gateway": "gateway.client",
+    "GroupingKey": "protocol.grouping_key",
+    "Group": "protocol.groups",
+    "GroupFamily": "protocol.groups",
+    "HTTPHandler": "transport.handler",
+    "BasicAuth": "transport.auth",
+    "BearerToken": "transport.auth",
+    "TLS": "transport.auth",
     # what could not be delivered
     "Outbox": "outbox",
     "WaitingGroup": "outbox",
     "Flushed": "outbox",
     # outcomes
-    "Reporter": "reporter",
-    "JobRun": "runs",
-    "Outcome": "runs",
-    "Status": "runs",
-    "CommandEnd": "runs",
-    "start_families": "vocabulary",
-    "end_families": "vocabulary",
-    "mapped_families": "vocabulary",
-    "Family": "families",
-    "Sample": "families",
-    "gauge": "families",
-    "encode": "exposition",
-    "checked_text": "foreign_text",
+    "Reporter": "jobs.reporter",
+    "JobRun": "jobs.runs",
+    "Outcome": "jobs.runs",
+    "Status": "jobs.runs",
+    "CommandEnd": "jobs.runs",
+    "start_families": "jobs.vocabulary",
+    "end_families": "jobs.vocabulary",
+    "mapped_families": "jobs.vocabulary",
+    "Family": "protocol.families",
+    "Sample": "protocol.families",
+    "gauge": "protocol.families",
+    "encode": "protocol.text",
+    "checked_text": "protocol.checked_text",
     # many writers, one pusher process
     "Relay": "relay",
     "InlineRelay": "relay",
     "Change": "relay",
     "Aggregator": "relay",
     # what a gateway holds
-    "prune": "hygiene",
-    "delete_groups": "hygiene",
-    "stale_groups": "staleness",
-    "StaleGroup": "staleness",
-    "Matcher": "matchers",
-    "parse_matchers": "matchers",
-    "job_rows": "job_status",
-    "JobRow": "job_status",
+    "prune": "jobs.prune",
+    "delete_groups": "jobs.prune",
+    "stale_groups": "jobs.staleness",
+    "StaleGroup": "jobs.staleness",
+    "Matcher": "jobs.matchers",
+    "parse_matchers": "jobs.matchers",
+    "job_rows": "jobs.status",
+    "JobRow": "jobs.status",
     # settings
-    "Settings": "settings",
-    "parse_duration": "durations",
-    "child_environment": "environment",
-    "state_directory": "environment",
+    "Settings": "settings.loader",
+    "parse_duration": "settings.durations",
+    "child_environment": "settings.environment",
+    "state_directory": "settings.environment",
     # errors
     "PushError": "errors",
     "InvalidGroupingKeyError": "errors",
@@ -140,6 +145,10 @@ _MODULE_OF = {
     "GatewayTimeoutError": "errors",
     "GatewayDisconnectedError": "errors",
     "GatewayRejectedError": "errors",
+    "is_permanent": "errors",
+    "is_retryable": "errors",
+    # what every adapter needs
+    "RateLimitedLogger": "log",
 }
 
 __all__ = tuple(_MODULE_OF)
@@ -148,7 +157,7 @@ __all__ = tuple(_MODULE_OF)
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name in ("embedded", "handlers"):  # public modules, as prometheus_client's are
+    if name in ("embedded", "exposition", "handlers"):  # public modules, as prometheus_client's are
         return import_module(f".{name}", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'pushgate' has no attribute {name!r}")

@@ -1,7 +1,8 @@
-"""Every error pushgate raises: one tree, each leaf also what prometheus_client's users catch.
+"""Every error that pushgate raises, and what an HTTP status means.
 
-Enters: what went wrong, as plain values. Leaves: exceptions whose text says what to change and
-never holds a credential. All of them survive pickling, so they may cross process boundaries.
+One tree. Each leaf is also what prometheus_client's users catch. A text says what to change and
+never holds a credential. All errors survive pickling, so they may cross process boundaries. HTTP
+status numbers are compared in this module only; other code asks the functions at its end.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ __all__ = (
     "PushError",
     "SettingsError",
     "TLSFileError",
+    "concerns_one_group",
+    "forbids_reading",
+    "is_permanent",
+    "is_retryable",
+    "may_have_arrived",
 )
 
 
@@ -123,15 +129,19 @@ class DeliveryError(PushError, OSError):
     """A request that did not arrive, or was refused.
 
     ``method`` and ``url`` are the request's, the URL without credentials; ``group`` holds the
-    grouping labels with ``job``, or None when the URL names no group; ``retryable`` says whether
-    the same request may succeed later without anybody changing anything. ``kept`` says whether what
-    was not delivered waits in an outbox.
+    grouping labels with ``job``, or None when the URL names no group.
+
+    ``retryable``: the same request may succeed later without anybody changing anything.
+    ``permanent``: no later try of the same request can succeed, so it is not kept in an outbox.
+    An error that is neither needs a change somewhere else, such as a password. ``kept``: what was
+    not delivered waits in an outbox.
     """
 
     method: str
     url: str
     group: Mapping[str, str] | None
     retryable: bool
+    permanent: bool = False
     kept: bool = False
 
     def _describe(
@@ -191,11 +201,11 @@ class GatewayRejectedError(DeliveryError, HTTPError):
         headers: Message,
         body: bytes = b"",
         group: Mapping[str, str] | None = None,
-        retryable: bool = False,
         retry_after: float | None = None,
     ) -> None:
         HTTPError.__init__(self, url, status, reason, headers, io.BytesIO(body))
-        self._describe(method, url, group, retryable=retryable)
+        self._describe(method, url, group, retryable=_is_retryable_status(status))
+        self.permanent = status in _PERMANENT
         self.retry_after = retry_after
         self._body = body
 
@@ -208,7 +218,6 @@ class GatewayRejectedError(DeliveryError, HTTPError):
             "headers": self.headers,
             "body": self._body,
             "group": self.group,
-            "retryable": self.retryable,
             "retry_after": self.retry_after,
             "kept": self.kept,
         }
@@ -222,3 +231,60 @@ def _rebuild_rejected(cls: type[GatewayRejectedError], state: dict[str, Any]) ->
     error = cls(**state)
     error.kept = kept
     return error
+
+
+# The gateway refuses what it was sent, and would again: 400 for a text it can't parse or metrics
+# that clash, 413 of a proxy for a body that is too large, 415 and 422 of one that checks bodies.
+_PERMANENT = (400, 413, 415, 422)
+# The answer is about who asks, or about the gateway as a whole, and not about one group.
+_OF_THE_GATEWAY = (401, 403, 407, 408, 429, 502, 503, 504)
+# Reading is refused. Pushes may pass all the same: of a proxy that lets nothing else through, or of
+# a gateway without the API.
+_NOT_READABLE = (401, 403, 404, 405)
+_TIMED_OUT, _TOO_MANY, _SERVER_ERRORS = 408, 429, 500  # RFC 9110, section 15; RFC 6585, section 4
+
+
+def _is_retryable_status(status: int) -> bool:
+    return status in (_TIMED_OUT, _TOO_MANY) or status >= _SERVER_ERRORS
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status of an error of ours, or of the HTTPError of a user's handler."""
+    status = getattr(error, "code", None)
+    return status if isinstance(status, int) else None
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether no later try of the same request can succeed. Takes any exception."""
+    return _status(error) in _PERMANENT
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Whether the same request may succeed later without anybody changing anything."""
+    if isinstance(error, DeliveryError):
+        return error.retryable
+    status = _status(error)
+    return isinstance(error, OSError) if status is None else _is_retryable_status(status)
+
+
+def may_have_arrived(error: BaseException) -> bool:
+    """Whether the gateway may have done what was asked, or may yet do it, all the same."""
+    status = _status(error)
+    if status is not None:
+        return status >= _SERVER_ERRORS or status == _TIMED_OUT  # of a proxy in front of it
+    cause = error.__cause__
+    if isinstance(error, ConnectionRefusedError) or isinstance(cause, ConnectionRefusedError):
+        return False
+    # By name, so that nobody imports ssl for it.
+    return type(cause).__name__ not in ("gaierror", "SSLCertVerificationError")
+
+
+def concerns_one_group(error: BaseException) -> bool:
+    """Whether the gateway may take another group although it refused this one."""
+    status = _status(error)
+    return not isinstance(error, OSError) if status is None else status not in _OF_THE_GATEWAY
+
+
+def forbids_reading(error: BaseException) -> bool:
+    """Whether the gateway lets nobody read its groups, now or later."""
+    return isinstance(error, GatewayRejectedError) and error.code in _NOT_READABLE

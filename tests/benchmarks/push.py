@@ -24,7 +24,7 @@ import trustme
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 import pushgate
-from pushgate.exposition import encode
+from pushgate import encode
 from support import debian, servers
 
 
@@ -157,7 +157,7 @@ def encoding(rounds):
         "Encoding 5,000 labelled gauges and 300 histograms, collected before (aim: <= 0.5x)",
         {
             "generate_latest": lambda: prometheus_client.generate_latest(collected),
-            "pushgate.exposition.encode": lambda: encode(collected),
+            "pushgate.encode": lambda: encode(collected),
         },
         rounds=rounds,
         calls=3,
@@ -166,7 +166,7 @@ def encoding(rounds):
         "The same with prometheus_client's collect(), which both need",
         {
             "generate_latest": lambda: prometheus_client.generate_latest(registry),
-            "pushgate.exposition.encode": lambda: encode(registry),
+            "pushgate.encode": lambda: encode(registry),
             "collect() alone": lambda: list(registry.collect()),
         },
         rounds=rounds,

@@ -24,9 +24,9 @@ from pushgate import (
     Reporter,
     Status,
     gauge,
-    judgement,
     mapped_families,
 )
+from pushgate.jobs import health
 from pushgate.prometheus import queries
 from pushgate_celery._aggregate import create
 from pushgate_celery._records import COUNT, END, START, WORKER
@@ -329,26 +329,26 @@ def test_the_rules_judge_as_the_command_line_does(server, told_at):
 
     start, completion, retry = "start", "completion", "retry"
     verdicts = {
-        queries.overdue: lambda g: judgement.is_overdue(
+        queries.overdue: lambda g: health.is_overdue(
             now,
             number(g, "expected_interval_seconds"),
             moment(g, start),
             moment(g, "skipped"),
         ),
-        queries.running: lambda g: judgement.is_running(
+        queries.running: lambda g: health.is_running(
             moment(g, start), moment(g, completion), moment(g, retry)
         ),
-        queries.retrying: lambda g: judgement.is_retrying(
+        queries.retrying: lambda g: health.is_retrying(
             moment(g, start), moment(g, completion), moment(g, retry)
         ),
-        queries.stuck: lambda g: judgement.is_stuck(
+        queries.stuck: lambda g: health.is_stuck(
             now,
             moment(g, start),
             moment(g, completion),
             number(g, "last_duration_seconds"),
             moment(g, retry),
         ),
-        queries.never_succeeded: lambda g: judgement.never_succeeded(
+        queries.never_succeeded: lambda g: health.never_succeeded(
             moment(g, "failure"), moment(g, "success")
         ),
     }

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from pushgate.matchers import parse_matchers
+from pushgate.jobs.matchers import parse_matchers
 from pushgate.prometheus.rules import rule_file
 from support.prometheus import promtool
 

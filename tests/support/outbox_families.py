@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.samples import Exemplar
 
 from pushgate import Family, Sample, gauge
-from pushgate.families import FamilyLike
+from pushgate.protocol.families import FamilyLike
 
 EPOCH = 1_700_000_000.0  # the vocabulary's times are this and the number
 OUTCOME = (

@@ -61,8 +61,8 @@ def _delete_matching(options: argparse.Namespace) -> int:
         raise UsageError("give either --job and --group, or --match")
     if options.keep:
         raise UsageError("--keep is for --job and --group: what matches is known only now")
-    from ..hygiene import delete_groups, selective_matchers
-    from ..staleness import StaleGroup
+    from ..jobs.prune import delete_groups, selective_matchers
+    from ..jobs.staleness import StaleGroup
     from .deleted import tell
 
     try:

@@ -13,7 +13,7 @@ from .words import braces, counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..staleness import StaleGroup
+    from ..jobs.staleness import StaleGroup
 
 __all__ = ("tell",)
 

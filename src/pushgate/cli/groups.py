@@ -11,7 +11,7 @@ from .options import Parser, add_gateway_options, add_json_option, load_settings
 from .words import ago, braces, counted, print_table
 
 if TYPE_CHECKING:
-    from ..groups import Group
+    from ..protocol.groups import Group
 
 __all__ = ("main",)
 
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
     wanted = read_matchers(options.matchers)
-    from ..matchers import matches
+    from ..jobs.matchers import matches
 
     gateway = load_settings(options).to_gateway()
     now = time.time() + gateway.clock_offset()

@@ -13,8 +13,8 @@ from .ending import CommandError, complain
 if TYPE_CHECKING:
     import argparse
 
-    from ..grouping import GroupingKey
-    from ..settings import Settings
+    from ..protocol.grouping_key import GroupingKey
+    from ..settings.loader import Settings
 
 __all__ = ("add_keep_option", "send")
 

@@ -9,17 +9,17 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from ..durations import parse_duration
 from ..errors import SettingsError
+from ..settings.durations import parse_duration
 from .ending import UsageError, complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..gateway import Gateway
-    from ..grouping import GroupingKey
-    from ..matchers import Matcher
-    from ..settings import Settings
+    from ..gateway.client import Gateway
+    from ..jobs.matchers import Matcher
+    from ..protocol.grouping_key import GroupingKey
+    from ..settings.loader import Settings
 
 __all__ = (
     "Parser",
@@ -93,7 +93,7 @@ def load_settings(
     options: argparse.Namespace, environ: Mapping[str, str] | None = None
 ) -> Settings:
     """The settings, with the options that add_gateway_options added. Raises SettingsError."""
-    from ..settings import Settings
+    from ..settings.loader import Settings
 
     names = [setting for _, setting, _, _ in _OPTIONS] + ["headers"]
     names += [setting for _, setting, _ in _SWITCHES]
@@ -165,7 +165,7 @@ def add_json_option(
 
 def read_matchers(texts: list[str]) -> tuple[Matcher, ...]:
     """The matchers as they were written. Raises UsageError."""
-    from ..matchers import read_matchers as read
+    from ..jobs.matchers import read_matchers as read
 
     try:
         return read(texts)
@@ -188,8 +188,8 @@ def group_labels(options: argparse.Namespace) -> dict[str, str]:
 
 def grouping_key(options: argparse.Namespace) -> GroupingKey:
     """The group of ``--job`` and ``--group``. Raises UsageError or InvalidGroupingKeyError."""
-    from ..grouping import GroupingKey
-    from ..names import to_path
+    from ..protocol.grouping_key import GroupingKey
+    from ..protocol.names import to_path
 
     labels, utf8_names = group_labels(options), False
     if any(to_path(name) != name for name in labels):

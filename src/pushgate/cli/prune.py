@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     matchers = read_matchers(options.match)
     gateway = load_settings(options).to_gateway()
-    from ..hygiene import prune
+    from ..jobs.prune import prune
 
     return tell(
         lambda: prune(

@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     key = grouping_key(options)
     settings = load_settings(options)
     gateway = settings.to_gateway()  # one that can't be used is told before metrics are read
-    from ..foreign_text import checked_text
+    from ..protocol.checked_text import checked_text
 
     name = "stdin" if options.file == "-" else options.file
     try:

@@ -18,7 +18,7 @@ examples:
 def main(arguments: list[str]) -> int:
     """Print them. Returns 0."""
     options = _parser().parse_args(arguments)
-    from ..matchers import parse_matchers
+    from ..jobs.matchers import parse_matchers
     from ..prometheus.rules import rule_file
 
     labels: dict[str, str] = {}

@@ -21,8 +21,8 @@ from .words import ago, braces
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ..families import Sample
-    from ..groups import Group, GroupFamily
+    from ..protocol.families import Sample
+    from ..protocol.groups import Group, GroupFamily
 
 __all__ = ("main",)
 

@@ -6,15 +6,15 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..durations import roughly
 from ..errors import PushError
+from ..jobs.ages import roughly
 from .ending import complain
 from .options import Parser, add_gateway_options, add_json_option, load_settings, read_matchers
 from .words import ago, counted, print_table, span
 
 if TYPE_CHECKING:
-    from ..job_status import JobRow
-    from ..settings import Settings
+    from ..jobs.status import JobRow
+    from ..settings.loader import Settings
 
 __all__ = ("main",)
 
@@ -30,8 +30,8 @@ def main(arguments: list[str]) -> int:
     wanted = read_matchers(options.matchers)
     settings = load_settings(options)
     gateway = settings.to_gateway()
-    from ..job_status import job_rows
-    from ..matchers import matches
+    from ..jobs.matchers import matches
+    from ..jobs.status import job_rows
 
     try:
         now = time.time() + gateway.clock_offset()

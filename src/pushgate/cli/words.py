@@ -8,8 +8,8 @@ import shutil
 import sys
 from unicodedata import combining, east_asian_width
 
-from ..durations import roughly
-from ..names import quoted_label
+from ..jobs.ages import roughly
+from ..protocol.names import quoted_label
 from .ending import printable
 
 TYPE_CHECKING = False

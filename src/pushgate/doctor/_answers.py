@@ -7,18 +7,18 @@ import time
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from ..abilities import LOSES_PROTOBUF
 from ..errors import DeliveryError, GatewayRejectedError, PushError
-from ..families import gauge
-from ..grouping import GroupingKey
+from ..gateway.features import LOSES_PROTOBUF
+from ..protocol.families import gauge
+from ..protocol.grouping_key import GroupingKey
 from ._check import FAIL, OK, WARN, Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ..gateway import Gateway
-    from ..groups import Group
-    from ..settings import Settings
+    from ..gateway.client import Gateway
+    from ..protocol.groups import Group
+    from ..settings.loader import Settings
 
 __all__ = ("check_clock", "check_push", "check_ready", "check_scrape", "check_status")
 

@@ -16,8 +16,8 @@ from ._settings import check_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ..gateway import Gateway
-    from ..settings import Settings
+    from ..gateway.client import Gateway
+    from ..settings.loader import Settings
 
 __all__ = ("examine",)
 

@@ -9,15 +9,15 @@ from collections import defaultdict
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from .. import judgement
-from ..names import selector
-from ..staleness import stale_groups
+from ..jobs import health
+from ..jobs.staleness import stale_groups
+from ..protocol.names import selector
 from ._check import FAIL, OK, WARN, Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ..groups import Group
+    from ..protocol.groups import Group
 
 __all__ = ("check_groups",)
 
@@ -32,7 +32,7 @@ def check_groups(groups: Sequence[Group], now: float) -> Iterator[Check]:
     yield from _check_families(groups)
     yield from _check_pushes(groups)
     yield from _check_numbers(groups)
-    if stale := stale_groups(groups, now=now, older_than=judgement.STALE_AFTER):
+    if stale := stale_groups(groups, now=now, older_than=health.STALE_AFTER):
         yield Check(
             WARN,
             "groups",
@@ -71,7 +71,7 @@ def _check_pushes(groups: Sequence[Group]) -> Iterator[Check]:
     failing = [
         group.labels
         for group in groups
-        if judgement.is_push_failing(group.push_time, group.push_failure_time)
+        if health.is_push_failing(group.push_time, group.push_failure_time)
     ]
     if failing:
         yield Check(

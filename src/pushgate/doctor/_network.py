@@ -6,22 +6,22 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from ..addresses import parse
-from ..auth import TLS
-from ..dialing import dial
-from ..durations import roughly
 from ..errors import SettingsError
-from ..proxies import proxy_for
-from ..transport import Origin
-from ..wire import Deadline, is_tls_error
+from ..jobs.ages import roughly
+from ..transport.auth import TLS
+from ..transport.connect import dial
+from ..transport.deadline import Deadline, is_tls_error
+from ..transport.pool import Origin
+from ..transport.proxies import proxy_for
+from ..transport.urls import parse
 from ._check import FAIL, OK, WARN, Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..addresses import Address
-    from ..proxies import Proxy
-    from ..settings import Settings
+    from ..settings.loader import Settings
+    from ..transport.proxies import Proxy
+    from ..transport.urls import Address
 
 __all__ = ("check_network",)
 

@@ -6,14 +6,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from ..durations import roughly
+from ..jobs.ages import roughly
 from ._check import FAIL, OK, WARN, Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..outbox import Outbox
-    from ..settings import Settings
+    from ..settings.loader import Settings
 
 __all__ = ("check_outbox",)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..addresses import parse
-from ..environment import VARIABLES
+from ..settings.environment import VARIABLES
+from ..transport.urls import parse
 from ._check import OK, WARN, Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ..settings import Settings
+    from ..settings.loader import Settings
 
 __all__ = ("check_settings",)
 

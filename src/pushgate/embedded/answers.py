@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pushgate.embedded import body as bodies
-from pushgate.embedded import model, paths, render
+from pushgate.embedded import paths, render
 from pushgate.embedded.consistency import RejectedError
-from pushgate.embedded.model import Family, Metric
-from pushgate.embedded.parse import ParseError, parse_text
 from pushgate.embedded.store import Store
+from pushgate.protocol import model
+from pushgate.protocol.model import Family, Metric
+from pushgate.protocol.parse import ParseError, parse_text
 
 VERSION = "1.11.2"  # whose behaviour this is
 _BUILD = {"branch": "pushgate-embedded", "revision": "", "version": VERSION}

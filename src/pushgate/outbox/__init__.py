@@ -12,7 +12,6 @@ from ._peek import FILE_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._failures import is_refused, is_unanswered
     from ._said import say_once
     from ._values import Flushed, WaitingGroup
 
@@ -21,16 +20,12 @@ __all__ = (
     "Flushed",
     "Outbox",
     "WaitingGroup",
-    "is_refused",
-    "is_unanswered",
     "say_once",
 )
 
 _MODULE_OF = {
     "Flushed": "_values",
     "WaitingGroup": "_values",
-    "is_refused": "_failures",
-    "is_unanswered": "_failures",
     "say_once": "_said",
 }
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ..clocks import ClockOffset
+from ..gateway.clock import ClockOffset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..gateway import Gateway
+    from ..gateway.client import Gateway
 
 __all__ = ("Clock", "UndecidedError")
 

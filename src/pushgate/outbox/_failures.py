@@ -12,49 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = (
     "describe",
-    "is_of_the_group",
-    "is_refused",
-    "is_unanswered",
     "mark_kept",
-    "not_readable",
     "told",
 )
-
-# The gateway says no to what it was sent, and would again.
-_REFUSED = (400, 413, 415, 422)
-# What says no to reading may take pushes: a proxy that lets nothing else through, an old gateway.
-_NOT_READABLE = (401, 403, 404, 405)
-
-
-def is_refused(error: BaseException) -> bool:
-    """Whether no later try of the same can succeed."""
-    return getattr(error, "code", None) in _REFUSED
-
-
-def is_unanswered(error: BaseException) -> bool:
-    """Whether the gateway may have done it, or may yet do it, all the same."""
-    status = getattr(error, "code", None)
-    if isinstance(status, int):
-        return status >= 500 or status == 408  # of a proxy in front of it
-    cause = error.__cause__
-    not_sent = isinstance(error, ConnectionRefusedError) or isinstance(
-        cause, ConnectionRefusedError
-    )
-    # By name, so that nobody imports ssl for it.
-    return not not_sent and type(cause).__name__ not in ("gaierror", "SSLCertVerificationError")
-
-
-def is_of_the_group(error: BaseException) -> bool:
-    """Whether it is about what was sent, so that the gateway may take something else."""
-    status = getattr(error, "code", None)
-    if isinstance(status, int):
-        return status not in (401, 403, 407, 408, 429, 502, 503, 504)
-    return not isinstance(error, OSError)
-
-
-def not_readable(error: BaseException) -> bool:
-    """Whether the gateway's groups can't be read, and could not be later."""
-    return isinstance(error, GatewayRejectedError) and error.code in _NOT_READABLE
 
 
 def describe(error: BaseException) -> str:

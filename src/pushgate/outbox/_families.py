@@ -13,12 +13,12 @@ import re
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..exposition import CONTENT_TYPE as TEXT
+from ..protocol.text import CONTENT_TYPE as TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from ..groups import GroupFamily
+    from ..protocol.groups import GroupFamily
 
 __all__ = ("Content", "content_of", "content_type_of", "held_content", "split")
 
@@ -41,7 +41,7 @@ def content_type_of(kind: str) -> str:
     """The Content-Type of bodies of a kind, "text" or "protobuf"."""
     if kind == "text":
         return TEXT
-    from ..protobuf import CONTENT_TYPE as PROTOBUF
+    from ..protocol.protobuf import CONTENT_TYPE as PROTOBUF
 
     return PROTOBUF
 

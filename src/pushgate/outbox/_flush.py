@@ -12,11 +12,17 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..errors import PushError
-from ..grouping import GroupingKey
+from ..errors import (
+    PushError,
+    concerns_one_group,
+    forbids_reading,
+    is_permanent,
+    may_have_arrived,
+)
+from ..protocol.grouping_key import GroupingKey
 from ._claims import claimed
 from ._clock import UndecidedError
-from ._failures import describe, is_of_the_group, is_refused, is_unanswered, not_readable, told
+from ._failures import describe, told
 from ._families import content_type_of
 from ._notes import left_over, on_its_way
 from ._rule import Plan, fingerprints, plan, unseen_plan
@@ -27,8 +33,8 @@ from ._values import Flushed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ..gateway import Gateway
-    from ..groups import Group
+    from ..gateway.client import Gateway
+    from ..protocol.groups import Group
     from ._book import Book
     from ._claims import Claim
     from ._clock import Clock
@@ -195,7 +201,7 @@ class Flush:
             named = ((labels_text(group.labels), group) for group in groups)
             return {name: group for name, group in named if name in wanted}
         except (PushError, OSError) as error:
-            if isinstance(error, OSError) and not not_readable(error):
+            if isinstance(error, OSError) and not forbids_reading(error):
                 self._pause = _PAUSE
                 raise _StopError(error) from error
             self._pause = _LONG_PAUSE
@@ -255,15 +261,15 @@ class Flush:
             claim.settle()
             raise
         except Exception as error:
-            if is_refused(error):
+            if is_permanent(error):
                 claim.settle()
                 return f"{', '.join(sorted(families)) or method} refused: {describe(error)}"
             with self._book.writing() as store:
                 store.failed(row.id, describe(error))
-                if isinstance(error, OSError) and is_unanswered(error):
+                if isinstance(error, OSError) and may_have_arrived(error):
                     store.add_unanswered(row.id, sent)
             claim.settle()
-            raise (_SkipError if is_of_the_group(error) else _StopError)(error) from error
+            raise (_SkipError if concerns_one_group(error) else _StopError)(error) from error
         claim.settle()
         return None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._failures import describe, is_unanswered
+from ..errors import may_have_arrived
+from ._failures import describe
 from ._families import split
 from ._rule import fingerprints
 from ._spool import unpacked
@@ -28,7 +29,7 @@ def change_of(method: str, body: bytes, at: float, content_type: str) -> Change:
 def failed(note: Note, error: Exception) -> Note:
     """It was sent, and failed."""
     return note._replace(
-        error=describe(error), unanswered=_sent(note) if is_unanswered(error) else ()
+        error=describe(error), unanswered=_sent(note) if may_have_arrived(error) else ()
     )
 
 

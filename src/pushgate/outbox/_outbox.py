@@ -10,17 +10,17 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from ..addresses import without_credentials
 from ..errors import PushError
-from ..exposition import CONTENT_TYPE
+from ..protocol.text import CONTENT_TYPE
+from ..transport.urls import without_credentials
 from ._peek import is_empty
 from ._push import Ends, Push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ..gateway import Gateway
-    from ..grouping import GroupingKey
+    from ..gateway.client import Gateway
+    from ..protocol.grouping_key import GroupingKey
     from ._book import Book
     from ._clock import Clock
     from ._store import Row

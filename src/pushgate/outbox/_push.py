@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from ..gateway import Gateway
-    from ..grouping import GroupingKey
+    from ..gateway.client import Gateway
+    from ..protocol.grouping_key import GroupingKey
     from ._values import Change
 
 __all__ = ("Ends", "Push")

@@ -38,7 +38,7 @@ from ._families import content_of, held_content
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from ..groups import Group, GroupFamily
+    from ..protocol.groups import Group, GroupFamily
     from ._families import Content
     from ._values import Entry, Kept
 

@@ -8,8 +8,9 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from ..errors import is_permanent
 from ._claims import claimed
-from ._failures import is_refused, mark_kept, told
+from ._failures import mark_kept, told
 from ._notes import delivered, failed, left_over, maybe_done
 from ._spool import is_spooling, packed
 from ._store import group_text
@@ -47,7 +48,7 @@ def send_in_order(book: Book, push: Push) -> None:
             push.send(push.ends.for_sending())
             is_over = not is_needed or book.record([delivered(note)])
         except OSError as error:
-            is_over = keep_failed(book, push, error) or is_refused(error)
+            is_over = keep_failed(book, push, error) or is_permanent(error)
             raise
         except Exception:  # it is not the network's fault, and nothing was sent
             is_over = True
@@ -60,7 +61,7 @@ def send_in_order(book: Book, push: Push) -> None:
 def keep_failed(book: Book, push: Push, error: OSError) -> bool:
     """Whether the push that failed with ``error`` waits now, which is noted on the error."""
     change = push.change
-    if is_refused(error) or change.is_heartbeat:
+    if is_permanent(error) or change.is_heartbeat:
         return False
     is_kept = book.record([failed(Note(push.gateway.url, push.key.labels, change), error)])
     mark_kept(error, kept=is_kept)

@@ -1,4 +1,4 @@
-"""The judgement of :mod:`pushgate.judgement`, in PromQL.
+"""The verdicts of :mod:`pushgate.jobs.health`, in PromQL.
 
 Enters: which series are meant. Leaves: expressions, each an instant vector with the labels of the
 group. All families of a group have the same labels, so they match without ``on``, whatever labels a
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..judgement import (
+from ..jobs.health import (
     INTERVAL_GRACE_LEAST,
     INTERVAL_GRACE_SHARE,
     STALE_AFTER,
@@ -18,7 +18,7 @@ from ..judgement import (
     STUCK_AFTER_LEAST,
     STUCK_AFTER_UNKNOWN,
 )
-from ..vocabulary import PREFIX
+from ..jobs.vocabulary import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

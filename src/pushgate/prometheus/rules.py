@@ -15,7 +15,7 @@ from .queries import Series
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ..matchers import Matcher
+    from ..jobs.matchers import Matcher
     from .alerts import Alert
 
 __all__ = ("WINDOW", "rule_file", "yaml_text")

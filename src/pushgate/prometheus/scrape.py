@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..addresses import parse
+from ..transport.urls import parse
 from .rules import yaml_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..settings import Settings
+    from ..settings.loader import Settings
 
 __all__ = ("scrape_config",)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..families import Metrics
-    from ..grouping import GroupingKey
-    from ..groups import Group
+    from ..protocol.families import Metrics
+    from ..protocol.grouping_key import GroupingKey
+    from ..protocol.groups import Group
 
 __all__ = ("Aggregator", "Change", "Method")
 

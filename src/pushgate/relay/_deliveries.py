@@ -19,8 +19,8 @@ from ._schedule import Backoff, Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..grouping import GroupingKey
-    from ..groups import Group
+    from ..protocol.grouping_key import GroupingKey
+    from ..protocol.groups import Group
     from ._changes import Aggregator, Change, Method
     from ._pending import KeptChange
 

@@ -21,7 +21,7 @@ from ._said import Said
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..gateway import Gateway
+    from ..gateway.client import Gateway
     from ..outbox import Outbox
 
 __all__ = ("InlineRelay",)

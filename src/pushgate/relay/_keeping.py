@@ -17,9 +17,9 @@ from ._deliveries import may_pass
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..gateway import Gateway
-    from ..grouping import GroupingKey
+    from ..gateway.client import Gateway
     from ..outbox import Outbox
+    from ..protocol.grouping_key import GroupingKey
     from ._changes import Method
     from ._deliveries import Parcel
     from ._pending import KeptChange
@@ -66,11 +66,11 @@ class Keeping:
             try:
                 gateway.send(*request, timeout=timeout)
             except OSError as error:
-                from ..outbox import is_refused, is_unanswered
+                from ..errors import is_permanent, may_have_arrived
 
-                if not is_unanswered(error):
+                if not may_have_arrived(error):
                     self._unanswered.pop()
-                if not may_pass(error) and not is_refused(error):
+                if not may_pass(error) and not is_permanent(error):
                     # Not to be tried again here, but by whoever has mended it, as a password.
                     changes = parcel.waiting.changes(parcel.key, time.time())
                     error.kept = self.keep(changes)  # type: ignore[attr-defined]  # as Outbox.send

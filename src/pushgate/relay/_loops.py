@@ -24,9 +24,9 @@ from ._schedule import Backoff
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..gateway import Gateway
-    from ..groups import Group
+    from ..gateway.client import Gateway
     from ..outbox import Outbox
+    from ..protocol.groups import Group
     from ._changes import Aggregator
 
 __all__ = ("Pusher",)

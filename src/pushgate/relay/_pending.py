@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..exposition import encode
-from ..families import families_of
+from ..protocol.families import families_of
+from ..protocol.text import encode
 from ._changes import Change, Method
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypeAlias
 
-    from ..families import FamilyLike, Metrics
-    from ..grouping import GroupingKey
+    from ..protocol.families import FamilyLike, Metrics
+    from ..protocol.grouping_key import GroupingKey
 
     KeptChange: TypeAlias = tuple[Method, GroupingKey, bytes, float]
 

@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..environment import child_environment
+from ..settings.environment import child_environment
 from ._descriptor import Descriptor, move_up
 
 if TYPE_CHECKING:

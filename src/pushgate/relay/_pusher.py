@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..settings import Settings
+from ..settings.loader import Settings
 from ._loading import load
 from ._loops import Pusher
 from ._process import ANSWER, CHANNEL, IGNORED

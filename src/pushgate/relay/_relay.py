@@ -25,7 +25,7 @@ from ._schedule import Restarts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..settings import Settings
+    from ..settings.loader import Settings
 
 __all__ = ("Relay",)
 

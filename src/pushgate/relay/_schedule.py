@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..grouping import GroupingKey
+    from ..protocol.grouping_key import GroupingKey
 
 __all__ = ("Backoff", "Restarts", "Schedule")
 

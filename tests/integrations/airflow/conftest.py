@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from pushgate.testing import PushgatewayFixture
+from pushgate.embedded.pytest_plugin import PushgatewayFixture
 
 DAGS = Path(__file__).parent / "dags"
 INSTALLED = find_spec("airflow") is not None

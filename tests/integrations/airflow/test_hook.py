@@ -17,7 +17,7 @@ from airflow.sdk import Connection
 from airflow.utils.session import create_session
 
 from pushgate import Gateway, Settings, SettingsError
-from pushgate.testing import PushgatewayFixture
+from pushgate.embedded.pytest_plugin import PushgatewayFixture
 from pushgate_airflow import PushgatewayHook
 from pushgate_airflow import _connection as connections
 from pushgate_airflow._connection import agateway, gateway

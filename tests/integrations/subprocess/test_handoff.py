@@ -9,9 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from pushgate import GroupingKey, encode, vocabulary
+from pushgate import GroupingKey, encode
 from pushgate.embedded import consistency
-from pushgate.embedded.parse import parse_text
+from pushgate.jobs import vocabulary
+from pushgate.protocol.parse import parse_text
 from pushgate_subprocess import _handoff
 from pushgate_subprocess._handoff_text import _PLAIN, _RESERVED_PREFIX, parse
 

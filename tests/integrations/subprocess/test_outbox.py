@@ -11,8 +11,8 @@ import pytest
 from pushgate import Gateway, GroupingKey, JobRun, Outbox, gauge
 from pushgate.cli import main
 from pushgate.embedded import EmbeddedGateway
+from pushgate.embedded.pytest_plugin import PushgatewayFixture
 from pushgate.outbox import _clock
-from pushgate.testing import PushgatewayFixture
 from pushgate_subprocess import job
 from pushgate_subprocess._delivery import Delivery
 from support.faults import FaultServer, accept, hang, respond_and_hang

@@ -1,0 +1,1 @@
+"""A gateway as an object, and prometheus_client's push functions."""

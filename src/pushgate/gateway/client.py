@@ -1,0 +1,296 @@
+"""Pushing to and deleting from a Pushgateway; what it reads is inherited.
+
+Enters: a job, a grouping key and metrics. Leaves: requests through a handler, or a PushError. This
+is the last step of the pipeline; everything before it is pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import DeliveryError, GatewayRejectedError, InvalidPayloadError
+from ..protocol.compression import Compression, compress
+from ..protocol.families import FamilyLike, Metrics, families_of, needs_protobuf
+from ..protocol.grouping_key import GroupingKey
+from ..protocol.names import from_path
+from ..protocol.text import CONTENT_TYPE, encode_families
+from ..transport.auth import TLS, BasicAuth, BearerToken
+from ..transport.handler import Handler, HTTPHandler
+from .reader import GatewayReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..protocol.stored_key import StoredKey
+    from ..transport.deadline import Deadline
+
+__all__ = ("Gateway", "Keeper", "perform")
+
+
+class Keeper(Protocol):
+    """What a Gateway needs of an Outbox, which is a step further on and so can't be imported."""
+
+    def send(
+        self,
+        gateway: Gateway,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        *,
+        timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
+    ) -> None:
+        """Deliver now, or keep it and raise what kept it from arriving."""
+
+    def keep(self, url: str, changes: Iterable[tuple[str, GroupingKey, bytes, float]]) -> bool:
+        """Keep what is not delivered: whether it is on disk now. Raises nothing."""
+
+
+class Gateway(GatewayReader):
+    """A Pushgateway, for repeated use. Immutable; safe to share between threads and over a fork.
+
+    ``url`` is ``host:port`` or a URL, credentials in it allowed. ``auth``, ``tls``, ``headers``
+    and ``redirects`` (hops to follow) combine freely; ``handler`` replaces them all with one of
+    the user's for pushes and deletes, while reading then knows only the URL's credentials.
+    ``timeout`` bounds each call with all its retries, in seconds of wall clock, None for no bound.
+    ``retries`` is how often a failure that may pass is tried again. ``outbox``, an Outbox, keeps
+    what can't be delivered, the error's ``kept`` is then True, and delivers it by a later push.
+
+    With ``utf8_names`` the names of metrics and labels are sent as they are, whatever characters
+    they have; the gateway must run with ``--push.enable-utf8-names``. With ``protobuf``, metrics
+    that have exemplars or native histograms are sent so to a gateway that is known to take them,
+    which reading its version tells, once; to others, exemplars are left out, and native histograms
+    refused.
+
+    Raises SettingsError for a URL that can't be used, ValueError for a time-out. Methods raise
+    InvalidGroupingKeyError, InvalidPayloadError, GatewayUnreachableError or GatewayRejectedError,
+    and SettingsError for UTF-8 names where the gateway says that it does not know them; a handler
+    of the user's may raise anything.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: BasicAuth | BearerToken | None = None,
+        tls: TLS | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        redirects: int = 0,
+        handler: Handler | Callable[..., Callable[[], object]] | None = None,
+        timeout: float | None = 10.0,
+        compression: Compression = None,
+        retries: int = 3,
+        outbox: Keeper | None = None,
+        utf8_names: bool = False,
+        protobuf: bool = True,
+    ) -> None:
+        options: dict[str, Any] = {"tls": tls} if tls is not None else {}
+        pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+            raise TypeError("headers are a mapping, or pairs of a name and a value")
+        if pairs:
+            from ..transport.headers import refuse_headers_of_the_request
+
+            refuse_headers_of_the_request(name for name, _ in pairs)
+        if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
+            raise TypeError("auth is a BasicAuth or a BearerToken")
+        reader = HTTPHandler(auth=auth, headers=pairs, redirects=redirects, **options)
+        if handler is not None and reader != HTTPHandler():
+            raise TypeError(
+                "handler= replaces auth=, tls=, headers= and redirects=; give either, or build the"
+                " handler from pushgate.handlers.HTTPHandler"
+            )
+        if retries < 0 or redirects < 0:
+            raise ValueError("retries and redirects are counts from 0 on")
+        super().__init__(url, reader=reader, timeout=timeout, retries=retries)
+        compress(b"", compression)  # an unknown or missing one fails here, not at the first push
+        self._handler = handler or reader
+        self._compression = compression
+        self._outbox = outbox
+        self._utf8_names = utf8_names
+        self._protobuf = protobuf
+
+    @property
+    def outbox(self) -> Keeper | None:
+        """Where what can't be delivered waits."""
+        return self._outbox
+
+    def push(
+        self,
+        job: str | GroupingKey,
+        metrics: Metrics,
+        grouping_key: Mapping[str, object] | None = None,
+        *,
+        clear: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Replace the group by ``metrics`` (PUT). ``timeout`` overrides the gateway's own.
+
+        Metrics without a sample would silently empty the group: that raises InvalidPayloadError,
+        unless ``clear`` is set.
+        """
+        self._push("PUT", self._key(job, grouping_key), metrics, timeout, may_be_empty=clear)
+
+    def pushadd(
+        self,
+        job: str | GroupingKey,
+        metrics: Metrics,
+        grouping_key: Mapping[str, object] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Replace only the families that are in ``metrics`` (POST); none is a heartbeat."""
+        self._push("POST", self._key(job, grouping_key), metrics, timeout, may_be_empty=True)
+
+    def delete(
+        self,
+        job: str | GroupingKey,
+        grouping_key: Mapping[str, object] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Delete exactly this group; a group that does not exist is no error (DELETE)."""
+        self.send("DELETE", self._key(job, grouping_key), b"", timeout=timeout)
+
+    def delete_group(
+        self, labels: Mapping[str, str | bytes], *, timeout: float | None = None
+    ) -> None:
+        """Delete exactly the group of these labels, as :meth:`groups` reads them.
+
+        Unlike :meth:`delete`, it takes labels that no GroupingKey may have, such as an empty
+        ``instance``, and waits in no outbox: what was read may be another group by then.
+        """
+        from ..protocol.stored_key import stored_key
+
+        key = stored_key(labels)
+
+        def attempt(left: float | None) -> None:
+            perform(self._handler, self._url, "DELETE", key, b"", [], left)
+
+        self._bounded(attempt, timeout)
+
+    def send(
+        self,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        *,
+        timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
+    ) -> None:
+        """Send what is encoded already: text, or as ``content_type`` says, delimited messages.
+
+        ``method`` is PUT, POST or DELETE.
+        """
+        if self._outbox is None:
+            self.send_directly(method, key, body, timeout=timeout, content_type=content_type)
+        else:
+            self._outbox.send(self, method, key, body, timeout=timeout, content_type=content_type)
+
+    def send_directly(
+        self,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        *,
+        timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
+    ) -> None:
+        """As send, but past the outbox: what is not delivered is not kept."""
+        if method not in ("PUT", "POST", "DELETE"):
+            raise ValueError(f"the method is {method!r}; a Pushgateway has PUT, POST and DELETE")
+        if key.needs_utf8_names:
+            timeout = self.require_utf8_names(timeout=timeout)
+        compression = None if method == "DELETE" else self._compression
+        body, headers = compress(body, compression, content_type)
+
+        def attempt(left: float | None) -> None:
+            perform(self._handler, self._url, method, key, body, list(headers), left)
+
+        self._bounded(attempt, timeout)
+
+    def require_utf8_names(self, *, timeout: float | None = None) -> float | None:
+        """Raise SettingsError if the gateway says that it does not know UTF-8 names.
+
+        It is asked once. Returns the seconds that are left of ``timeout``.
+        """
+        deadline = self._deadline(timeout)
+        self._abilities.require_utf8_names(deadline)
+        return deadline.left()
+
+    def _push(
+        self,
+        method: str,
+        key: GroupingKey,
+        metrics: Metrics,
+        timeout: float | None,
+        *,
+        may_be_empty: bool,
+    ) -> None:
+        families = list(families_of(metrics))
+        if self._protobuf and needs_protobuf(families):
+            deadline = self._deadline(timeout)
+            if self._push_messages(method, key, families, deadline):
+                return
+            timeout = deadline.left()
+        payload = encode_families(families, key, utf8_names=self._utf8_names)
+        if not payload.samples and not may_be_empty:
+            raise InvalidPayloadError(
+                f"nothing to push: the registry has no samples, and a PUT would empty the group"
+                f" {key}; pass clear=True if that is meant, or use pushadd"
+            )
+        if payload.utf8_names:
+            timeout = self.require_utf8_names(timeout=timeout)
+        self.send(method, key, payload.text, timeout=timeout)
+
+    def _push_messages(
+        self, method: str, key: GroupingKey, families: Sequence[FamilyLike], deadline: Deadline
+    ) -> bool:
+        """By protobuf, and whether the gateway takes that; what then fails is raised."""
+        messages = self._abilities.messages(families, key, deadline, utf8_names=self._utf8_names)
+        if messages is None:
+            return False
+        from ..protocol.protobuf import CONTENT_TYPE  # what few pushes need
+
+        body, timeout = messages.body, deadline.left()
+        try:
+            self.send(method, key, body, timeout=timeout, content_type=CONTENT_TYPE)
+        except GatewayRejectedError as error:
+            if error.status != 415:  # Unsupported Media Type: no Pushgateway's, but the embedded's
+                raise
+            self._abilities.refused_protobuf()
+            return False
+        return True
+
+    def _key(
+        self, job: str | GroupingKey, grouping_key: Mapping[str, object] | None
+    ) -> GroupingKey:
+        if not isinstance(job, GroupingKey):
+            return GroupingKey(job, grouping_key, utf8_names=self._utf8_names)
+        if not grouping_key:
+            return job
+        utf8_names = self._utf8_names or job.utf8_names
+        labels: dict[str, object] = {}
+        for name, value in job.labels.items():
+            if name != "job":
+                plain = from_path(name) if utf8_names and not job.utf8_names else name
+                labels[plain or name] = value
+        return GroupingKey(job.job, {**labels, **grouping_key}, utf8_names=utf8_names)
+
+
+def perform(
+    handler: Handler | Callable[..., Callable[[], object]],
+    base: str,
+    method: str,
+    key: GroupingKey | StoredKey,
+    body: bytes,
+    headers: list[tuple[str, str]],
+    timeout: float | None,
+) -> None:
+    """One request by ``handler``. An error of ours then has the group."""
+    try:
+        handler(url=base + key.path, method=method, timeout=timeout, headers=headers, data=body)()
+    except DeliveryError as error:
+        error.group = key.labels
+        raise

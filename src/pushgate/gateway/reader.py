@@ -1,0 +1,161 @@
+"""Reading a Pushgateway: what it holds, what it says of itself, what its clock shows.
+
+Enters: its URL, and the handler that reads. Leaves: values, or a PushError.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from ..errors import DeliveryError, PushError
+from ..transport.deadline import Deadline
+from ..transport.retries import with_retries
+from ..transport.urls import base_url, without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..protocol.groups import Group
+    from ..transport.handler import HTTPHandler
+    from .clock import ClockOffset
+    from .features import Abilities
+
+__all__ = ("GatewayReader",)
+
+_STATUS = "/api/v1/status"
+
+_Result = TypeVar("_Result")
+
+
+class GatewayReader:
+    """What a Gateway can be asked. ``timeout`` and ``retries`` are those of each call.
+
+    Raises SettingsError for a URL that can't be used, ValueError for a time-out.
+    """
+
+    def __init__(
+        self, url: str, *, reader: HTTPHandler, timeout: float | None, retries: int
+    ) -> None:
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout is {timeout!r}; give seconds above 0, or None for no limit")
+        self._url = base_url(url)
+        self._reader = reader
+        self._timeout = timeout
+        self._retries = retries
+        self._known_abilities: Abilities | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL without credentials."""
+        return without_credentials(self._url)
+
+    @property
+    def timeout(self) -> float | None:
+        """What bounds a call that has no time-out of its own, in seconds."""
+        return self._timeout
+
+    def __repr__(self) -> str:
+        return f"Gateway({self.url!r})"
+
+    def groups(self, *, timeout: float | None = None) -> list[Group]:
+        """Everything the gateway holds."""
+        return list(self.iter_groups(timeout=timeout))
+
+    def iter_groups(self, *, timeout: float | None = None) -> Iterator[Group]:
+        """As groups, one at a time, for a process that must stay small."""
+        from ..protocol.groups import read_groups
+
+        return read_groups(self._get("/api/v1/metrics", timeout))
+
+    def ready(self, *, timeout: float | None = None) -> bool:
+        """Whether the gateway answers and says that it is ready. Never raises DeliveryError."""
+        try:
+            self._get("/-/ready", timeout)
+        except DeliveryError:
+            return False
+        return True
+
+    def clock_offset(self, *, timeout: float | None = None) -> float:
+        """How many seconds the gateway's clock is ahead of ours, to about half a second.
+
+        Of the Date that HTTP answers carry; 0 where this one carries none.
+        """
+        clock = self.narrowed_clock(timeout=timeout)
+        return clock.middle if clock else 0.0
+
+    def narrowed_clock(
+        self, known: ClockOffset | None = None, *, timeout: float | None = None
+    ) -> ClockOffset | None:
+        """One more look at the gateway's clock, after the wait of up to a second that serves best.
+
+        Twenty of them, in about 2 seconds, leave some 5 ms unknown. Returns None where the answers
+        have no Date, and ``known`` where it is as good as it gets or where ``timeout`` ends before
+        the look would. Raises GatewayUnreachableError.
+        """
+        from .clock import ClockOffset, seen
+
+        timeout = self._timeout if timeout is None else timeout
+        if known is not None and known.is_best:
+            return known
+        pause = known.pause(time.time()) if known else 0.0
+        if timeout is not None and pause + (known.round_trip if known else 0.0) >= timeout:
+            return known
+        time.sleep(pause)
+        left = None if timeout is None else timeout - pause
+        # Not tried again: between sending and receiving there must be one request.
+        sighting = seen(lambda: self._reader.fetch(f"{self._url}/-/ready", left))
+        if sighting is None:
+            return None
+        return known.narrowed(sighting) if known else ClockOffset.of(sighting)
+
+    def scrape(self, *, timeout: float | None = None) -> bytes:
+        """What Prometheus gets. Raises GatewayRejectedError where a bad group fails the scrape."""
+        return self._get("/metrics", timeout)
+
+    def version(self, *, timeout: float | None = None) -> str:
+        """The gateway's version, such as ``1.11.2``."""
+        return self.status(timeout=timeout)[0]
+
+    def status(self, *, timeout: float | None = None) -> tuple[str, dict[str, str]]:
+        """The gateway's version and the command line flags it runs with, all of them."""
+        version, flags = self._status_in(self._get(_STATUS, timeout))
+        return version, flags or {}
+
+    @property
+    def _abilities(self) -> Abilities:
+        if self._known_abilities is None:
+            from .features import Abilities  # what few pushes need
+
+            self._known_abilities = Abilities(self.url, self._status_at_once)
+        return self._known_abilities
+
+    def _status_at_once(self, timeout: float) -> tuple[str, dict[str, str] | None]:
+        """Not tried again: a push waits for it."""
+        return self._status_in(self._reader.get(self._url + _STATUS, timeout))
+
+    def _status_in(self, document: bytes) -> tuple[str, dict[str, str] | None]:
+        import json
+
+        try:
+            data = json.loads(document)["data"]
+            flags = data.get("flags")
+            version = str(data["build_information"]["version"])
+            return version, None if flags is None else dict(flags)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise PushError(f"{self.url}{_STATUS} is not what a Pushgateway answers") from error
+
+    def _get(self, path: str, timeout: float | None) -> bytes:
+        return self._bounded(lambda left: self._reader.get(self._url + path, left), timeout)
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else timeout)
+
+    def _bounded(
+        self, attempt: Callable[[float | None], _Result], timeout: float | None
+    ) -> _Result:
+        return with_retries(
+            attempt,
+            timeout=self._timeout if timeout is None else timeout,
+            retries=self._retries,
+        )

@@ -1,0 +1,1 @@
+"""Runs, the vocabulary of their outcomes, and verdicts on them."""

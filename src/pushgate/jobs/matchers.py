@@ -1,0 +1,145 @@
+"""Which groups are meant: label matchers as PromQL writes them.
+
+Enters: text such as ``job=backup``, ``instance=~"db.*"`` or ``{job="a",task!~"b|c"}``. Leaves:
+:class:`Matcher` values, or a ValueError that says how to write one. Rules:
+https://prometheus.io/docs/prometheus/latest/querying/basics/#time-series-selectors
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..protocol.names import quoted, quoted_label
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("Matcher", "Matchers", "matches", "parse_matchers", "read_matchers")
+
+_OPERATORS = ("=", "!=", "=~", "!~")
+_NAME = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*")
+_OPERATOR = re.compile(r"\s*(=~|!~|!=|=)\s*")
+_QUOTED = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|`([^`]*)`)\s*""", re.DOTALL)
+_ESCAPED = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
+_PLAIN_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'"}
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """One condition on one label. ``operator`` is one of ``=``, ``!=``, ``=~`` and ``!~``.
+
+    A regular expression has to match the whole value; it is Python's, which differs from
+    Prometheus's in rare constructs only. A label that is not there has the empty value. Raises
+    ValueError for another operator, and for a regular expression that can't be used.
+    """
+
+    label: str
+    operator: str
+    value: str
+
+    def __post_init__(self) -> None:
+        if self.operator not in _OPERATORS:
+            raise ValueError(f"there is no operator {self.operator!r}; use =, !=, =~ or !~")
+        if "~" in self.operator:
+            self._pattern()
+
+    def __str__(self) -> str:
+        return f"{quoted_label(self.label)}{self.operator}{quoted(self.value)}"
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether ``labels`` fulfil the condition."""
+        value = labels.get(self.label, "")
+        if "~" in self.operator:
+            found = self._pattern().fullmatch(value) is not None
+        else:
+            found = value == self.value
+        return found != self.operator.startswith("!")
+
+    def _pattern(self) -> re.Pattern[str]:
+        try:
+            return re.compile(self.value, re.DOTALL)  # re keeps what it has compiled
+        except re.error as error:
+            raise ValueError(
+                f"{self.value!r} is no regular expression: {error}; to match that very text, use"
+                f" {self.label}= in place of {self.label}{self.operator}"
+            ) from None
+
+
+Matchers = str | Matcher | Iterable[str | Matcher]
+"""What a user may pass as matchers: texts or values, one or many."""
+
+
+def matches(labels: Mapping[str, str], matchers: Iterable[Matcher]) -> bool:
+    """Whether ``labels`` fulfil all of ``matchers``; without any, they do."""
+    return all(matcher.matches(labels) for matcher in matchers)
+
+
+def read_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
+    """``matchers`` as values. Raises ValueError."""
+    if isinstance(matchers, (str, Matcher)):
+        matchers = (matchers,)
+    found: list[Matcher] = []
+    for matcher in matchers:
+        found += (matcher,) if isinstance(matcher, Matcher) else parse_matchers(matcher)
+    return tuple(found)
+
+
+def parse_matchers(text: str) -> tuple[Matcher, ...]:
+    """The matchers in ``text``: one at least. Raises ValueError.
+
+    One may go without quotes, which a shell takes away: all that follows its operator is the value.
+    Several, with commas between them, need quotes; braces around them may be there.
+    """
+    inner = text.strip()
+    braces = inner.startswith("{")
+    if braces:
+        if not inner.endswith("}"):
+            raise ValueError(f"{text!r} begins with a brace and does not end with one")
+        inner = inner[1:-1]
+    found: list[Matcher] = []
+    at = 0
+    while at < len(inner) or not found:
+        label, operator, at = _head(text, inner, at)
+        quoted = _QUOTED.match(inner, at)
+        if quoted is None:
+            if braces or found or inner[at : at + 1] in tuple("\"'`"):
+                raise ValueError(f'{text!r}: write the value of {label} as "value"')
+            return (Matcher(label, operator, inner[at:]),)
+        at = quoted.end()
+        if at < len(inner):
+            if inner[at] != ",":
+                raise ValueError(f"{text!r}: {inner[at:]!r} follows a value; put a comma between")
+            at += 1
+            at = len(inner) if not inner[at:].strip() else at  # PromQL allows a last comma
+        found.append(Matcher(label, operator, _unquoted(quoted)))
+    return tuple(found)
+
+
+def _head(text: str, inner: str, at: int) -> tuple[str, str, int]:
+    name = _NAME.match(inner, at) or _QUOTED.match(inner, at)
+    operator = name and _OPERATOR.match(inner, name.end())
+    if name is None or operator is None:
+        raise ValueError(
+            f"{text!r} is no matcher; write LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEXP or"
+            " LABEL!~REGEXP, such as job=backup or 'instance=~db.*'"
+        )
+    label = name[1] if name.re is _NAME else _unquoted(name)
+    return label, operator[1], operator.end()
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    if quoted[3] is not None:
+        return quoted[3]  # a raw string: nothing is escaped
+    return _ESCAPED.sub(_unescaped, quoted[1] if quoted[1] is not None else quoted[2])
+
+
+def _unescaped(escaped: re.Match[str]) -> str:
+    kind = escaped[1]
+    if len(kind) > 1:
+        return chr(int(kind[1:], 16))
+    if kind not in _PLAIN_ESCAPES:
+        raise ValueError(f"in quotes, write a backslash as \\\\: \\{kind} stands for nothing")
+    return _PLAIN_ESCAPES[kind]

@@ -1,0 +1,72 @@
+"""A job's run and how it ended, as frozen values. Time is an argument: no clock is read here."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..protocol.grouping_key import GroupingKey
+
+__all__ = ("CommandEnd", "JobRun", "Outcome", "Status")
+
+
+class Status(Enum):
+    """How a run ended. RETRY is a try that failed and will be tried again: no end of the job's."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    RETRY = "retry"
+    SKIPPED = "skipped"
+
+
+class JobRun(NamedTuple):
+    """One run of a job. ``key`` identifies the job, never the run.
+
+    ``started_at`` is in Unix seconds, None where not known; ``expected_interval`` is the
+    schedule's period in seconds.
+    ``vanished_runs`` counts the runs of the job so far that began and never reported their end.
+    ``expires_at``, in Unix seconds, is for a key that names the run after all: from then on nobody
+    misses the group, and whoever prunes may delete it.
+    """
+
+    key: GroupingKey
+    started_at: float | None
+    expected_interval: float | None = None
+    vanished_runs: int | None = None
+    expires_at: float | None = None
+
+
+class CommandEnd(NamedTuple):
+    """What is known of a command that ended, beyond success or failure.
+
+    ``exit_code`` is the shell's (128+n for signal n), ``signal`` the number of the signal that
+    killed it or 0. The rest is rusage: CPU seconds by mode, peak resident bytes, block
+    operations by direction, context switches by kind; None where not known.
+    """
+
+    exit_code: int
+    signal: int = 0
+    timed_out: bool = False
+    cpu_seconds: Mapping[str, float] | None = None
+    max_rss_bytes: int | None = None
+    io_blocks: Mapping[str, int] | None = None
+    context_switches: Mapping[str, int] | None = None
+
+
+class Outcome(NamedTuple):
+    """How a run ended: ``ended_at`` in Unix seconds, ``duration`` in seconds by a monotonic clock.
+
+    A skipped run has a duration only if it had begun: then it has completed as well.
+    ``try_number`` counts from 1; ``queue_wait`` is how many seconds the run waited to be started;
+    ``command`` is for commands.
+    """
+
+    status: Status
+    ended_at: float
+    duration: float | None = None
+    try_number: int | None = None
+    queue_wait: float | None = None
+    command: CommandEnd | None = None

@@ -1,0 +1,1 @@
+"""What a Pushgateway's HTTP API says: families, grouping keys, bodies, groups."""

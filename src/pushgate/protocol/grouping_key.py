@@ -1,0 +1,238 @@
+"""The grouping key: which group of a Pushgateway a push belongs to, and its URL path.
+
+Enters: a job name and labels, any values. Leaves: a frozen :class:`GroupingKey`, valid by
+construction, or an InvalidGroupingKeyError. Protocol rules:
+https://github.com/prometheus/pushgateway/blob/master/README.md#url
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
+
+from ..errors import InvalidGroupingKeyError
+from .names import from_path, selector, to_path, underscored_label
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("GroupingKey", "instance_ip_grouping_key")
+
+MAX_PATH_BYTES = 900_000  # Go's default header limit: 900 kB observed to work, 1.1 MB to give 431
+
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+_SURROGATE = "[\ud800-\udfff]"
+
+
+class GroupingKey:
+    """A group's identity: the job and further labels. Immutable, hashable, valid by construction.
+
+    ``job`` and the label values may be any text, also empty for labels; label values of other
+    types are converted with ``str``. Label names are ``[a-zA-Z_][a-zA-Z0-9_]*``, not ``job`` and
+    without a leading ``__``; with ``utf8_names``, for a gateway that runs with
+    ``--push.enable-utf8-names``, any text without that beginning, as long as no two are the same
+    once each other character is an underscore, which is how an older Prometheus reads them. Raises
+    InvalidGroupingKeyError, a ValueError.
+    """
+
+    __slots__ = ("_items", "path", "utf8_names")
+
+    path: str
+    """The URL path of the group, ``/metrics/job/…``, labels in code point order."""
+    utf8_names: bool
+    """Whether the labels' names may be any text."""
+
+    def __init__(
+        self, job: str, labels: Mapping[str, object] | None = None, *, utf8_names: bool = False
+    ) -> None:
+        if not isinstance(job, str):  # None of an unset variable, bytes, a GroupingKey
+            raise InvalidGroupingKeyError(
+                f"the job name must be a string, not {type(job).__name__}: {job!r}", label="job"
+            )
+        items = [("job", _checked_value("job", job))]
+        if labels:
+            checked_name = _checked_utf8_name if utf8_names else _checked_name
+            for name in sorted(map(checked_name, labels)):
+                items.append((name, _checked_value(name, labels[name])))
+        if not items[0][1]:
+            raise InvalidGroupingKeyError(
+                "the job name is empty; a Pushgateway needs a non-empty one", label="job", value=""
+            )
+        if len(items) > 1:
+            _refuse_twins(items, utf8_names=utf8_names)
+        written = [(to_path(name), value) for name, value in items] if utf8_names else items
+        path = "/metrics" + "".join([f"/{_component(name, value)}" for name, value in written])
+        if len(path) > MAX_PATH_BYTES:
+            name, value = max(items, key=lambda item: len(item[1]))
+            raise InvalidGroupingKeyError(
+                f"the grouping key makes a URL of {len(path)} bytes, over the {MAX_PATH_BYTES} a"
+                f" Pushgateway accepts; shorten the value of {name!r}",
+                label=name,
+                value=value,
+            )
+        object.__setattr__(self, "_items", tuple(items))
+        object.__setattr__(self, "path", path)
+        object.__setattr__(self, "utf8_names", utf8_names)
+
+    @property
+    def job(self) -> str:
+        """The value of the ``job`` label."""
+        return self._items[0][1]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """All grouping labels, ``job`` first, as a new dict."""
+        return dict(self._items)
+
+    @property
+    def needs_utf8_names(self) -> bool:
+        """Whether only a gateway with ``--push.enable-utf8-names`` reads the labels' names."""
+        return self.utf8_names and any(to_path(name) != name for name, _ in self._items)
+
+    def with_labels(self, /, **labels: object) -> GroupingKey:
+        """This key with labels added or replaced."""
+        return GroupingKey(
+            self.job, {**dict(self._items[1:]), **labels}, utf8_names=self.utf8_names
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a GroupingKey is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a GroupingKey is immutable: cannot delete {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GroupingKey):
+            return NotImplemented
+        return self._items == other._items and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self._items)
+
+    def __repr__(self) -> str:
+        utf8_names = ", utf8_names=True" if self.utf8_names else ""
+        return f"GroupingKey({self.job!r}, {dict(self._items[1:])!r}{utf8_names})"
+
+    def __str__(self) -> str:
+        """As PromQL writes it: ``{job="backup",instance="db1"}``."""
+        return selector(self.labels)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.job, dict(self._items[1:]), self.utf8_names)
+
+    _items: tuple[tuple[str, str], ...]
+
+
+def _rebuild(job: str, labels: Mapping[str, object], utf8_names: bool) -> GroupingKey:
+    return GroupingKey(job, labels, utf8_names=utf8_names)
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise InvalidGroupingKeyError(
+            f"the grouping label name {name!r} is not a string", label=str(name)
+        )
+    # A gateway with --push.enable-utf8-names decodes U__ names, others keep them: both must do.
+    plain = from_path(name)
+    if plain == "job":
+        raise InvalidGroupingKeyError(
+            f"the grouping key names {name!r} beside the job; pass it as job= only", label=name
+        )
+    if plain is None or plain.startswith("__") or not _LABEL_NAME.match(name):
+        is_utf8 = bool(name) and not name.startswith(("__", "U__"))
+        raise InvalidGroupingKeyError(
+            f"the grouping label name {name!r} is not one a Pushgateway accepts; use letters,"
+            " digits and underscores, no leading digit and no leading '__'"
+            + ("; or ask for UTF-8 names, if the gateway takes them" if is_utf8 else ""),
+            label=name,
+        )
+    return name
+
+
+def _checked_utf8_name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise InvalidGroupingKeyError(
+            f"the grouping label name {name!r} is not a string with something in it",
+            label=str(name),
+        )
+    if name == "job":
+        raise InvalidGroupingKeyError(
+            "the grouping key names 'job' beside the job; pass it as job= only", label=name
+        )
+    if re.search(_SURROGATE, name):
+        raise InvalidGroupingKeyError(
+            f"the grouping label name {name!r} is not valid Unicode: it holds a lone surrogate;"
+            " decode it with errors='replace'",
+            label=name,
+        )
+    # A group with such a label breaks every scrape and other pushes (seen on 1.11.2); the second is
+    # the metric's name to a Prometheus without UTF-8 names.
+    if name.startswith("__") or underscored_label(name) == "__name__":
+        raise InvalidGroupingKeyError(
+            f"the grouping label name {name!r} begins with '__', or is read as '__name__'; rename"
+            " it",
+            label=name,
+        )
+    return name
+
+
+def _checked_value(name: str, value: object) -> str:
+    text = value if isinstance(value, str) else str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # An invalid value would stay at the gateway and break every scrape (seen on 1.11.2).
+        raise InvalidGroupingKeyError(
+            f"the grouping label {name} has the value {text!r}, which is not valid Unicode: it"
+            " holds a lone surrogate, most often from a file name or argument decoded with"
+            " 'surrogateescape'; decode it with errors='replace'",
+            label=name,
+            value=text,
+        ) from None
+    if name == "instance" and not text:
+        # Next to the same group without instance it breaks every scrape and every other push, until
+        # it is deleted (seen on 1.5.1 and 1.11.2).
+        raise InvalidGroupingKeyError(
+            "the grouping label instance is empty; leave it out: the gateway then sets it to ''",
+            label=name,
+            value=text,
+        )
+    return text
+
+
+def _refuse_twins(items: list[tuple[str, str]], *, utf8_names: bool) -> None:
+    seen: dict[str | None, str] = {}
+    for name, _ in items:
+        other = seen.setdefault(underscored_label(name) if utf8_names else from_path(name), name)
+        if other != name:
+            # Of the second kind: a Prometheus that asks for underscores takes nothing at all of a
+            # gateway that holds both (seen on 2.42).
+            reader = "Prometheus without" if utf8_names else "gateway with"
+            raise InvalidGroupingKeyError(
+                f"the grouping labels {other!r} and {name!r} are the same name to a {reader}"
+                " UTF-8 names; keep one",
+                label=name,
+            )
+
+
+def _component(name: str, value: str) -> str:
+    # '.' and '..' would be cleaned out of the path: the push would land on the parent group.
+    if "/" in value or " " in value or value in ("", ".", ".."):
+        encoded = base64.urlsafe_b64encode(value.encode()).decode() or "="
+        return f"{name}@base64/{encoded}"
+    return f"{name}/{quote_plus(value)}"
+
+
+def instance_ip_grouping_key() -> dict[str, str]:
+    """``{'instance': <this host's IP>}``, as prometheus_client computes it.
+
+    On Linux that is 127.0.0.1, on macOS the address of the outgoing interface.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Connecting a UDP socket sends nothing; it only chooses the local address.
+        probe.connect(("10.255.255.255", 1) if sys.platform == "darwin" else ("localhost", 0))
+        return {"instance": probe.getsockname()[0]}

@@ -1,0 +1,59 @@
+"""A group by the labels it was read with, whatever they are: also one no GroupingKey may have.
+
+Enters: a grouping key as a gateway holds it. Leaves: a :class:`StoredKey` with its URL path.
+Nothing is refused: an empty instance, a label name of UTF-8 and bytes that are no text are among
+what poisons a gateway, and have to be named to be deleted.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import InvalidGroupingKeyError
+from .grouping_key import GroupingKey
+from .names import escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("StoredKey", "stored_key")
+
+_PLAIN_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z")
+
+
+class StoredKey(NamedTuple):
+    """A group that a gateway holds. ``path`` as in GroupingKey."""
+
+    labels: Mapping[str, str]
+    path: str
+
+
+def stored_key(labels: Mapping[str, str | bytes]) -> StoredKey:
+    """The group with exactly these labels, ``job`` among them."""
+    texts = {
+        name: value if isinstance(value, str) else value.decode(errors="replace")
+        for name, value in labels.items()
+    }
+    if texts == labels:
+        try:
+            others = {name: value for name, value in texts.items() if name != "job"}
+            return StoredKey(texts, GroupingKey(texts["job"], others).path)
+        except InvalidGroupingKeyError:
+            pass
+    names = sorted(labels, key=lambda name: (name != "job", name))
+    return StoredKey(
+        texts,
+        "/metrics" + "".join(f"/{_name(name)}@base64/{_value(labels[name])}" for name in names),
+    )
+
+
+def _name(name: str) -> str:
+    """As it is, or escaped for a gateway with UTF-8 names, which alone can hold such a one."""
+    return name if _PLAIN_NAME.match(name) else escaped(name)
+
+
+def _value(value: str | bytes) -> str:
+    data = value if isinstance(value, bytes) else value.encode(errors="replace")
+    return base64.urlsafe_b64encode(data).decode() or "="

@@ -1,0 +1,1 @@
+"""The one reader of options, environment and configuration file."""

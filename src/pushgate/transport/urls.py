@@ -1,0 +1,112 @@
+"""A gateway's address: what the user wrote, taken apart, with its credentials out of sight.
+
+Enters: ``host:port`` or a URL. Leaves: the base URL, its origin and credentials, or a
+GatewayURLError that never repeats the password.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ..errors import GatewayURLError
+
+__all__ = ("Address", "base_url", "parse", "without_credentials")
+
+_USERINFO = re.compile(r"//[^/?#]*@")
+_UP_TO_AT = re.compile(r"//.*@", re.DOTALL)
+_QUERY = re.compile(r"([?#]).+", re.DOTALL)  # may be a token
+_UNFIT = re.compile(r"[^\x21-\x7e]")
+
+
+class Address(NamedTuple):
+    """A URL taken apart. ``host`` without brackets, ``target`` path and query."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    credentials: tuple[str, str] | None
+
+    def __repr__(self) -> str:
+        return f"Address({self.scheme}://{self.host}:{self.port}{self.target})"
+
+
+def base_url(gateway: str) -> str:
+    """``gateway`` with a scheme, http where none is given, and without trailing slashes.
+
+    Raises GatewayURLError for what is not an http or https URL.
+    """
+    if not isinstance(gateway, str) or not gateway:
+        raise GatewayURLError(
+            f"the gateway is {gateway!r}; give host:port or a URL (an unset variable, perhaps?)"
+        )
+    scheme, separator, _ = gateway.partition("://")
+    if not separator:
+        gateway = f"http://{gateway}"
+    elif scheme.lower() not in ("http", "https"):
+        # Not shown: in "user:a://b@host" it is half a password.
+        raise GatewayURLError("the gateway URL begins with neither http:// nor https://; use these")
+    gateway = gateway.rstrip("/")
+    parse(gateway)
+    if "?" in gateway or "#" in gateway:
+        raise GatewayURLError(
+            f"the gateway URL {_malformed(gateway)!r} has a query or fragment; leave it out, and"
+            " percent-encode '?' and '#' in a user name or password"
+        )
+    if gateway.endswith("/metrics") or "/metrics/job" in gateway:
+        raise GatewayURLError(
+            f"the gateway URL {_malformed(gateway)!r} names a page or group of the gateway; end it"
+            " before /metrics, since the job is an argument of its own"
+        )
+    if "@" in gateway.partition("://")[2].partition("/")[2]:
+        # http://user:12/34@host is host "user", port 12: half the password would be the path.
+        raise GatewayURLError(
+            f"the gateway URL {_malformed(gateway)!r} has an '@' after a '/'; percent-encode '/'"
+            " and '@' in a user name or password (%2F, %40)"
+        )
+    return gateway
+
+
+def parse(url: str) -> Address:
+    """Take an http or https URL apart. Raises GatewayURLError where that can't be done."""
+    if _UNFIT.search(url):
+        raise GatewayURLError(
+            f"the URL {_malformed(url)!r} holds a space, a control character or a"
+            " character outside ASCII; percent-encode it, or write the host as punycode"
+        )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise GatewayURLError(
+            f"the URL {_malformed(url)!r} has a bad port or host; write it as"
+            " http://host:port, an IPv6 address in brackets, and percent-encode '@', ':' and '/'"
+            " in a user name or password"
+        ) from None
+    scheme = parts.scheme.lower()
+    if not parts.hostname or scheme not in ("http", "https"):
+        raise GatewayURLError(
+            f"the URL {_malformed(url)!r} names no host; write it as http://host:port"
+        )
+    if port is None:
+        port = 443 if scheme == "https" else 80
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(scheme, parts.hostname, port, target, _credentials(parts))
+
+
+def without_credentials(url: str) -> str:
+    """``url`` with the user name and password taken out: fit for logs and errors."""
+    return _USERINFO.sub("//", url, count=1) if "@" in url else url
+
+
+def _malformed(url: str) -> str:
+    """``url``, which may not be cut where its writer thought, without all that may be a secret."""
+    return _QUERY.sub(r"\1…", _UP_TO_AT.sub("//", url, count=1))
+
+
+def _credentials(parts: SplitResult) -> tuple[str, str] | None:
+    if parts.username is None:
+        return None
+    return unquote(parts.username), unquote(parts.password or "")

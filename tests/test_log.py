@@ -1,0 +1,64 @@
+"""Lines that are written once in a while."""
+
+import logging
+
+import pytest
+
+from pushgate import RateLimitedLogger
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_subject_has_one_line_in_an_interval_and_the_next_counts_what_was_left_out():
+    lines: list[str] = []
+    clock = Clock()
+    log = RateLimitedLogger(lines.append, interval=60, clock=clock)
+    for _ in range(3):
+        log.warning("{count} reports are lost: refused", subject="lost", count=2)
+    log.warning("another subject")
+    assert lines == ["2 reports are lost: refused", "another subject"]
+    clock.now = 60
+    log.warning("{count} reports are lost: again", subject="lost", count=1)
+    assert lines[2:] == ["5 reports are lost: again"]
+
+
+def test_without_a_function_the_logger_pushgate_writes(caplog: pytest.LogCaptureFixture):
+    log = RateLimitedLogger()
+    with caplog.at_level(logging.INFO, "pushgate"):
+        assert log.warning("down") and not log.warning("down")
+        log.info("ready")
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("WARNING", "down"),
+        ("INFO", "ready"),
+    ]
+
+
+def test_held_lines_come_when_they_are_released():
+    lines: list[str] = []
+    log = RateLimitedLogger(lines.append, held=True)
+    log.warning("early")
+    assert not lines
+    log.release()
+    log.warning("late")
+    assert lines == ["early", "late"]
+
+
+def test_a_silenced_logger_writes_its_last_line_and_nothing_more():
+    lines: list[str] = []
+    log = RateLimitedLogger(lines.append)
+    log.silence("gave up")
+    log.warning("found out later")
+    log.silence("again")
+    assert lines == ["gave up"]
+
+
+def test_what_the_writer_raises_reaches_nobody():
+    def broken(line: str) -> None:
+        raise RuntimeError(line)
+
+    assert RateLimitedLogger(broken).warning("x")
