@@ -299,11 +299,11 @@ def test_run_gets_its_arguments_as_they_came_and_pays_for_no_other_command():
     code = """if True:
         import sys, types
         before = set(sys.modules)
-        run = sys.modules["pushgate.cli.run"] = types.ModuleType("pushgate.cli.run")
+        run = sys.modules["pushgate.cli.cmd_run"] = types.ModuleType("pushgate.cli.cmd_run")
         run.main = lambda arguments: print(arguments) or 7
         from pushgate.cli import main
         print(main(["run", "--", "a b", "", "--", "--help"]))
-        ours = ("pushgate", "pushgate.cli", "pushgate.cli.run", "__future__")
+        ours = ("pushgate", "pushgate.cli", "pushgate.cli.cmd_run", "__future__")
         print(*sorted(set(sys.modules) - before - set(ours)))
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,7 +19,7 @@ from pushgate import (
     gauge,
 )
 from pushgate.cli import main
-from pushgate.cli.words import print_table, span
+from pushgate.cli.formatting import print_table, span
 from pushgate.embedded import EmbeddedGateway
 from support.faults import FaultServer, answer, respond
 

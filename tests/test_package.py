@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -129,3 +130,77 @@ def test_the_pytest_plugin_is_registered():
 @pytest.mark.skipif(not os.environ.get("CI"), reason="the wheel is what CI tests")
 def test_ci_tests_the_installed_wheel():
     assert "site-packages" in CORE.parts
+
+
+# Names that stand twice, which must end: a name is to say which module or class is meant.
+SHARED_MODULE_NAMES = frozenset(
+    [
+        "answers",
+        "clock",
+        "connection",
+        "dashboard",
+        "delivery",
+        "demo",
+        "environment",
+        "families",
+        "flush",
+        "groups",
+        "keeping",
+        "metrics",
+        "names",
+        "once",
+        "options",
+        "outbox",
+        "process",
+        "prune",
+        "push",
+        "pusher",
+        "report",
+        "rules",
+        "run",
+        "said",
+        "schedule",
+        "status",
+        "store",
+        "values",
+        "voice",
+    ]
+)
+SHARED_CLASS_NAMES = frozenset(
+    [
+        "Aggregator",
+        "Backoff",
+        "Change",
+        "Delivery",
+        "Ended",
+        "Family",
+        "Gateway",
+        "Group",
+        "Metric",
+        "OwnMetrics",
+        "Pusher",
+        "Report",
+        "Request",
+        "Response",
+        "Store",
+        "Voice",
+        "Worker",
+    ]
+)
+
+
+def twice(names):
+    return {name for name, count in Counter(names).items() if count > 1}
+
+
+def test_every_module_and_every_public_class_has_a_name_of_its_own():
+    trees = {path: tree for package in (CORE, *ADAPTERS) for path, tree in sources(package).items()}
+    modules = [path.stem.lstrip("_") for path in trees if not path.stem.startswith("__")]
+    classes = [
+        node.name
+        for tree in trees.values()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert twice(modules) <= SHARED_MODULE_NAMES
+    assert twice(classes) <= SHARED_CLASS_NAMES

@@ -1,7 +1,8 @@
-"""The command line. Enters: arguments. Leaves: an exit code.
+"""The command line: finds the command and runs it.
 
-Each command is a module with ``main(arguments) -> int``, imported only when it is asked for: what
-one command needs must not slow down another, least of all ``run``, which starts with every job.
+Each command is a module ``cmd_<command>`` with ``main(arguments) -> int``. It is imported only when
+it is used: an import must not slow down another command. ``run`` starts with every job, so nothing
+is imported before it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if command == "run":
         # As it came and without a guard: it has exit codes of its own and never writes to stdout.
-        from .run import main as run
+        from .cmd_run import main as run
 
         code = run(rest)
         if argv is None:
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # which a supervisor waits for us, has been known to crash on.
             _end_process(code)
         return code
-    from .ending import guarded
+    from .exit_status import guarded
 
     return guarded(lambda: _dispatch(command, rest))
 
@@ -96,7 +97,7 @@ def _dispatch(command: str, rest: list[str]) -> int:
         from importlib import import_module
 
         module = command.replace("-", "_")
-        return int(import_module(f".{module}", __name__).main(rest))
+        return int(import_module(f".cmd_{module}", __name__).main(rest))
     if command in ("--help", "-h"):
         sys.stdout.write(_HELP)
         return 0
@@ -105,7 +106,7 @@ def _dispatch(command: str, rest: list[str]) -> int:
 
         sys.stdout.write(f"pushgate {version('pushgate')}\n")
         return 0
-    from .ending import UsageError
+    from .exit_status import UsageError
 
     raise UsageError(_what_is_wrong(command))
 

@@ -206,7 +206,7 @@ def test_the_help_fits_a_screen(cli):
 
 
 def test_the_help_knows_every_option_and_no_other(cli):
-    from pushgate.cli import run as module
+    from pushgate.cli import cmd_run as module
 
     _, out, _ = cli("--help")
     named = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", out.partition("COMMAND [ARG")[2]))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .ending import UsageError
-from .options import Parser, add_gateway_options, load_settings
+from .common_options import Parser, add_gateway_options, load_settings
+from .exit_status import UsageError
 
 __all__ = ("main",)
 

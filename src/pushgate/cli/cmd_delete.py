@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .ending import UsageError
-from .keeping import add_keep_option, send
-from .options import (
+from .common_options import (
     Parser,
     add_gateway_options,
     add_group_options,
@@ -16,6 +14,8 @@ from .options import (
     grouping_key,
     load_settings,
 )
+from .exit_status import UsageError
+from .keep_option import add_keep_option, send
 
 if TYPE_CHECKING:
     import argparse
@@ -63,7 +63,7 @@ def _delete_matching(options: argparse.Namespace) -> int:
         raise UsageError("--keep is for --job and --group: what matches is known only now")
     from ..jobs.prune import delete_groups, selective_matchers
     from ..jobs.staleness import StaleGroup
-    from .deleted import tell
+    from .deletion_report import tell
 
     try:
         matchers = selective_matchers(options.match)

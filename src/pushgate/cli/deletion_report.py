@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 from ..errors import DeletionError
-from .ending import printable
-from .words import braces, counted
+from .exit_status import printable
+from .formatting import braces, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

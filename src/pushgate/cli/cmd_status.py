@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PushError
 from ..jobs.ages import roughly
-from .ending import complain
-from .options import Parser, add_gateway_options, add_json_option, load_settings, read_matchers
-from .words import ago, counted, print_table, span
+from .common_options import (
+    Parser,
+    add_gateway_options,
+    add_json_option,
+    load_settings,
+    read_matchers,
+)
+from .exit_status import complain
+from .formatting import ago, counted, print_table, span
 
 if TYPE_CHECKING:
     from ..jobs.status import JobRow

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from urllib.request import ProxyHandler, build_opener
 
 from ..embedded import EmbeddedGateway
-from .ending import CommandError
-from .options import Parser
+from .common_options import Parser
+from .exit_status import CommandError
 
 __all__ = ("main",)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingsError
 from ..settings.durations import parse_duration
-from .ending import UsageError, complain
+from .exit_status import UsageError, complain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,8 +6,7 @@ Enters: the job. Leaves: a push, and exit code 0 whether or not it arrived, beca
 
 from __future__ import annotations
 
-from .ending import complain
-from .options import (
+from .common_options import (
     Parser,
     add_gateway_options,
     add_group_options,
@@ -15,6 +14,7 @@ from .options import (
     gateway_or_complaint,
     grouping_key,
 )
+from .exit_status import complain
 
 __all__ = ("main",)
 

@@ -6,9 +6,15 @@ import sys
 from contextlib import suppress
 
 from ..errors import InvalidPayloadError
-from .ending import CommandError, complain
-from .keeping import add_keep_option, send
-from .options import Parser, add_gateway_options, add_group_options, grouping_key, load_settings
+from .common_options import (
+    Parser,
+    add_gateway_options,
+    add_group_options,
+    grouping_key,
+    load_settings,
+)
+from .exit_status import CommandError, complain
+from .keep_option import add_keep_option, send
 
 __all__ = ("main",)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError
-from .ending import CommandError, complain
+from .exit_status import CommandError, complain
 
 if TYPE_CHECKING:
     import argparse

@@ -6,9 +6,15 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from .ending import complain
-from .options import Parser, add_gateway_options, add_json_option, load_settings, read_matchers
-from .words import ago, braces, counted, print_table
+from .common_options import (
+    Parser,
+    add_gateway_options,
+    add_json_option,
+    load_settings,
+    read_matchers,
+)
+from .exit_status import complain
+from .formatting import ago, braces, counted, print_table
 
 if TYPE_CHECKING:
     from ..protocol.groups import Group

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .options import Parser
+from .common_options import Parser
 
 __all__ = ("main",)
 

@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .ending import CommandError, complain
-from .options import Parser, add_gateway_options, load_settings
-from .words import ago, braces, counted, print_table
+from .common_options import Parser, add_gateway_options, load_settings
+from .exit_status import CommandError, complain
+from .formatting import ago, braces, counted, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

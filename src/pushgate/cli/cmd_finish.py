@@ -5,8 +5,7 @@ Enters: the job and its exit code. Leaves: a push, and exit code 0 whether or no
 
 from __future__ import annotations
 
-from .ending import complain
-from .options import (
+from .common_options import (
     Parser,
     add_gateway_options,
     add_group_options,
@@ -14,6 +13,7 @@ from .options import (
     gateway_or_complaint,
     grouping_key,
 )
+from .exit_status import complain
 
 __all__ = ("main",)
 

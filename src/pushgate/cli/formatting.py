@@ -10,7 +10,7 @@ from unicodedata import combining, east_asian_width
 
 from ..jobs.ages import roughly
 from ..protocol.names import quoted_label
-from .ending import printable
+from .exit_status import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

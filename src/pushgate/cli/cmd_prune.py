@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .deleted import tell
-from .options import (
+from .common_options import (
     Parser,
     add_gateway_options,
     add_json_option,
@@ -12,6 +11,7 @@ from .options import (
     load_settings,
     read_matchers,
 )
+from .deletion_report import tell
 
 __all__ = ("main",)
 

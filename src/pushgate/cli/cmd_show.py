@@ -7,8 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from .ending import complain, printable
-from .options import (
+from .common_options import (
     Parser,
     add_gateway_options,
     add_group_options,
@@ -16,7 +15,8 @@ from .options import (
     group_labels,
     load_settings,
 )
-from .words import ago, braces
+from .exit_status import complain, printable
+from .formatting import ago, braces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
         os.write(2, f"pushgate run: {error}; see 'pushgate run --help'\n".encode(errors="replace"))
         return 125
     if options is None:
-        from .ending import guarded
+        from .exit_status import guarded
 
         return guarded(lambda: sys.stdout.write(HELP) and 0)
     from pushgate_subprocess._options import RunOptions

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .ending import UsageError
-from .options import Parser
+from .common_options import Parser
+from .exit_status import UsageError
 
 __all__ = ("main",)
 

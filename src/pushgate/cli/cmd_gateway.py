@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import signal
 
-from .ending import CommandError, UsageError
-from .options import Parser
+from .common_options import Parser
+from .exit_status import CommandError, UsageError
 
 __all__ = ("main",)
 

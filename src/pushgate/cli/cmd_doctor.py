@@ -7,9 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
-from .ending import printable
-from .options import Parser, add_gateway_options, add_json_option, load_settings
-from .words import colored
+from .common_options import Parser, add_gateway_options, add_json_option, load_settings
+from .exit_status import printable
+from .formatting import colored
 
 if TYPE_CHECKING:
     import argparse
