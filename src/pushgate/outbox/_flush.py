@@ -25,10 +25,10 @@ from ._clock import UndecidedError
 from ._failures import describe, told
 from ._families import content_type_of
 from ._notes import left_over, on_its_way
-from ._rule import Plan, fingerprints, plan, unseen_plan
 from ._spool import packed
 from ._store import group_text, labels_text
 from ._values import Flushed
+from .rule import Plan, fingerprints, plan, unseen_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

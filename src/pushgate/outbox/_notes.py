@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ..errors import may_have_arrived
 from ._failures import describe
 from ._families import split
-from ._rule import fingerprints
 from ._spool import unpacked
 from ._values import Change, Note
+from .rule import fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ The gateway is read before anything is sent that began before this call. Then, f
 2. What an own request without an answer carried (a time-out, a cut connection, a 5xx) may arrive
    long after: what the gateway holds and is one of these is not newer, whatever its time.
 3. ``batch_job_*_timestamp_seconds`` of one sample without labels: the larger value wins.
-4. Other ``batch_job_*`` families, where the entry and the gateway both have
-   ``batch_job_last_completion_timestamp_seconds``: the later completion wins; of equal ones, the
-   entry's.
+4. Other ``batch_job_*`` families, where the entry and the gateway both say when a run ended
+   (``last_completion``, ``last_skipped``, ``last_retry``) or, of an entry without an end, when it
+   started: the later moment wins; of equal ones, the entry's.
 5. All else by time: when the sending of what waits began, on this host's clock, against when the
    gateway took what it holds, on its own. How far the two clocks are apart is measured by the
    Date of the gateway's answers (or those of the proxy in front of it), to about 5 ms where it
@@ -33,24 +33,34 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..jobs.vocabulary import PREFIX
 from ._families import content_of, held_content
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from ..protocol.families import Family
     from ..protocol.groups import Group, GroupFamily
     from ._families import Content
     from ._values import Entry, Kept
 
     IsLater = Callable[[float, float], bool]
 
-__all__ = ("Plan", "fingerprints", "plan", "unseen_plan")
+__all__ = ("Plan", "fingerprints", "newer_families", "plan", "unseen_plan")
 
 _EMPTIED = ("", "emptied")  # a PUT of nothing
 
-_OURS = "batch_job_"
 _TIME = "_timestamp_seconds"
-_COMPLETION = "batch_job_last_completion_timestamp_seconds"
+_START = f"{PREFIX}last_start{_TIME}"
+_SUCCESS = f"{PREFIX}last_success{_TIME}"
+_FAILURE = f"{PREFIX}last_failure{_TIME}"
+_SKIPPED = f"{PREFIX}last_skipped{_TIME}"
+_RETRY = f"{PREFIX}last_retry{_TIME}"
+_COMPLETION = f"{PREFIX}last_completion{_TIME}"
+_RUN_SUCCESS = f"{PREFIX}last_run_success"
+_ENDS = (_COMPLETION, _SKIPPED, _RETRY)
+
+_SAME = 0.001  # seconds: databases and texts keep microseconds at best
 
 
 class Plan(NamedTuple):
@@ -77,6 +87,78 @@ def fingerprints(
 def unseen_plan(entry: Entry) -> Plan:
     """All of it, without looking at what the gateway holds."""
     return Plan(entry.method, tuple(entry.families))
+
+
+def newer_families(
+    families: Iterable[Family], group: Group | None, *, run_started_at: float | None = None
+) -> list[Family]:
+    """The families of one run that say something newer than ``group`` does (items 3 and 4).
+
+    For an outcome that several processes tell, one of them maybe late. ``group`` is what the
+    gateway holds, None where it holds nothing. Families other than ``batch_job_*`` are all
+    returned.
+
+    ``run_started_at``, in Unix seconds, is for a teller that knows the run's start earlier, and its
+    end later, than the job's own process did, as Airflow's database does (14 s were seen). Then
+    nothing is newer where the group has an end of the same kind that is not older than this one, or
+    that came after a start between ``run_started_at`` and that end.
+    """
+    families = list(families)
+    if group is None:
+        return families
+    mine = {
+        family.name: family.samples[0].value for family in families if family.name.endswith(_TIME)
+    }
+    theirs = {name: value for name in (_START, *_ENDS) if (value := group.value(name)) is not None}
+    if run_started_at is not None and _shows_run(group, mine, run_started_at):
+        return []
+    is_run_newer = _is_later_run(theirs, mine)
+    return [
+        family
+        for family in families
+        if not family.name.startswith(PREFIX)
+        or (
+            mine[family.name] > (group.value(family.name) or 0.0) + _SAME
+            if family.name in mine
+            else not is_run_newer and _differs(family, group)
+        )
+    ]
+
+
+def _shows_run(group: Group, mine: Mapping[str, float], run_started_at: float) -> bool:
+    """Whether ``group`` has the end of the run whose times are ``mine``."""
+    kind = next((name for name in (_SUCCESS, _FAILURE, _SKIPPED, _RETRY) if name in mine), None)
+    end = group.value(kind) if kind else None
+    if kind is None or end is None:
+        return False
+    is_verdict = kind in (_SUCCESS, _FAILURE)
+    if is_verdict and group.value(_RUN_SUCCESS) != (kind == _SUCCESS):
+        completed = group.value(_COMPLETION) or 0.0
+        if completed <= mine[kind] + _SAME:  # only a later run may have ended otherwise
+            return False
+    if end >= mine[kind] - _SAME:
+        return True
+    start = group.value(_START)
+    return start is not None and run_started_at - _SAME <= start <= end + _SAME
+
+
+def _is_later_run(theirs: Mapping[str, float], mine: Mapping[str, float]) -> bool | None:
+    """Whether the last end in ``theirs``, or the start if ``mine`` has no end, is the later one.
+
+    None where one of the two says nothing.
+    """
+    names = (_START,) if mine.keys().isdisjoint(_ENDS) else _ENDS
+    ours = [mine[name] for name in names if name in mine]
+    others = [theirs[name] for name in names if name in theirs]
+    return max(others) > max(ours) + _SAME if ours and others else None
+
+
+def _values(contents: Mapping[str, Content]) -> dict[str, float]:
+    return {name: found.value for name, found in contents.items() if found.value is not None}
+
+
+def _differs(family: Family, group: Group) -> bool:
+    return any(group.value(s.name, **s.labels) != s.value for s in family.samples)
 
 
 def plan(
@@ -120,10 +202,7 @@ class _Comparison:
             for name, kept in entry.families.items()
         }
         self._theirs = {family.name: held_content(family, grouping) for family in held.families}
-        mine, theirs = self._mine.get(_COMPLETION), self._theirs.get(_COMPLETION)
-        self._completions: tuple[float, float] | None = None
-        if mine and theirs and mine.value is not None and theirs.value is not None:
-            self._completions = mine.value, theirs.value
+        self._is_run_newer = _is_later_run(_values(self._theirs), _values(self._mine))
 
     def of_empty_group(self) -> Plan:
         entry, emptied_at = self._entry, self._held.push_time
@@ -189,13 +268,12 @@ class _Comparison:
         theirs = self._theirs[family.name]
         if (family.name, theirs.fingerprint) in self._unanswered:
             return False
-        if family.name.startswith(_OURS):
+        if family.name.startswith(PREFIX):
             if family.name.endswith(_TIME) and mine is not None:
                 if mine.value is not None and theirs.value is not None:
                     return theirs.value > mine.value
-            elif self._completions:
-                completed, theirs_completed = self._completions
-                return theirs_completed > completed
+            elif self._is_run_newer is not None:
+                return self._is_run_newer
         return self._is_later(at, family.pushed_at)
 
     def _why(self, names: Collection[str]) -> str:
