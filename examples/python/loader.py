@@ -12,7 +12,7 @@ def load(rows: int) -> None:
 
 @job("nightly-report")
 def report() -> None:
-    print("reporting")  # noqa: T201 - the job
+    print("reporting")
 
 
 if __name__ == "__main__":

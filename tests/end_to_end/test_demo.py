@@ -1,15 +1,16 @@
-"""`pushgate demo`, with whatever part is installed: Celery's always, Airflow's where it is."""
+"""`examples/demo` with the parts that are installed: Celery's always, Airflow's where it is."""
 
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.end_to_end
 
-
+DEMO = Path(__file__).parents[2] / "examples" / "demo" / "demo.py"
 NOWHERE = "127.0.0.1:9"
 OWN = {  # what a user may have set, each of which would lead the demo to what is theirs
     "PUSHGATE_GATEWAY": NOWHERE,
@@ -36,7 +37,7 @@ def test_the_demo_delivers_what_an_outage_held_up_and_touches_nothing_of_the_use
         "TMPDIR": str(tmp_path),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "pushgate", "demo"],
+        [sys.executable, DEMO],
         env=environment,
         capture_output=True,
         text=True,

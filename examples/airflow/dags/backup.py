@@ -7,11 +7,11 @@ from airflow.sdk import dag, task
 def backup():
     @task
     def dump() -> None:
-        print("dumped")  # noqa: T201
+        print("dumped")
 
     @task
     def upload() -> None:
-        print("uploaded")  # noqa: T201
+        print("uploaded")
 
     dump() >> upload()
 

@@ -31,7 +31,6 @@ _COMMANDS = (
     "dashboard",
     "scrape-config",
     "gateway",
-    "demo",
 )
 
 _HELP = """\
@@ -48,7 +47,7 @@ usage: pushgate COMMAND [options], COMMAND --help, --help or --version
   prune --older-than 7d [--dry-run]  delete what nobody pushes any more
   doctor [--push]                    what is wrong, and what to do about it
   rules, dashboard, scrape-config    for Prometheus and Grafana
-  gateway, demo                      an in-memory gateway; see it all work
+  gateway                            an in-memory gateway, for development
 
 settings, from the first that has them:
   flags        --gateway, --timeout, ...; 'pushgate push --help' has them all

@@ -8,7 +8,7 @@ from pushgate_airflow import metrics
 
 
 @dag(schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), catchup=False)
-def shop() -> None:
+def shop():
     @task
     def count_stock() -> None:
         metrics.gauge("items_in_stock", "Items in stock.").set(42)

@@ -1,1 +1,0 @@
-"""Airflow's part of ``pushgate demo``."""
