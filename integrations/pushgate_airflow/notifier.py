@@ -141,7 +141,7 @@ class PushgatewayNotifier(BaseNotifier):
                 return
             try:
                 found = await asyncio.wait_for(self._agateway(), _LOOK_UP)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 raise TimeoutError(f"looking the gateway up took over {_LOOK_UP:g} s") from None
             await asyncio.to_thread(_report, plan.anew(), lambda: found)
         except Exception as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping
-from datetime import timezone
+from datetime import UTC
 from time import perf_counter, time
 from typing import Any
 
@@ -191,7 +191,7 @@ class RunFactory:
         try:
             moment: Any = maybe_iso8601(eta)  # type: ignore[arg-type,unused-ignore]
             if moment.tzinfo is None:
-                zone = timezone.utc if self._app.conf.enable_utc else self._app.timezone
+                zone = UTC if self._app.conf.enable_utc else self._app.timezone
                 moment = moment.replace(tzinfo=zone)
             return float(moment.timestamp())
         except (AttributeError, TypeError, ValueError, OverflowError):

@@ -62,10 +62,14 @@ if TYPE_CHECKING:
     from .relay import Change as Change
     from .relay import InlineRelay as InlineRelay
     from .relay import Relay as Relay
-    from .settings.durations import parse_duration as parse_duration
+    from .settings import readers as readers
     from .settings.environment import child_environment as child_environment
     from .settings.environment import state_directory as state_directory
     from .settings.loader import Settings as Settings
+    from .settings.option_table import OptionSource as OptionSource
+    from .settings.option_table import did_you_mean as did_you_mean
+    from .settings.option_table import read_options as read_options
+    from .settings.readers import parse_duration as parse_duration
     from .transport.auth import TLS as TLS
     from .transport.auth import BasicAuth as BasicAuth
     from .transport.auth import BearerToken as BearerToken
@@ -132,7 +136,11 @@ _MODULE_OF = {
     "JobRow": "jobs.status",
     # settings
     "Settings": "settings.loader",
-    "parse_duration": "settings.durations",
+    "OptionSource": "settings.option_table",
+    "read_options": "settings.option_table",
+    "readers": "settings.readers",
+    "did_you_mean": "settings.option_table",
+    "parse_duration": "settings.readers",
     "child_environment": "settings.environment",
     "state_directory": "settings.environment",
     # errors
@@ -165,7 +173,8 @@ def __getattr__(name: str) -> object:
         return import_module(f".{name}", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'pushgate' has no attribute {name!r}")
-    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    module = import_module(f".{_MODULE_OF[name]}", __name__)
+    value = module if name == "readers" else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -1,13 +1,13 @@
 """A DAG that only tells a number: the listener reports its tasks and runs."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from airflow.sdk import dag, task
 
 from pushgate_airflow import metrics
 
 
-@dag(schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), catchup=False)
+@dag(schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False)
 def shop():
     @task
     def count_stock() -> None:

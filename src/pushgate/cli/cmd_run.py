@@ -161,7 +161,7 @@ def _job(text: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    from pushgate.settings.durations import parse_duration
+    from pushgate.settings.readers import parse_duration
 
     return parse_duration(text)
 

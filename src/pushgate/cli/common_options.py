@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingsError
-from ..settings.durations import parse_duration
+from ..settings.readers import parse_duration
 from .exit_status import UsageError, complain
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from pushgate.embedded.store import Group
@@ -110,4 +110,4 @@ def _numbers(family: Family, metric: Metric) -> dict[str, Any]:
 
 def rfc3339(at: float) -> str:
     """Unix seconds as the API writes times."""
-    return datetime.fromtimestamp(at, timezone.utc).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")

@@ -1,5 +1,4 @@
-"""The configuration file. Enters: ``--config`` and the environment. Leaves: the file's keys and
-values as TOML has them, and its path; or a SettingsError.
+"""The configuration file: where it is looked for, and what it holds.
 
 The current directory is never searched: a cron job may run in a folder that others can write.
 """
@@ -7,41 +6,38 @@ The current directory is never searched: a cron job may run in a folder that oth
 from __future__ import annotations
 
 import os
-import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
-from .environment import CONFIG, VARIABLES
+from .environment import CONFIG
+from .option_table import OptionSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("SYSTEM_FILE", "ConfigFile", "find_config_file")
+__all__ = ("SYSTEM_FILE", "read_config_file")
 
 SYSTEM_FILE = "/etc/pushgate/config.toml"
 
 
-class ConfigFile(NamedTuple):
-    """A file that was read. ``path`` is absolute."""
-
-    path: str
-    values: Mapping[str, object]
-
-
-def find_config_file(
+def read_config_file(
     flag: str | None, environ: Mapping[str, str], system_file: str
-) -> ConfigFile | None:
-    """The file ``flag`` names, else PUSHGATE_CONFIG, else the user's, else the system's, if any.
+) -> OptionSource | None:
+    """The file that ``flag`` names, else PUSHGATE_CONFIG, else the user's, else the system's.
 
     Raises SettingsError for a named file that is not there, and for one that can't be used.
     """
     for named, by in ((flag, "--config"), (environ.get(CONFIG), CONFIG)):
         if named:
-            found = _read(os.path.abspath(_expanded(named, environ)), f"{by}: ")
+            path = environ.get("HOME", "~") + named[1:] if named.startswith("~/") else named
+            found = _read(os.path.abspath(path), environ, f"{by}: ")
             if found is None:
                 raise SettingsError(f"{by}: there is no file {named!r}")
             return found
-    return next(filter(None, map(_read, _usual_places(environ, system_file))), None)
+    for path in _usual_places(environ, system_file):
+        if found := _read(path, environ):
+            return found
+    return None
 
 
 def _usual_places(environ: Mapping[str, str], system_file: str) -> list[str]:
@@ -53,11 +49,7 @@ def _usual_places(environ: Mapping[str, str], system_file: str) -> list[str]:
     return ([os.path.join(folder, "pushgate", "config.toml")] if folder else []) + [system_file]
 
 
-def _expanded(path: str, environ: Mapping[str, str]) -> str:
-    return environ.get("HOME", "~") + path[1:] if path.startswith("~/") else path
-
-
-def _read(path: str, origin: str = "") -> ConfigFile | None:
+def _read(path: str, environ: Mapping[str, str], origin: str = "") -> OptionSource | None:
     try:
         with open(path, "rb") as file:
             text = file.read().decode()
@@ -65,33 +57,20 @@ def _read(path: str, origin: str = "") -> ConfigFile | None:
         return None
     except OSError as error:
         if isinstance(error, PermissionError) and not origin and not os.path.exists(path):
-            return None  # in the home of somebody else, which su and sudo may leave in HOME
+            return None  # in another user's home, which su and sudo may leave in HOME
         raise SettingsError(f"{origin}{path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{origin}{path} is not UTF-8, which TOML files must be") from None
-    values = _parse(path, text)
-    for key in values:
-        if key not in VARIABLES:
-            raise SettingsError(f"{path}: there is no setting {key!r}; {_advice(key)}")
-    return ConfigFile(path, values)
-
-
-def _parse(path: str, text: str) -> dict[str, Any]:
-    from importlib import import_module
+    import tomllib  # only where there is a file
 
     try:
-        toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    except ImportError:
-        raise SettingsError(f"{path}: reading it needs tomli: pip install tomli") from None
-    try:
-        values: dict[str, Any] = toml.loads(text)
-    except toml.TOMLDecodeError as error:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
-    return values
-
-
-def _advice(key: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(key, VARIABLES, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(VARIABLES)}"
+    return OptionSource(
+        values,
+        lambda name: f"{path}: {name}",
+        holds_secrets=False,
+        folder=os.path.dirname(path),
+        home=environ.get("HOME", ""),
+    )

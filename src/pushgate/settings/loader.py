@@ -1,9 +1,4 @@
-"""Everything a Gateway needs, from flags, the environment and the configuration file.
-
-Enters: flags as a mapping and the environment; a TOML file is looked for. Leaves: a frozen
-:class:`Settings` that knows where each value came from, or a SettingsError that names the setting
-and its source, never a secret. Nothing else in pushgate reads settings.
-"""
+"""All that a Gateway needs, from flags, the environment and the configuration file."""
 
 from __future__ import annotations
 
@@ -12,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SettingsError
 from ..transport.urls import parse, without_credentials
-from .config_file import SYSTEM_FILE, find_config_file
+from . import readers
+from .config_file import SYSTEM_FILE, read_config_file
 from .environment import VARIABLES, state_directory
-from .values import READERS, Source
+from .option_table import OptionSource, read_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from ..gateway.client import Gateway
     from ..outbox import Outbox
@@ -26,11 +22,25 @@ if TYPE_CHECKING:
 
 __all__ = ("Settings",)
 
-_FLAGS = {
-    "insecure_skip_verify": "--insecure",
-    "headers": "--header",
-    "utf8_names": "--utf8-names",
+_TABLE: Mapping[str, Callable[[Any, OptionSource], Any]] = {
+    "gateway": readers.gateway,
+    "username": readers.username,
+    "password": readers.password,
+    "token": readers.token,
+    "cafile": readers.path,
+    "certfile": readers.path,
+    "keyfile": readers.path,
+    "insecure_skip_verify": readers.switch,
+    "headers": readers.headers,
+    "redirects": readers.count(),
+    "timeout": readers.timeout,
+    "compression": readers.compression,
+    "retries": readers.count(),
+    "outbox": readers.outbox,
+    "utf8_names": readers.switch,
+    "protobuf": readers.switch,
 }
+_FLAGS = {"insecure_skip_verify": "insecure", "headers": "header", "utf8_names": "utf8-names"}
 
 
 class Settings(NamedTuple):
@@ -65,34 +75,30 @@ class Settings(NamedTuple):
     @classmethod
     def load(
         cls,
-        flags: Mapping[str, Any],
+        flags: Mapping[str, Any] | OptionSource,
         environ: Mapping[str, str],
         *,
         system_file: str = SYSTEM_FILE,
     ) -> Settings:
-        """The settings, each from the first that has it: flags, environment, file.
+        """The settings, each from the first that has it: ``flags``, environment, file.
 
-        ``flags`` has the fields' names, and ``config`` for the file's path; None is not given.
-        Headers may be a list of ``Name: value``. An empty variable counts as not set. Raises
-        SettingsError.
+        ``flags`` are a command's, or another source of options that goes first. They have the
+        fields' names, and ``config`` for the file's path; None is not given. Headers may be a list
+        of ``Name: value``. An empty variable counts as not set. Raises SettingsError.
         """
-        if unknown := flags.keys() - {*VARIABLES, "config"}:
-            raise TypeError(f"there are no settings {sorted(unknown)}")
-        file = find_config_file(flags.get("config"), environ, system_file)
-        values: dict[str, Any] = {}
-        origins: dict[str, str] = {}
-        home = environ.get("HOME", "~")
-        for name in VARIABLES:
-            for raw, source in _candidates(name, flags, environ):
-                values[name] = _read(name, raw, source, source.name)
-                origins[name] = source.name
-                break
-            else:
-                if file and name in file.values:
-                    source = Source(file.path, False, file.path.rpartition("/")[0], home)
-                    where = f"{file.path}: {name}"
-                    values[name] = _read(name, file.values[name], source, where)
-                    origins[name] = file.path
+        config = None
+        if not isinstance(flags, OptionSource):
+            values = dict(flags)
+            config = values.pop("config", None)
+            home = environ.get("HOME", "")
+            flags = OptionSource(values, _flag, holds_secrets=False, home=home)
+        file = read_config_file(config, environ, system_file)
+        return cls.read(flags, _source_of(environ), *([file] if file else []))
+
+    @classmethod
+    def read(cls, *sources: OptionSource) -> Settings:
+        """The settings in ``sources``, each from the first that has it. Raises SettingsError."""
+        values, origins = read_options(_TABLE, *sources)
         settings = cls(**values, origins=MappingProxyType(origins))
         settings._refuse_conflicts()
         return settings
@@ -166,59 +172,45 @@ class Settings(NamedTuple):
         return parse(self.gateway).credentials if self.gateway else None
 
     def _refuse_conflicts(self) -> None:
-        """Settings that are right alone and wrong together."""
+        """Raise SettingsError for settings that are right alone and wrong together."""
         user = self._url_user()
-        header = any(name.lower() == "authorization" for name, _ in self.headers)
         ways = {
             "token": self.token is not None,
             "username": self.username is not None,
             "gateway": user is not None,
-            "headers": header,
+            "headers": any(name.lower() == "authorization" for name, _ in self.headers),
             "password": self.password is not None and self.username is None and user is None,
         }
-        used = [self._named(name) for name, is_used in ways.items() if is_used]
+        used = [self.origins.get(name, name) for name, is_used in ways.items() if is_used]
         if len(used) > 1:
             raise SettingsError(
-                f"{' and '.join(used)} both say who we are; keep one of a token, a user name,"
-                " a user in the URL, and an Authorization header"
+                f"set either {' or '.join(used)}, not both: a request has one of a token, a user"
+                " name, a user in the URL, and an Authorization header"
             )
-        in_url = user is not None and user[1] != ""
-        if self.password is not None and (in_url or (self.username is None and user is None)):
-            other = "the URL has another password" if in_url else "there is no user name"
-            raise SettingsError(
-                f"{self._named('password')} is set, but {other}; "
-                + ("remove one" if in_url else "set PUSHGATE_USERNAME")
-            )
+        if self.password is not None and user is not None and user[1] != "":
+            raise self._conflict("password", "the URL has another password; remove one")
+        if self.password is not None and self.username is None and user is None:
+            raise self._conflict("password", "there is no user name; set PUSHGATE_USERNAME")
         if self.username is not None and self.password is None:
-            raise SettingsError(
-                f"{self._named('username')} is set, but there is no password; set PUSHGATE_PASSWORD"
-                " to it or to file:/path"
-            )
+            advice = "there is no password; set PUSHGATE_PASSWORD to it or to file:/path"
+            raise self._conflict("username", advice)
         if self.keyfile is not None and self.certfile is None:
-            raise SettingsError(
-                f"{self._named('keyfile')} is set, but there is no certificate; set"
-                " PUSHGATE_CERTFILE"
-            )
+            raise self._conflict("keyfile", "there is no certificate; set PUSHGATE_CERTFILE")
 
-    def _named(self, name: str) -> str:
-        origin = self.origins.get(name, name)
-        return f"{name} in {origin}" if "/" in origin else origin
+    def _conflict(self, name: str, text: str) -> SettingsError:
+        return SettingsError(f"{self.origins.get(name, name)} is set, but {text}")
 
 
-def _candidates(
-    name: str, flags: Mapping[str, Any], environ: Mapping[str, str]
-) -> Iterator[tuple[object, Source]]:
-    home = environ.get("HOME", "~")
-    if flags.get(name) is not None:
-        flag = _FLAGS.get(name, f"--{name}")
-        yield flags[name], Source(flag, private=False, home=home)
-    for variable in VARIABLES[name]:
-        if environ.get(variable):
-            yield environ[variable], Source(variable, private=True, home=home)
+def _flag(name: str) -> str:
+    return f"--{_FLAGS.get(name, name)}"
 
 
-def _read(name: str, raw: object, source: Source, where: str) -> Any:
-    try:
-        return READERS[name](raw, source)
-    except ValueError as error:
-        raise SettingsError(f"{where}: {error}") from None
+def _source_of(environ: Mapping[str, str]) -> OptionSource:
+    """The variables that are set, by the names of their settings."""
+    set_by = {
+        name: variable
+        for name, variables in VARIABLES.items()
+        if (variable := next(filter(environ.get, variables), None))
+    }
+    values = {name: environ[variable] for name, variable in set_by.items()}
+    return OptionSource(values, set_by.__getitem__, home=environ.get("HOME", ""))

@@ -7,7 +7,7 @@ requests that are built as the scheduler builds them. A deadline: the context of
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -185,7 +185,7 @@ def test_a_missed_deadline(run):
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    at = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
     with create_session() as session:
         of_the_database = session.scalar(select(DagRun).where(DagRun.run_id == run.run_id))
         dag_run = DAGRunResponse.model_validate(of_the_database).model_dump(mode="json")

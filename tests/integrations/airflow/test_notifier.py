@@ -7,7 +7,7 @@ import copy
 import pickle
 import threading
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk import BaseHook
@@ -175,7 +175,7 @@ def started(**changed):
 
     class TI:
         dag_id, task_id, run_id, map_index, try_number = "etl", "load", "r", -1, 1
-        state, start_date, end_date = "success", datetime.now(timezone.utc), None
+        state, start_date, end_date = "success", datetime.now(UTC), None
 
     return {"ti": TI(), **changed}
 

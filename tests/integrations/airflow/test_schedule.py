@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pendulum
@@ -22,9 +22,9 @@ from dateutil.relativedelta import relativedelta
 from pushgate_airflow._schedule import expected_interval
 
 HOUR, DAY = 3_600.0, 86_400.0
-FRIDAY = datetime(2026, 3, 6, 9, tzinfo=timezone.utc)
+FRIDAY = datetime(2026, 3, 6, 9, tzinfo=UTC)
 WEEKDAYS = "0 9 * * 1-5"
-START = datetime(2020, 1, 1, tzinfo=timezone.utc)
+START = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def scheduled(due, start=None, run_type="scheduled"):
@@ -113,7 +113,7 @@ def test_a_triggered_run_tells_the_period_that_it_falls_into(schedule, at, expec
 
 def test_the_day_on_which_clocks_are_put_forward_is_shorter():
     timetable = CronTriggerTimetable("0 9 * * *", timezone="Europe/Berlin")
-    due = datetime(2026, 3, 28, 8, tzinfo=timezone.utc)
+    due = datetime(2026, 3, 28, 8, tzinfo=UTC)
     assert interval(timetable, scheduled(due)) == DAY - HOUR
 
 

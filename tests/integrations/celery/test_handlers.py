@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from types import SimpleNamespace
 
@@ -120,7 +120,7 @@ def test_a_header_of_somebody_elses_is_no_header(work, relay, header):
 
 
 def test_a_task_with_an_eta_waits_from_then_on(work, relay):
-    eta = datetime.now(timezone.utc) - timedelta(seconds=10)
+    eta = datetime.now(UTC) - timedelta(seconds=10)
     published = time.time() - 1000
     for text in (eta.isoformat(), eta.replace(tzinfo=None).isoformat()):
         request = request_of(work, eta=text, pushgate=[published, published])

@@ -6,7 +6,7 @@ One worker runs all of them and is stopped warmly; the tests look at what the ga
 import signal
 from collections import Counter
 from contextlib import ExitStack
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -50,7 +50,7 @@ def ran(tmp_path_factory, open_site, totals_of):
     with ExitStack() as stack:
         gateway = stack.enter_context(EmbeddedGateway())
         site = open_site(tmp_path_factory.mktemp("outcomes"), stack)
-        site.send("ok", expires=datetime.now(timezone.utc) - timedelta(minutes=1))
+        site.send("ok", expires=datetime.now(UTC) - timedelta(minutes=1))
         worker = site.worker(gateway, concurrency=3)
         later = site.send("noop", countdown=1)
         terminated = site.send("waits", 600.0)

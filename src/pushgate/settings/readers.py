@@ -1,0 +1,270 @@
+"""The functions that read an option's value, for the tables of :func:`pushgate.read_options`.
+
+Each takes a value, as people write it in a variable, a file or an argument, or as Python, TOML and
+JSON have it, and the :class:`~pushgate.OptionSource` it is from. Each returns what is meant, or
+raises a ValueError that says what to write and never holds a secret. Imports only what is there at
+Python's start: ``pushgate run`` reads its options before it starts the command.
+"""
+
+from __future__ import annotations
+
+from .option_table import OptionSource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = (
+    "choice",
+    "compression",
+    "count",
+    "duration",
+    "gateway",
+    "headers",
+    "job",
+    "names",
+    "outbox",
+    "parse_duration",
+    "password",
+    "path",
+    "positive_duration",
+    "switch",
+    "text",
+    "timeout",
+    "token",
+    "username",
+)
+
+_ANYWHERE = OptionSource({})
+_LONGEST_TIMEOUT = 86_400.0  # seconds; a socket's own limit is 24 days
+_TRUE, _FALSE = ("1", "true", "t", "yes", "on"), ("0", "false", "f", "no", "off")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
+_HEADER_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
+_BEARER = r"[\x21-\x7e]+"
+_SECRET_HEADERS = ("auth", "cookie", "token", "secret", "api-key", "apikey")
+
+
+def text(value: object, _source: OptionSource = _ANYWHERE) -> str:
+    """Text on one line, with something in it."""
+    if value == "":
+        raise ValueError("it is empty; leave it out, or give a text")
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError("give a text on one line")
+    return value
+
+
+def switch(value: object, _source: OptionSource = _ANYWHERE) -> bool:
+    """True or False, also as text such as ``yes``, ``off`` and ``1``."""
+    word = str(value).lower()
+    if word not in (*_TRUE, *_FALSE):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return word in _TRUE
+
+
+def count(least: int = 0, most: int = 999) -> Callable[[object, OptionSource], int]:
+    """The reader of a whole number from ``least`` to ``most``."""
+
+    def read(value: object, _source: OptionSource = _ANYWHERE) -> int:
+        digits = str(value)
+        is_number = digits.isascii() and digits.isdecimal() and len(digits) < 20
+        if isinstance(value, bool) or not is_number or not least <= int(digits) <= most:
+            raise ValueError(f"{value!r} is not a whole number from {least} to {most}")
+        return int(digits)
+
+    return read
+
+
+def choice(*allowed: str) -> Callable[[object, OptionSource], str]:
+    """The reader of one of these words, in upper or lower case."""
+
+    def read(value: object, _source: OptionSource = _ANYWHERE) -> str:
+        word = value.lower() if isinstance(value, str) else ""
+        if word not in allowed:
+            raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
+        return word
+
+    return read
+
+
+def parse_duration(text: str) -> float:
+    """The seconds in ``90s``, ``15m``, ``2h``, ``1d``, or a number of seconds such as ``2.5``.
+
+    Raises ValueError, whose text says how to write a duration.
+    """
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _SECONDS else (text, "s")
+    # Not left to float() alone: it takes "1_0", "1e3", "nan", blanks and signs.
+    digits = number.replace(".", "", 1)
+    seconds = float(number) * _SECONDS[unit] if digits.isascii() and digits.isdecimal() else -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(
+            f"{text!r} is not a duration; write seconds, such as 90 or 2.5, or 90s, 15m, 2h, 1d"
+        )
+    return seconds
+
+
+def duration(value: object, _source: OptionSource = _ANYWHERE) -> float:
+    """Seconds from 0 on: a number, or text such as ``90s`` or ``15m``."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"{value!r} is not a duration; give seconds from 0 on")
+        return float(value)
+    return parse_duration(str(value))
+
+
+def positive_duration(value: object, _source: OptionSource = _ANYWHERE) -> float:
+    """As duration, but above 0."""
+    if not (seconds := duration(value)):
+        raise ValueError(f"{value!r} is too short; give a duration above 0")
+    return seconds
+
+
+def timeout(value: object, _source: OptionSource = _ANYWHERE) -> float:
+    """As duration, but above 0 and at most a day."""
+    if not 0 < (seconds := duration(value)) <= _LONGEST_TIMEOUT:
+        raise ValueError(f"{value!r} is not above 0 and at most 1d")
+    return seconds
+
+
+def names(value: object, _source: OptionSource = _ANYWHERE) -> tuple[str, ...]:
+    """Names or patterns: a list, or a text with commas or blanks between them."""
+    if isinstance(value, str):
+        return tuple(value.replace(",", " ").split())
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        raise ValueError(f"{value!r} is not a list of names")
+    if not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{value!r} holds more than texts; give a list of names")
+    return tuple(value)
+
+
+def path(value: object, source: OptionSource = _ANYWHERE) -> str:
+    """The path of a file, relative to the source's folder."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("give the path of a file")
+    return source.path(value)
+
+
+def job(value: object, _source: OptionSource = _ANYWHERE) -> str:
+    """The value of the label ``job``."""
+    from ..protocol.grouping_key import GroupingKey
+
+    return GroupingKey(text(value)).job
+
+
+def gateway(value: object, source: OptionSource = _ANYWHERE) -> str:
+    """The URL of a gateway; with a password only where secrets may stand."""
+    from ..transport.urls import base_url, parse
+
+    url = base_url(text(value))
+    credentials = parse(url).credentials
+    if credentials and credentials[1] and not source.holds_secrets:
+        raise ValueError(
+            "the URL holds a password, which does not belong here; write it into a file that only"
+            " this user can read and give password = 'file:/path', or set PUSHGATE_PASSWORD"
+        )
+    return url
+
+
+def compression(value: object, _source: OptionSource = _ANYWHERE) -> str | None:
+    """``gzip``, ``snappy``, or ``none``, which is read as None."""
+    name = choice("gzip", "snappy", "none")(value, _source)
+    return None if name == "none" else name
+
+
+def outbox(value: object, source: OptionSource = _ANYWHERE) -> str:
+    """A path, or ``off``; false is what TOML has for that."""
+    if value is False or (isinstance(value, str) and value.lower() in _FALSE):
+        return "off"
+    return path(value, source)
+
+
+def username(value: object, _source: OptionSource = _ANYWHERE) -> str:
+    """A user name for basic authentication."""
+    name = text(value)
+    if ":" in name:
+        raise ValueError("a user name can't hold a colon (RFC 7617)")
+    return name
+
+
+def password(value: object, source: OptionSource = _ANYWHERE) -> str:
+    """A password, or ``file:/path`` of a file that holds it."""
+    return _secret(value, source, "PUSHGATE_PASSWORD")
+
+
+def token(value: object, source: OptionSource = _ANYWHERE) -> str:
+    """A bearer token, or ``file:/path`` of a file that holds it."""
+    import re
+
+    secret = _secret(value, source, "PUSHGATE_TOKEN")
+    if not re.fullmatch(_BEARER, secret):
+        raise ValueError("a token has no spaces, line breaks or characters outside ASCII")
+    return secret
+
+
+def headers(value: object, source: OptionSource = _ANYWHERE) -> tuple[tuple[str, str], ...]:
+    """Lines ``Name: value`` as one text or a list, or a mapping. A value may be ``file:/path``."""
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        lines = value.splitlines() if isinstance(value, str) else value
+        if not isinstance(lines, (list, tuple)):
+            raise ValueError("give the headers as a table of names and values")
+        parts = [str(line).partition(":") for line in lines if str(line).strip()]
+        if not all(colon for _, colon, _ in parts):
+            raise ValueError("a header is written 'Name: value'")
+        pairs = [(name.strip(), given.strip()) for name, _, given in parts]
+    return tuple((name, _header_value(name, given, source)) for name, given in pairs)
+
+
+def _header_value(name: str, value: object, source: OptionSource) -> str:
+    import re
+
+    from ..transport.headers import refuse_headers_of_the_request
+
+    if not re.fullmatch(_HEADER_NAME, name):
+        raise ValueError("a header's name has a character that HTTP does not allow")
+    refuse_headers_of_the_request((name,))
+    if not isinstance(value, str):
+        raise ValueError(f"give the header {name!r} as text")
+    if value.startswith("file:") and source.reads_files:
+        value = _content(source.path(value.removeprefix("file:")))
+    elif not source.holds_secrets and any(part in name.lower() for part in _SECRET_HEADERS):
+        raise ValueError(
+            f"the value of the header {name!r} is a secret and does not belong here; give it as"
+            " 'file:/path', or set PUSHGATE_PASSWORD, PUSHGATE_TOKEN or PUSHGATE_HEADERS"
+        )
+    if not re.fullmatch(_HEADER_VALUE, value):
+        raise ValueError(f"the header {name!r} has a character that HTTP does not allow")
+    return value
+
+
+def _secret(value: object, source: OptionSource, variable: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError("give it as text, 'file:/path'")
+    if value.startswith("file:") and source.reads_files:
+        return _content(source.path(value.removeprefix("file:")))
+    if not source.holds_secrets:
+        raise ValueError(
+            "a secret does not belong here; write it into a file that only this user can read and"
+            f" give 'file:/path', or set {variable}"
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it is not valid UTF-8") from None
+    return value
+
+
+def _content(file_path: str) -> str:
+    """What the file holds, without its last line break."""
+    try:
+        with open(file_path, "rb") as file:
+            content = file.read().decode()
+    except OSError as error:
+        raise ValueError(f"the file {file_path!r} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"the file {file_path!r} is not valid UTF-8") from None
+    content = content.removesuffix("\n").removesuffix("\r")
+    if not content:
+        raise ValueError(f"the file {file_path!r} is empty")
+    return content
