@@ -24,6 +24,7 @@ ROOMS = (
     "jobs",
     "outbox",
     "settings",
+    "delivery",
     "relay",
     "prometheus",
     "doctor",

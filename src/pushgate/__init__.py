@@ -8,6 +8,14 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which costs 5 ms to import
 if TYPE_CHECKING:
+    from .delivery.direct_sink import DirectSink as DirectSink
+    from .delivery.messages import failure as failure
+    from .delivery.messages import was_kept as was_kept
+    from .delivery.report import Report as Report
+    from .delivery.report import deadline_report as deadline_report
+    from .delivery.report import end_reports as end_reports
+    from .delivery.report import start_report as start_report
+    from .delivery.sink import Sink as Sink
     from .errors import DeletionError as DeletionError
     from .errors import DeliveryError as DeliveryError
     from .errors import GatewayDisconnectedError as GatewayDisconnectedError
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
     from .gateway.functions import pushadd_to_gateway as pushadd_to_gateway
     from .jobs.matchers import Matcher as Matcher
     from .jobs.matchers import parse_matchers as parse_matchers
+    from .jobs.own_metrics import OwnMetrics as OwnMetrics
+    from .jobs.own_metrics import own_metrics_key as own_metrics_key
     from .jobs.prune import delete_groups as delete_groups
     from .jobs.prune import prune as prune
     from .jobs.reporter import Reporter as Reporter
@@ -108,6 +118,16 @@ _MODULE_OF = {
     "open_private": "outbox.files",
     # outcomes
     "Reporter": "jobs.reporter",
+    "Sink": "delivery.sink",
+    "DirectSink": "delivery.direct_sink",
+    "Report": "delivery.report",
+    "start_report": "delivery.report",
+    "end_reports": "delivery.report",
+    "deadline_report": "delivery.report",
+    "failure": "delivery.messages",
+    "was_kept": "delivery.messages",
+    "OwnMetrics": "jobs.own_metrics",
+    "own_metrics_key": "jobs.own_metrics",
     "JobRun": "jobs.runs",
     "Outcome": "jobs.runs",
     "Status": "jobs.runs",

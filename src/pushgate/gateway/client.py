@@ -116,6 +116,11 @@ class Gateway(GatewayReader):
         """Where what can't be delivered waits."""
         return self._outbox
 
+    @property
+    def utf8_names(self) -> bool:
+        """Whether names are sent as they are, whatever characters they have."""
+        return self._utf8_names
+
     def push(
         self,
         job: str | GroupingKey,

@@ -1,0 +1,1 @@
+"""The one way from a run's outcome to a gateway."""

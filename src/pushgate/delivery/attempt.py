@@ -1,0 +1,195 @@
+"""One try to deliver reports; what is not delivered in time is kept in the gateway's outbox."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ..errors import GatewayTimeoutError, PushError, concerns_one_group
+from ..log import RateLimitedLogger
+from ..protocol.text import encode
+from ..transport.deadline import Deadline
+from .background import in_background
+from .messages import WAITS, failure, one_line, was_kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..gateway.client import Gateway
+    from .background import MadeOnce
+    from .report import Report
+
+__all__ = ("Attempt", "keep_report", "push_report")
+
+# Of the time: for saying why it failed, and for what follows the first report, at most so many
+# seconds: reading the job's own metrics, and keeping.
+_FOR_SAYING = 0.05
+_FOR_THE_REST, _MOST = 0.25, 1.0
+
+
+class Attempt:
+    """Delivers what ``reports()`` yields, to ``gateway()``, in a thread that may be left behind.
+
+    ``what`` names the first report for log lines, ``what_else`` the others. Where the first one
+    waits in the outbox, the others wait too. ``settled`` is called once, from the thread, when
+    each report is delivered, kept or lost.
+
+    ``reports`` is called twice where :meth:`close` finds the thread still at work.
+    """
+
+    def __init__(
+        self,
+        gateway: MadeOnce[Gateway | None],
+        reports: Callable[[], Iterable[Report]],
+        *,
+        what: str,
+        what_else: str = "",
+        log: RateLimitedLogger,
+        settled: Callable[[], object] | None = None,
+    ) -> None:
+        self.error: BaseException | None = None
+        """What kept reports from arriving; what is lost goes before what waits."""
+        self._gateway = gateway
+        self._reports = reports
+        self._what = what
+        self._what_else = what_else
+        self._log = RateLimitedLogger(log.warning, interval=0.0)
+        self._settled = settled
+        self._settled_count = 0
+        self._over = threading.Event()
+        self._kept = ""
+
+    def begin(self, timeout: float, *, after: Callable[[], object] = lambda: None) -> None:
+        """Deliver, within ``timeout`` seconds, once ``after()`` has returned.
+
+        Returns at once; where no thread can be started, when all is settled.
+        """
+        deadline = Deadline(timeout * (1 - _FOR_SAYING))
+
+        def run() -> None:
+            try:
+                after()
+                self._deliver(deadline)
+            except BaseException as error:  # a user's handler may raise anything
+                self._failed(error)
+                if _interrupts(error):
+                    raise
+            finally:
+                self._over.set()
+                if self._settled is not None:
+                    self._settled()
+
+        if in_background(run, "pushgate-delivery") is None:
+            run()
+
+    def wait(self, timeout: float) -> None:
+        """Return once all is settled, or after ``timeout`` seconds."""
+        self._over.wait(timeout)
+
+    def close(self, keep_timeout: float) -> None:
+        """Keep what is not settled, within ``keep_timeout`` seconds, and log nothing from then on.
+
+        The thread may hang in the look-up of the gateway, in a push, or in the job's own metrics.
+        """
+        last_words = None
+        if not self._over.is_set():
+            had_failed = self.error is not None
+            self._kept = f"it could not be kept within {keep_timeout:.3g} s"
+            keeper = in_background(self._keep_rest, "pushgate-keep")
+            if keeper is None:
+                self._keep_rest()
+            else:
+                keeper.join(keep_timeout)
+            if not self._over.is_set():
+                given_up = f"gave up waiting for {self._subject()}"
+                self.error = self.error or TimeoutError(given_up)
+                if not had_failed or self._kept != WAITS:
+                    last_words = "; ".join(filter(None, (given_up, self._kept)))
+        self._log.silence(last_words)
+
+    def _deliver(self, deadline: Deadline) -> None:
+        gateway = self._gateway()
+        if gateway is None:
+            return
+        waits = False
+        for report in self._reports():
+            try:
+                if waits:
+                    _keep_too(gateway, report)
+                elif self._what_else and not self._settled_count:
+                    push_report(gateway, report, deadline.reserving(_FOR_THE_REST, _MOST))
+                else:
+                    push_report(gateway, report, deadline)
+            except Exception as error:
+                self._failed(error)
+                waits = was_kept(error)
+                if not waits and not concerns_one_group(error):
+                    return  # the gateway is away, and there is no outbox
+            self._settled_count += 1
+
+    def _failed(self, error: BaseException) -> None:
+        if self.error is None or (was_kept(self.error) and not was_kept(error)):
+            self.error = error
+        self._log.warning(failure(self._subject(), error))
+
+    def _subject(self) -> str:
+        return self._what_else if self._what_else and self._settled_count else self._what
+
+    def _keep_rest(self) -> None:
+        """Keep what :meth:`_deliver`, in its thread, is not done with."""
+        try:
+            gateway = self._gateway()
+            kept = []
+            if gateway is not None:
+                for number, report in enumerate(self._reports()):
+                    if number >= self._settled_count and not self._over.is_set():
+                        kept.append(keep_report(gateway, report))
+            self._kept = WAITS if kept and all(kept) else ""
+        except BaseException as error:
+            self._kept = one_line(repr(error))
+            if _interrupts(error):
+                raise
+
+
+def push_report(gateway: Gateway, report: Report, deadline: Deadline) -> None:
+    """Send it, by the outbox if ``gateway`` has one. Raises what kept it from arriving."""
+    timeout = deadline.left(0.0)
+    if timeout is not None and timeout <= 0:
+        error = GatewayTimeoutError(
+            "no time is left for the push",
+            method=report.method,
+            url=gateway.url,
+            group=report.key.labels,
+        )
+        error.kept = keep_report(gateway, report)
+        raise error
+    if report.method == "DELETE":
+        gateway.delete(report.key, timeout=timeout)
+    elif report.method == "PUT":
+        gateway.push(report.key, report.families, timeout=timeout)
+    else:
+        gateway.pushadd(report.key, report.families, timeout=timeout)
+
+
+def keep_report(gateway: Gateway, report: Report) -> bool:
+    """Whether it waits in the gateway's outbox now, without a try to deliver it.
+
+    Raises InvalidPayloadError.
+    """
+    if gateway.outbox is None:
+        return False
+    text = encode(report.families, report.key, utf8_names=gateway.utf8_names).text
+    return gateway.outbox.keep(gateway.url, [(report.method, report.key, text, report.at)])
+
+
+def _keep_too(gateway: Gateway, report: Report) -> None:
+    if not keep_report(gateway, report):
+        raise PushError("the outbox could keep the outcome only")
+
+
+def _interrupts(error: BaseException) -> bool:
+    """Whether it is the user's Ctrl-C, which only the main thread gets."""
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+    )

@@ -1,0 +1,54 @@
+"""Work in threads that may be left behind when their time is over."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ("MadeOnce", "in_background")
+
+T = TypeVar("T")
+
+
+def in_background(target: Callable[[], None], name: str) -> threading.Thread | None:
+    """A started daemon thread, in the caller's context; None where none can be started.
+
+    None can be where the limit on threads is reached, and while the interpreter shuts down.
+    """
+    context = contextvars.copy_context()  # log lines of a thread then say which task they are of
+    thread = threading.Thread(target=context.run, args=(target,), name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
+
+
+class MadeOnce(Generic[T]):
+    """A value that the first thread makes that asks for it; others wait meanwhile.
+
+    What ``make`` raises is raised to the thread that called it, and the next one tries again.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._renew()
+
+    def __call__(self) -> T:
+        if not self._made:
+            if os.getpid() != self._process:  # a thread of the parent may have held the lock
+                self._renew()
+            with self._lock:
+                if not self._made:
+                    self._made.append(self._make())
+        return self._made[0]
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        self._process = os.getpid()

@@ -1,0 +1,185 @@
+"""Reports to a gateway now, beside the job, within a deadline."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ..errors import is_permanent
+from ..log import RateLimitedLogger
+from ..protocol.text import encode
+from ..transport.deadline import Deadline
+from .attempt import Attempt, keep_report, push_report
+from .background import MadeOnce, in_background
+from .report import deadline_report, end_reports, heartbeat_report, start_report
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from ..gateway.client import Gateway
+    from ..jobs.runs import JobRun, Outcome
+    from ..protocol.grouping_key import GroupingKey
+    from .report import Own
+
+__all__ = ("DirectSink",)
+
+_FOR_THE_START = 0.1  # of the end's time: a start that takes longer hangs, as the end would
+
+
+class DirectSink:
+    """Pushes to one gateway in threads beside the job, which are left behind when time is over.
+
+    ``gateway`` is a Gateway, or is called for one in a thread, since looking it up may take long;
+    where it returns None, nothing is pushed. ``timeout`` bounds the wait for an end, in seconds.
+    What is not delivered by then is kept in the gateway's outbox, which takes milliseconds;
+    ``keep_timeout`` more seconds are waited where it takes longer, as on a busy disk.
+    ``wait_for_start`` is how many seconds :meth:`started` waits for its push. ``log`` takes the
+    lines of what fails; without it they go to the logger ``pushgate``.
+
+    No method raises. Where no thread can be started, a start is left to its end, which carries it
+    too, and an end is pushed in the caller's thread. Safe to share between threads and over a fork.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway | Callable[[], Gateway | None],
+        *,
+        timeout: float = 10.0,
+        keep_timeout: float = 10.0,
+        wait_for_start: float = 0.0,
+        log: RateLimitedLogger | None = None,
+    ) -> None:
+        self.last_error: BaseException | None = None
+        """What kept the last end from arriving; its ``kept`` says whether it waits."""
+        self._gateway = MadeOnce(gateway if callable(gateway) else lambda: gateway)
+        self._timeout = timeout
+        self._keep_timeout = keep_timeout
+        self._wait_for_start = wait_for_start
+        self._log = log or RateLimitedLogger()
+        self._starts: dict[GroupingKey, _Start] = {}
+        self._attempts: list[Attempt] = []
+        self._heartbeat: threading.Thread | None = None
+
+    def started(self, run: JobRun) -> None:
+        """Push that ``run`` has started. A failure is not logged: the end tells the start again."""
+        start = _Start(run)
+        self._starts[run.key] = start
+        start.thread = in_background(lambda: self._push_start(start), "pushgate-start")
+        if self._wait_for_start > 0:
+            start.join(self._wait_for_start)
+
+    def alive(self, run: JobRun) -> None:
+        """Push that ``run`` goes on, unless the push before is still under way."""
+
+        def push() -> None:
+            with suppress(BaseException):  # the end tells
+                gateway = self._gateway()
+                if gateway is not None:
+                    push_report(gateway, heartbeat_report(run), Deadline(self._timeout))
+
+        if self._heartbeat is None or not self._heartbeat.is_alive():
+            self._heartbeat = in_background(push, "pushgate-heartbeat")
+
+    def missed_deadline(self, run: JobRun, at: float) -> None:
+        """Push that ``run`` had not ended at ``at``, in Unix seconds. Waits as for an end."""
+        self._await(
+            Attempt(
+                self._gateway,
+                lambda: [deadline_report(run, at)],
+                what=f"the push of a missed deadline for {run.key}",
+                log=self._log,
+            )
+        )
+
+    def finished(self, run: JobRun, outcome: Outcome, own: Own = None) -> None:
+        """Push how ``run`` ended, and the job's own metrics. Returns once that is settled."""
+        start = self._end_start(run)
+        self._await(self._end_of(run, outcome, own, None), start)
+
+    def finish(
+        self,
+        run: JobRun,
+        outcome: Outcome,
+        own: Own = None,
+        *,
+        settled: Callable[[], object] | None = None,
+    ) -> None:
+        """As :meth:`finished`, but return at once; call :meth:`close` when the time is over.
+
+        ``settled`` is called from the thread once all is delivered, kept or lost.
+        """
+        start = self._end_start(run)
+        attempt = self._end_of(run, outcome, own, settled)
+        self._attempts.append(attempt)
+        attempt.begin(self._timeout, after=start)
+
+    def close(self) -> None:
+        """Keep what :meth:`finish` has begun and is not settled; nothing is logged afterwards."""
+        while self._attempts:
+            self._close(self._attempts.pop())
+
+    def _end_of(
+        self, run: JobRun, outcome: Outcome, own: Own, settled: Callable[[], object] | None
+    ) -> Attempt:
+        once = MadeOnce(own) if callable(own) else own  # it may be asked for by two threads
+        return Attempt(
+            self._gateway,
+            lambda: end_reports(run, outcome, once),
+            what=f"the push for {run.key}",
+            what_else="" if own is None else f"the push of the job's own metrics for {run.key}",
+            log=self._log,
+            settled=settled,
+        )
+
+    def _await(self, attempt: Attempt, after: Callable[[], object] = lambda: None) -> None:
+        try:
+            attempt.begin(self._timeout, after=after)
+            attempt.wait(self._timeout)
+        finally:
+            self._close(attempt)
+
+    def _close(self, attempt: Attempt) -> None:
+        attempt.close(self._keep_timeout)
+        self.last_error = attempt.error
+
+    def _end_start(self, run: JobRun) -> Callable[[], object]:
+        """The end of ``run`` begins. Returns what waits a little for its start."""
+        start = self._starts.pop(run.key, None)
+        if start is None:
+            return lambda: None
+        start.is_over = True
+        return lambda: start.join(self._timeout * _FOR_THE_START)
+
+    def _push_start(self, start: _Start) -> None:
+        try:
+            gateway = self._gateway()
+            if gateway is None or start.is_over:
+                return
+            report = start_report(start.run)
+            text = encode(report.families, report.key).text
+            try:
+                # Past the outbox: to compare and deliver what waits there for this job may take
+                # seconds, while which no other thread can push the end.
+                gateway.send_directly("POST", report.key, text, timeout=self._timeout)
+            except OSError as error:
+                if not start.is_over and not is_permanent(error):
+                    keep_report(gateway, report)
+                raise
+        except BaseException as error:
+            if not start.is_over:
+                self.last_error = error
+
+
+class _Start:
+    """A start whose push is under way, or was."""
+
+    def __init__(self, run: JobRun) -> None:
+        self.run = run
+        self.is_over = False
+        self.thread: threading.Thread | None = None
+
+    def join(self, seconds: float) -> None:
+        """Wait for its push, at most so long."""
+        if self.thread is not None:
+            self.thread.join(seconds)

@@ -1,0 +1,314 @@
+"""DirectSink: no job is harmed or held up, and what does not arrive in time waits on disk."""
+
+import os
+import threading
+
+import pytest
+
+from pushgate import (
+    DirectSink,
+    Gateway,
+    GatewayUnreachableError,
+    GroupingKey,
+    InvalidGroupingKeyError,
+    JobRun,
+    Outbox,
+    Outcome,
+    OwnMetrics,
+    Status,
+    gauge,
+    own_metrics_key,
+)
+from pushgate.embedded import EmbeddedGateway
+from support import faults
+from support.faults import PATIENCE, FaultServer
+from support.servers import free_port
+
+KEY = GroupingKey("backup", {"instance": "db1"})
+RUN = JobRun(KEY, started_at=100.0)
+SUCCESS = Outcome(Status.SUCCESS, ended_at=130.0, duration=30.0)
+FAILURE = Outcome(Status.FAILURE, ended_at=140.0, duration=30.0)
+ROWS = [gauge("rows", "", 7)]
+
+
+@pytest.fixture
+def server():
+    with EmbeddedGateway() as server:
+        yield server
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    return Outbox(tmp_path / "outbox")
+
+
+@pytest.fixture
+def refused():
+    """A URL where nobody listens."""
+    return f"http://127.0.0.1:{free_port()}"
+
+
+class Never:
+    """Something that hangs until the test ends."""
+
+    def __init__(self):
+        self.was_called, self._over = threading.Event(), threading.Event()
+
+    def __call__(self, *_arguments, **_options):
+        self.was_called.set()
+        self._over.wait(PATIENCE)
+        raise OSError("the test is over")
+
+    def end(self):
+        self._over.set()
+
+
+@pytest.fixture
+def never():
+    never = Never()
+    yield never
+    never.end()
+
+
+def gateway_of(url, outbox=None):
+    return Gateway(url, retries=0, outbox=outbox)
+
+
+def held(server, key=KEY):
+    for group in Gateway(server.url).groups():
+        if group.labels == {"instance": "", **key.labels}:
+            return {family.name for family in group.families}
+    return None
+
+
+def waiting(outbox):
+    return [dict(group.labels) for group in outbox.waiting()]
+
+
+def names(*short):
+    return {f"batch_job_{name}" for name in short}
+
+
+def test_a_run_is_pushed_and_a_failure_keeps_the_success_before(server):
+    sink = DirectSink(gateway_of(server.url), wait_for_start=PATIENCE)
+    sink.started(RUN)
+    assert names("last_start_timestamp_seconds") <= held(server)
+    sink.finished(RUN, SUCCESS)
+    sink.alive(RUN)
+    sink.missed_deadline(RUN, 150.0)
+    sink.finished(RUN, FAILURE)
+    assert names(
+        "last_success_timestamp_seconds",
+        "last_failure_timestamp_seconds",
+        "last_deadline_missed_timestamp_seconds",
+    ) <= held(server)
+    assert sink.last_error is None
+
+
+def test_own_metrics_are_replaced_and_stay_after_a_failure_without_any(server):
+    sink = DirectSink(gateway_of(server.url))
+    own = own_metrics_key(KEY)
+    for outcome, metrics, expected in (
+        (SUCCESS, [*ROWS, gauge("bytes", "", 1)], {"rows", "bytes"}),
+        (SUCCESS, ROWS, {"rows"}),
+        (FAILURE, OwnMetrics().collect, {"rows"}),
+        (SUCCESS, None, {"rows"}),
+        (SUCCESS, OwnMetrics(), None),
+    ):
+        sink.finished(RUN, outcome, metrics)
+        found = held(server, own)
+        assert (found and {name for name in found if not name.startswith("push_")}) == expected
+
+
+def test_own_metrics_are_made_once_and_by_name():
+    own = OwnMetrics()
+    assert own.collect() == []
+    own.gauge("rows").set(1)
+    own.gauge("rows").inc()
+    own.counter("done").inc()
+    assert {family.name for family in own.collect()} == {"rows", "done"}
+    with pytest.raises(ValueError, match="'rows' is a Gauge of this run already"):
+        own.histogram("rows")
+    with pytest.raises(InvalidGroupingKeyError, match="rename yours"):
+        own_metrics_key(KEY.with_labels(origin="me"))
+
+
+def test_where_the_outcome_waits_the_own_metrics_wait_and_one_line_says_so(refused, outbox, caplog):
+    sink = DirectSink(gateway_of(refused, outbox))
+    sink.started(RUN)
+    sink.finished(RUN, SUCCESS, lambda: ROWS)
+    assert sorted(waiting(outbox), key=len) == [KEY.labels, own_metrics_key(KEY).labels]
+    (record,) = caplog.records
+    assert "it waits in the outbox and will be delivered later" in record.getMessage()
+    assert (record.name, record.levelname) == ("pushgate", "WARNING")
+    assert sink.last_error.kept
+
+
+def test_without_an_outbox_one_line_says_what_failed(refused, caplog):
+    sink = DirectSink(gateway_of(refused))
+    sink.finished(RUN, SUCCESS, ROWS)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"the push for {KEY} failed: POST {refused}")
+    assert isinstance(sink.last_error, GatewayUnreachableError)
+
+
+def test_own_metrics_that_cannot_be_had_cost_no_outcome(server, caplog):
+    def broken():
+        raise SystemExit("a collector of the user's")
+
+    sink = DirectSink(gateway_of(server.url))
+    sink.finished(RUN, SUCCESS, broken)
+    assert names("last_run_success") <= held(server)
+    assert "own metrics" in caplog.text
+    assert isinstance(sink.last_error, SystemExit)
+
+
+@pytest.mark.parametrize("error", [OSError("o"), ValueError("v"), SystemExit(3), RecursionError()])
+def test_a_handler_may_raise_anything(error, caplog):
+    def handler(**_):
+        raise error
+
+    sink = DirectSink(Gateway("h", handler=handler))
+    sink.started(RUN)
+    sink.alive(RUN)
+    sink.finished(RUN, FAILURE)
+    assert sink.last_error is error
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("run", "outcome"),
+    [(JobRun(KEY, "yesterday"), SUCCESS), (RUN, Outcome(Status.SUCCESS, "soon")), (RUN, None)],
+)
+def test_nonsense_raises_nothing(server, run, outcome):
+    sink = DirectSink(gateway_of(server.url))
+    sink.started(run)
+    sink.finished(run, outcome)
+    assert sink.last_error is not None
+
+
+def test_a_gateway_that_hangs_delays_no_end_for_long_and_the_outcome_waits(outbox, caplog):
+    with FaultServer(faults.hang) as server:
+        sink = DirectSink(Gateway(server.url, timeout=None, outbox=outbox), timeout=0.5)
+        sink.started(RUN)
+        sink.finished(RUN, SUCCESS, lambda: ROWS)
+        assert sorted(waiting(outbox), key=len) == [KEY.labels, own_metrics_key(KEY).labels]
+    assert len(caplog.records) == 1
+
+
+def test_what_hangs_without_regard_for_its_time_is_left_behind_and_kept(outbox, never, caplog):
+    sink = DirectSink(Gateway("h", handler=never, outbox=outbox), timeout=0.2)
+    sink.finished(RUN, SUCCESS, ROWS)
+    assert sorted(waiting(outbox), key=len) == [KEY.labels, own_metrics_key(KEY).labels]
+    never.end()
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"gave up waiting for the push for {KEY};"
+        " it waits in the outbox and will be delivered later"
+    )
+
+
+def test_own_metrics_that_hang_cost_no_outcome(server, outbox, never, caplog):
+    sink = DirectSink(gateway_of(server.url, outbox), timeout=0.2, keep_timeout=0.1)
+    sink.finished(RUN, SUCCESS, never)
+    assert names("last_run_success") <= held(server)
+    assert "gave up waiting for the push of the job's own metrics" in caplog.text
+
+
+def test_a_look_up_of_the_gateway_that_is_late_costs_nothing(server, outbox):
+    looked_up, asked = threading.Event(), threading.Event()
+
+    def look_up():
+        asked.set()
+        assert looked_up.wait(PATIENCE)
+        return gateway_of(server.url, outbox)
+
+    sink = DirectSink(look_up, timeout=0.01)
+    over = threading.Event()
+    sink.finish(RUN, SUCCESS, settled=over.set)
+    assert asked.wait(PATIENCE)
+    threading.Timer(0.1, looked_up.set).start()
+    sink.close()
+    assert over.wait(PATIENCE)
+    assert waiting(outbox) == [KEY.labels] or names("last_run_success") <= held(server)
+
+
+def test_a_look_up_that_hangs_is_given_up(never, caplog):
+    sink = DirectSink(never, timeout=0.05, keep_timeout=0.05)
+    sink.started(RUN)
+    sink.finished(RUN, SUCCESS)
+    assert "could not be kept within 0.05 s" in caplog.text
+
+
+def test_a_look_up_that_fails_once_is_tried_again(server):
+    def look_up():
+        tried.append(1)
+        if len(tried) == 1:
+            raise OSError("no database")
+        return gateway_of(server.url)
+
+    tried = []
+    sink = DirectSink(look_up, wait_for_start=PATIENCE)
+    sink.started(RUN)
+    sink.finished(RUN, SUCCESS)
+    assert (sink.last_error, len(tried)) == (None, 2)
+
+
+def test_no_gateway_is_no_error(caplog):
+    sink = DirectSink(lambda: None)
+    sink.finished(RUN, SUCCESS)
+    assert (sink.last_error, caplog.records) == (None, [])
+
+
+def test_a_start_is_kept_unless_its_end_has_begun(outbox, refused, never, server):
+    sink = DirectSink(gateway_of(refused, outbox), wait_for_start=PATIENCE)
+    sink.started(RUN)
+    assert waiting(outbox) == [KEY.labels]
+    late = Outbox(f"{outbox.path}-late")
+    requests = iter((never,))
+
+    def handler(**request):
+        return next(requests, lambda **_: lambda: None)(**request)
+
+    sink = DirectSink(Gateway("h", handler=handler, outbox=late), timeout=1.0)
+    sink.started(RUN)
+    assert never.was_called.wait(PATIENCE)
+    sink.finished(RUN, SUCCESS)
+    never.end()
+    assert (sink.last_error, waiting(late)) == (None, [])
+
+
+def test_without_threads_the_end_is_pushed_all_the_same(server, monkeypatch):
+    begin = threading.Thread.start
+
+    def at_the_limit(thread):
+        if thread.name in ("pushgate-start", "pushgate-delivery", "pushgate-keep"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    sink = DirectSink(gateway_of(server.url))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", at_the_limit)
+        sink.started(RUN)
+        done = []
+        sink.finish(RUN, SUCCESS, ROWS, settled=lambda: done.append(1))
+        sink.close()
+    assert done == [1]
+    assert names("last_run_success") <= held(server)
+
+
+def test_a_forked_child_reports_with_the_sink_of_its_parent(server, never):
+    def look_up():
+        return gateway_of(server.url) if never.was_called.is_set() else never()
+
+    sink = DirectSink(look_up, timeout=PATIENCE)
+    sink.started(RUN)
+    assert never.was_called.wait(PATIENCE)  # a thread of the parent holds the look-up
+    pid = os.fork()
+    if pid == 0:
+        try:
+            sink.finished(RUN, SUCCESS)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert names("last_run_success") <= held(server)
