@@ -147,6 +147,7 @@ SHARED_MODULE_NAMES = frozenset(
         "flush",
         "groups",
         "keeping",
+        "messages",
         "metrics",
         "names",
         "once",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pushgate import Change, GroupingKey
 from pushgate_celery._neighbours import Neighbours
 from pushgate_celery._once import Once
-from pushgate_celery._own_metrics import OwnMetrics
 from pushgate_celery._records import (
     COUNT,
     END,
@@ -30,6 +29,7 @@ from pushgate_celery._records import (
 )
 from pushgate_celery._series import Budget
 from pushgate_celery._task_groups import TaskGroups
+from pushgate_celery._task_metrics import TaskMetrics
 from pushgate_celery._worker_group import WorkerGroup
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Aggregator:
         self._key = GroupingKey(job, {"instance": node})
         self._worker = WorkerGroup(started_at, budget, self._once)
         self._tasks = TaskGroups(job, max_series, self._once, self._overflowed)
-        self._own = OwnMetrics(job, node, part, self._once, self._refused)
+        self._own = TaskMetrics(job, node, part, self._once, self._refused)
         self._neighbours = Neighbours(
             self._key, started_at, interval, self._once, self._tasks.found
         )

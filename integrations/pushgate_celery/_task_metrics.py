@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pushgate_celery._records import Metric
     from pushgate_celery._series import Budget
 
-__all__ = ("ORIGIN", "OwnMetrics")
+__all__ = ("ORIGIN", "TaskMetrics")
 
 ORIGIN = {"origin": "job"}  # as the wrapper of commands has it
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -47,7 +47,7 @@ class _Claim(NamedTuple):
         return f"a {_TYPES[self.op]} {self.name}{labels} in {self.task}"
 
 
-class OwnMetrics:
+class TaskMetrics:
     """The tasks' own metrics of one worker. A collector of its counters and histograms.
 
     ``refused`` is called for each update that can't be taken.
