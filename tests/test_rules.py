@@ -9,12 +9,12 @@ import re
 import pytest
 
 from pushgate.cli import main
-from pushgate.jobs.vocabulary import _HELP, PREFIX
+from pushgate.jobs.vocabulary import _HELP
 from pushgate.prometheus.dashboard import dashboard
 from pushgate.prometheus.rules import rule_file
 from pushgate_celery._names import COUNTERS, GAUGES, HISTOGRAMS
 
-VOCABULARY = {PREFIX + name for name in _HELP}
+VOCABULARY = set(_HELP)
 CELERY = {
     *(f"{name}_total" for name in COUNTERS),
     *(f"{name}_bucket" for name in HISTOGRAMS),

@@ -321,36 +321,13 @@ def test_the_rules_judge_as_the_command_line_does(server, told_at):
         for n in range(RANDOM_GROUPS)
     ]
 
-    def moment(group, name):
-        return group.get(f"batch_job_last_{name}_timestamp_seconds")
-
-    def number(group, name):
-        return group.get(f"batch_job_{name}")
-
-    start, completion, retry = "start", "completion", "retry"
     verdicts = {
-        queries.overdue: lambda g: health.is_overdue(
-            now,
-            number(g, "expected_interval_seconds"),
-            moment(g, start),
-            moment(g, "skipped"),
-        ),
-        queries.running: lambda g: health.is_running(
-            moment(g, start), moment(g, completion), moment(g, retry)
-        ),
-        queries.retrying: lambda g: health.is_retrying(
-            moment(g, start), moment(g, completion), moment(g, retry)
-        ),
-        queries.stuck: lambda g: health.is_stuck(
-            now,
-            moment(g, start),
-            moment(g, completion),
-            number(g, "last_duration_seconds"),
-            moment(g, retry),
-        ),
-        queries.never_succeeded: lambda g: health.never_succeeded(
-            moment(g, "failure"), moment(g, "success")
-        ),
+        queries.overdue: lambda numbers: health.is_overdue(numbers, now),
+        queries.running: health.is_running,
+        queries.retrying: health.is_retrying,
+        queries.skipped: health.is_skipped,
+        queries.stuck: lambda numbers: health.is_stuck(numbers, now),
+        queries.never_succeeded: health.never_succeeded,
     }
     for query, judge in verdicts.items():
         found = {int(s["metric"]["n"]) for s in server.query(query(series), at=now)}

@@ -68,11 +68,7 @@ def _check_families(groups: Sequence[Group]) -> Iterator[Check]:
 
 
 def _check_pushes(groups: Sequence[Group]) -> Iterator[Check]:
-    failing = [
-        group.labels
-        for group in groups
-        if health.is_push_failing(group.push_time, group.push_failure_time)
-    ]
+    failing = [group.labels for group in groups if health.is_push_failing(group)]
     if failing:
         yield Check(
             WARN,

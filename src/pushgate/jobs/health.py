@@ -1,31 +1,36 @@
-"""When a job counts as overdue, stuck, failed, …: one place for the command line and alert rules.
+"""When a job counts as overdue, stuck, failed, …: the one place of these verdicts. Pure.
 
-Enters: numbers that a group holds, None where it has none, and the time. Leaves: verdicts. All
-times are Unix seconds, all spans seconds. Pure; imports nothing.
+``numbers`` are the metrics of the job's group by name (:func:`numbers_of`), ``now`` is the time by
+the gateway's clock. All times are Unix seconds, all spans seconds. ``prometheus/queries.py`` says
+the same in PromQL, with the same limits, and a test compares the two.
 """
 
 from __future__ import annotations
 
-__all__ = (
-    "INTERVAL_GRACE_LEAST",
-    "INTERVAL_GRACE_SHARE",
-    "STALE_AFTER",
-    "STALE_INTERVALS",
-    "STUCK_AFTER_DURATIONS",
-    "STUCK_AFTER_LEAST",
-    "STUCK_AFTER_UNKNOWN",
-    "due_at",
-    "is_failed",
-    "is_overdue",
-    "is_push_failing",
-    "is_retrying",
-    "is_running",
-    "is_stale",
-    "is_stuck",
-    "never_succeeded",
-    "overdue_at",
-    "stuck_after",
+import math
+from typing import TYPE_CHECKING
+
+from .vocabulary import (
+    COMPLETION,
+    DEADLINE_MISSED,
+    DURATION,
+    EXPECTED_INTERVAL,
+    FAILURE,
+    GROUP_EXPIRY,
+    PREFIX,
+    RETRY,
+    RUN_SUCCESS,
+    SKIPPED,
+    START,
+    SUCCESS,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..protocol.groups import Group
+
+    Numbers = Mapping[str, float]
 
 INTERVAL_GRACE_SHARE = 0.5
 """A scheduled job may start this share of its interval late, …"""
@@ -35,123 +40,110 @@ INTERVAL_GRACE_LEAST = 60.0
 STUCK_AFTER_DURATIONS = 3.0
 """A run is stuck when it takes this many times as long as the one before, …"""
 STUCK_AFTER_LEAST = 3600.0
-"""… but never within this many seconds: runs of a second may well take a minute once."""
+"""… but never within this many seconds: a run of a second may take a minute once."""
 STUCK_AFTER_UNKNOWN = 86_400.0
 """The same in seconds for a job of which no run has ended yet."""
 
 STALE_AFTER = 7 * 86_400.0
 """A group is stale when nobody pushed to it for so many seconds, …"""
 STALE_INTERVALS = 2.0
-"""… and for so many intervals of its job's schedule: a monthly job's is not, after a week."""
+"""… and for so many intervals of its job's schedule: after a week, a monthly job's is not."""
 
 
-def due_at(
-    interval: float | None, last_start: float | None, last_skipped: float | None = None
-) -> float | None:
-    """When the job's next run is expected; None where it has no schedule or never began.
+def numbers_of(group: Group) -> dict[str, float]:
+    """The finite single values among the group's metrics of the vocabulary."""
+    return {
+        family.name: family.samples[0].value
+        for family in group.families
+        if family.name.startswith(PREFIX) and len(family.samples) == 1
+        # Anybody may push metrics of these names, and a NaN is neither before nor after now.
+        if math.isfinite(family.samples[0].value)
+    }
 
-    A run that was skipped was on time, too: its schedule is alive.
+
+def due_at(numbers: Numbers) -> float | None:
+    """When the next run is expected; None where the job has no schedule or never started.
+
+    A skipped run was on time: its schedule is alive.
     """
-    begun = _latest(last_start, last_skipped)
-    if interval is None or begun is None or not interval > 0:
-        return None
-    return begun + interval
+    started = [numbers[name] for name in (START, SKIPPED) if name in numbers]
+    interval = numbers.get(EXPECTED_INTERVAL, 0.0)
+    return max(started) + interval if started and interval > 0 else None
 
 
-def overdue_at(due: float, interval: float) -> float:
-    """From when on a run that was due at ``due`` and has not begun is overdue."""
-    return due + max(INTERVAL_GRACE_LEAST, INTERVAL_GRACE_SHARE * interval)
+def is_overdue(numbers: Numbers, now: float) -> bool:
+    """Whether the next run should have started by now, however the last one ended."""
+    due = due_at(numbers)
+    if due is None:
+        return False
+    grace = max(INTERVAL_GRACE_LEAST, INTERVAL_GRACE_SHARE * numbers[EXPECTED_INTERVAL])
+    return now > due + grace
 
 
-def is_overdue(
-    now: float,
-    interval: float | None,
-    last_start: float | None,
-    last_skipped: float | None = None,
-) -> bool:
-    """Whether a run of the job should have begun by now, whatever became of the last one."""
-    due = due_at(interval, last_start, last_skipped)
-    return due is not None and interval is not None and now > overdue_at(due, interval)
-
-
-def is_retrying(
-    last_start: float | None, last_completion: float | None, last_retry: float | None
-) -> bool:
-    """Whether a try failed and the next one has not begun: nothing runs, and nothing is stuck."""
+def is_retrying(numbers: Numbers) -> bool:
+    """Whether a try failed and the next one has not started: nothing runs, nothing is stuck."""
+    retry = numbers.get(RETRY)
     return (
-        last_retry is not None
-        and last_retry >= (last_start or 0.0)
-        and last_retry > (last_completion or 0.0)
+        retry is not None
+        and retry >= numbers.get(START, 0.0)
+        and retry > numbers.get(COMPLETION, 0.0)
     )
 
 
-def is_running(
-    last_start: float | None, last_completion: float | None, last_retry: float | None = None
-) -> bool:
-    """Whether a run has begun and nobody told its end.
+def is_running(numbers: Numbers) -> bool:
+    """Whether a run has started and nobody reported its end.
 
-    A run that was skipped meanwhile, because of a lock, does not end the one that is going on.
+    Another run that was skipped meanwhile, because of a lock, does not end it.
     """
-    return (
-        last_start is not None
-        and last_start > (last_completion or 0.0)
-        and not is_retrying(last_start, last_completion, last_retry)
+    start = numbers.get(START)
+    return start is not None and start > numbers.get(COMPLETION, 0.0) and not is_retrying(numbers)
+
+
+def is_stuck(numbers: Numbers, now: float) -> bool:
+    """Whether a run takes too long, or died in a way that nobody could report."""
+    allowed = STUCK_AFTER_UNKNOWN
+    if DURATION in numbers:
+        allowed = max(STUCK_AFTER_LEAST, STUCK_AFTER_DURATIONS * numbers[DURATION])
+    return is_running(numbers) and now - numbers[START] > allowed
+
+
+def is_skipped(numbers: Numbers) -> bool:
+    """Whether the last thing that happened to the job is that a run was skipped."""
+    skipped = numbers.get(SKIPPED)
+    return skipped is not None and skipped >= max(
+        numbers.get(START, 0.0), numbers.get(COMPLETION, 0.0)
     )
 
 
-def stuck_after(last_duration: float | None) -> float:
-    """For how long a run may go on, in seconds."""
-    if last_duration is None:
-        return STUCK_AFTER_UNKNOWN
-    return max(STUCK_AFTER_LEAST, STUCK_AFTER_DURATIONS * last_duration)
-
-
-def is_stuck(
-    now: float,
-    last_start: float | None,
-    last_completion: float | None,
-    last_duration: float | None,
-    last_retry: float | None = None,
-) -> bool:
-    """Whether a run goes on for too long, or was killed in a way that nobody could tell."""
-    return (
-        last_start is not None
-        and is_running(last_start, last_completion, last_retry)
-        and now - last_start > stuck_after(last_duration)
-    )
-
-
-def is_failed(last_run_success: float | None) -> bool:
+def is_failed(numbers: Numbers) -> bool:
     """Whether the last run that ended failed. The next success clears it, a start does not."""
-    return last_run_success == 0
+    return numbers.get(RUN_SUCCESS) == 0
 
 
-def never_succeeded(last_failure: float | None, last_success: float | None) -> bool:
+def never_succeeded(numbers: Numbers) -> bool:
     """Whether the job has failed and never succeeded.
 
-    Of ``last_failure``, not of ``last_completion``: a run that began and was skipped has that, too.
+    ``last_completion`` does not tell: a run that started and was then skipped has it, too.
     """
-    return last_failure is not None and last_success is None
+    return FAILURE in numbers and SUCCESS not in numbers
 
 
-def is_push_failing(push_time: float, push_failure_time: float) -> bool:
-    """Whether the gateway refused the group's last push; 0 where there was none."""
-    return push_failure_time > push_time
+def missed_deadline(numbers: Numbers) -> bool:
+    """Whether a run missed its deadline, and none has ended since."""
+    return numbers.get(DEADLINE_MISSED, 0.0) > numbers.get(COMPLETION, 0.0)
 
 
-def is_stale(
-    now: float,
-    push_time: float,
-    push_failure_time: float,
-    interval: float | None,
-    expiry: float | None,
-) -> bool:
-    """Whether nobody pushes any more: a refused push is one, and before its expiry none is due."""
-    if expiry is not None and expiry > now:
+def is_push_failing(group: Group) -> bool:
+    """Whether the gateway refused the group's last push."""
+    return group.push_failure_time > group.push_time
+
+
+def is_stale(group: Group, numbers: Numbers, now: float) -> bool:
+    """Whether nobody pushes to the group any more. A refused push counts as a push.
+
+    A group with an expiry is not stale before it.
+    """
+    if numbers.get(GROUP_EXPIRY, 0.0) > now:
         return False
-    allowed = max(STALE_AFTER, STALE_INTERVALS * (interval or 0.0))
-    return now - max(push_time, push_failure_time) > allowed
-
-
-def _latest(*moments: float | None) -> float | None:
-    return max((moment for moment in moments if moment is not None), default=None)
+    allowed = max(STALE_AFTER, STALE_INTERVALS * numbers.get(EXPECTED_INTERVAL, 0.0))
+    return now - max(group.push_time, group.push_failure_time) > allowed

@@ -1,7 +1,6 @@
-"""Groups that nobody pushes to any more: the rules, and nothing but the rules.
+"""Which groups nobody pushes to any more, so that they may be deleted. Pure.
 
-Enters: what a gateway holds, its time, and an age. Leaves: :class:`StaleGroup` values. Pure. A
-Pushgateway keeps every group until somebody deletes it: there is no time to live
+A Pushgateway keeps every group until it is deleted: there is no time to live
 (https://github.com/prometheus/pushgateway/blob/master/README.md#non-goals).
 """
 
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import health
 from .ages import roughly
 from .matchers import matches, read_matchers
+from .vocabulary import EXPECTED_INTERVAL, GROUP_EXPIRY, START
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from .matchers import Matchers
 
 __all__ = ("StaleGroup", "stale_groups")
-
-_START = "batch_job_last_start_timestamp_seconds"
-_INTERVAL = "batch_job_expected_interval_seconds"
-_EXPIRY = "batch_job_group_expiry_timestamp_seconds"
 
 
 class StaleGroup(NamedTuple):
@@ -36,19 +32,19 @@ class StaleGroup(NamedTuple):
 def stale_groups(
     groups: Iterable[Group], *, now: float, older_than: float, matchers: Matchers = ()
 ) -> list[StaleGroup]:
-    """Those of ``groups`` that nobody needs, the oldest first. Pure.
+    """The stale ones among ``groups``, the oldest first.
 
-    ``now`` is by the gateway's clock, in Unix seconds; ``older_than`` in seconds. Of the groups
-    that fulfil all ``matchers``, these are stale:
+    ``now`` is the time by the gateway's clock in Unix seconds, ``older_than`` an age in seconds.
+    Only groups that fulfil all ``matchers`` are returned. The rules:
 
-    1. One with a ``batch_job_group_expiry_timestamp_seconds`` is when that has passed, and only
-       then, whatever its age: whoever made it said so. The job's own metrics, in the group with the
-       same labels and ``origin``, go with it.
-    2. Any other is when its last push is longer ago than ``older_than``. A push that was refused
-       counts as well: somebody still pushes.
-    3. One of a job with a ``batch_job_expected_interval_seconds`` is not before twice that
-       interval has passed, too, since its last push and since its last start: a monthly job's
-       outcome is not to go after a week. The job's own metrics stay as long.
+    1. A group with an expiry (``group_expiry_timestamp_seconds``) is stale after it and not before,
+       whatever its age. The job's own metrics, in the group with the same labels and ``origin``, go
+       with it.
+    2. Any other group is stale when its last push is longer ago than ``older_than``. A refused push
+       counts as a push.
+    3. The group of a job with a schedule (``expected_interval_seconds``) is stale only when twice
+       that interval has passed, too, since its last push and since its last start: after a week, a
+       monthly job's outcome stays. The job's own metrics stay as long.
     """
     wanted = read_matchers(matchers)
     known = list(groups)
@@ -57,8 +53,8 @@ def stale_groups(
     for group in known:
         if matches(group.labels, wanted):
             job = by_labels.get(_labels_of_the_job(group), group)
-            expiry = group.value(_EXPIRY)
-            expiry = job.value(_EXPIRY) if expiry is None else expiry
+            expiry = group.value(GROUP_EXPIRY)
+            expiry = job.value(GROUP_EXPIRY) if expiry is None else expiry
             if expiry is not None:
                 reason = _expired(expiry, now)
             else:
@@ -71,7 +67,7 @@ def stale_groups(
 
 def _schedule(group: Group) -> tuple[float, float]:
     """The interval of the group's job and its last start, 0 where there is none."""
-    return group.value(_INTERVAL) or 0.0, group.value(_START) or 0.0
+    return group.value(EXPECTED_INTERVAL) or 0.0, group.value(START) or 0.0
 
 
 def _labels_of_the_job(group: Group) -> frozenset[tuple[str, str]]:

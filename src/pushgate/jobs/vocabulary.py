@@ -1,7 +1,8 @@
-"""A run and its outcome as metric families: the one vocabulary of all adapters. Pure.
+"""The metrics that tell how a job's runs go: the one vocabulary of all adapters. Pure.
 
 Every metric is a gauge whose name begins with ``batch_job_``. A failed run publishes no
 ``last_success``, and a POST leaves families it does not carry alone, so the previous success stays.
+No other module spells these names.
 """
 
 from __future__ import annotations
@@ -16,41 +17,63 @@ if TYPE_CHECKING:
 
     from .runs import CommandEnd, JobRun, Outcome
 
-__all__ = ("PREFIX", "deadline_families", "end_families", "mapped_families", "start_families")
-
 PREFIX = "batch_job_"
 
+START = f"{PREFIX}last_start_timestamp_seconds"
+COMPLETION = f"{PREFIX}last_completion_timestamp_seconds"
+SUCCESS = f"{PREFIX}last_success_timestamp_seconds"
+FAILURE = f"{PREFIX}last_failure_timestamp_seconds"
+RETRY = f"{PREFIX}last_retry_timestamp_seconds"
+SKIPPED = f"{PREFIX}last_skipped_timestamp_seconds"
+DEADLINE_MISSED = f"{PREFIX}last_deadline_missed_timestamp_seconds"
+DURATION = f"{PREFIX}last_duration_seconds"
+RUN_SUCCESS = f"{PREFIX}last_run_success"
+EXIT_CODE = f"{PREFIX}last_exit_code"
+SIGNAL = f"{PREFIX}last_signal"
+TIMED_OUT = f"{PREFIX}last_timed_out"
+CPU_SECONDS = f"{PREFIX}last_cpu_seconds"
+MAX_RSS_BYTES = f"{PREFIX}last_max_rss_bytes"
+IO_BLOCKS = f"{PREFIX}last_io_blocks"
+CONTEXT_SWITCHES = f"{PREFIX}last_context_switches"
+TRY_NUMBER = f"{PREFIX}last_try_number"
+QUEUE_WAIT = f"{PREFIX}last_queue_wait_seconds"
+MAPPED_RUNS = f"{PREFIX}last_mapped_runs"
+MAPPED_LONGEST = f"{PREFIX}last_mapped_longest_seconds"
+EXPECTED_INTERVAL = f"{PREFIX}expected_interval_seconds"
+GROUP_EXPIRY = f"{PREFIX}group_expiry_timestamp_seconds"
+VANISHED_RUNS = f"{PREFIX}vanished_runs"
+
 _HELP = {
-    "last_start_timestamp_seconds": "Unix time at which the job was last started.",
-    "last_completion_timestamp_seconds": "Unix time at which the job last ended, however it ended.",
-    "last_success_timestamp_seconds": "Unix time at which the job last succeeded.",
-    "last_failure_timestamp_seconds": "Unix time at which the job last failed.",
-    "last_duration_seconds": "Duration of the job's last run.",
-    "last_run_success": "Whether the job's last run succeeded (1) or failed (0).",
-    "last_exit_code": "Exit code of the last run's command; 128+n if signal n killed it.",
-    "last_signal": "Number of the signal that killed the last run's command, or 0.",
-    "last_timed_out": "Whether the last run's command was ended by its time limit.",
-    "last_cpu_seconds": "CPU time used by the last run's command.",
-    "last_max_rss_bytes": "Peak resident memory of the last run's command.",
-    "last_io_blocks": "Block input and output operations of the last run's command.",
-    "last_context_switches": "Context switches of the last run's command.",
-    "last_retry_timestamp_seconds": "Unix time at which a try last failed that is tried again.",
-    "last_queue_wait_seconds": "How long the job's last run waited to be started.",
-    "last_try_number": "Which try of the task the last run was, from 1.",
-    "last_skipped_timestamp_seconds": "Unix time at which a run was last skipped.",
-    "last_deadline_missed_timestamp_seconds": "Unix time of the last deadline a run missed.",
-    "last_mapped_runs": "How many instances of the mapped task's last run ended in each state.",
-    "last_mapped_longest_seconds": "Duration of the longest of the mapped task's last instances.",
-    "expected_interval_seconds": "Period of the job's schedule.",
-    "group_expiry_timestamp_seconds": "Unix time from which on the group may be deleted.",
-    "vanished_runs": "Runs of the job, on its host, that began and never reported their end.",
+    START: "Unix time at which the job was last started.",
+    COMPLETION: "Unix time at which the job last ended, however it ended.",
+    SUCCESS: "Unix time at which the job last succeeded.",
+    FAILURE: "Unix time at which the job last failed.",
+    DURATION: "Duration of the job's last run.",
+    RUN_SUCCESS: "Whether the job's last run succeeded (1) or failed (0).",
+    EXIT_CODE: "Exit code of the last run's command; 128+n if signal n killed it.",
+    SIGNAL: "Number of the signal that killed the last run's command, or 0.",
+    TIMED_OUT: "Whether the last run's command was ended by its time limit.",
+    CPU_SECONDS: "CPU time used by the last run's command.",
+    MAX_RSS_BYTES: "Peak resident memory of the last run's command.",
+    IO_BLOCKS: "Block input and output operations of the last run's command.",
+    CONTEXT_SWITCHES: "Context switches of the last run's command.",
+    RETRY: "Unix time at which a try last failed that is tried again.",
+    QUEUE_WAIT: "How long the job's last run waited to be started.",
+    TRY_NUMBER: "Which try of the task the last run was, from 1.",
+    SKIPPED: "Unix time at which a run was last skipped.",
+    DEADLINE_MISSED: "Unix time of the last deadline a run missed.",
+    MAPPED_RUNS: "How many instances of the mapped task's last run ended in each state.",
+    MAPPED_LONGEST: "Duration of the longest of the mapped task's last instances.",
+    EXPECTED_INTERVAL: "Period of the job's schedule.",
+    GROUP_EXPIRY: "Unix time from which on the group may be deleted.",
+    VANISHED_RUNS: "Runs of the job, on its host, that began and never reported their end.",
 }
 
 _LAST = {
-    Status.SUCCESS: "last_success",
-    Status.FAILURE: "last_failure",
-    Status.RETRY: "last_retry",
-    Status.SKIPPED: "last_skipped",
+    Status.SUCCESS: SUCCESS,
+    Status.FAILURE: FAILURE,
+    Status.RETRY: RETRY,
+    Status.SKIPPED: SKIPPED,
 }
 
 
@@ -58,33 +81,33 @@ def start_families(run: JobRun) -> list[Family]:
     """What is known when a run starts. ``last_start > last_completion`` says that it is running."""
     families = []
     if run.started_at is not None:
-        families.append(_gauge("last_start_timestamp_seconds", run.started_at))
+        families.append(_gauge(START, run.started_at))
     if run.expected_interval is not None:
-        families.append(_gauge("expected_interval_seconds", run.expected_interval))
+        families.append(_gauge(EXPECTED_INTERVAL, run.expected_interval))
     if run.vanished_runs is not None:
-        families.append(_gauge("vanished_runs", run.vanished_runs))
+        families.append(_gauge(VANISHED_RUNS, run.vanished_runs))
     if run.expires_at is not None:
-        families.append(_gauge("group_expiry_timestamp_seconds", run.expires_at))
+        families.append(_gauge(GROUP_EXPIRY, run.expires_at))
     return families
 
 
 def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
     """What is known when a run has ended, the start included: its push may not have arrived."""
     status = Status(outcome.status)  # also its value; anything else is no failure but a mistake
-    what = [_gauge(f"{_LAST[status]}_timestamp_seconds", outcome.ended_at)]
+    what = [_gauge(_LAST[status], outcome.ended_at)]
     if status is Status.SKIPPED and outcome.duration is None:
         return what  # it never began
     families = [*start_families(run), *what]
     if status is not Status.RETRY:  # of which the end is still to come
-        families.append(_gauge("last_completion_timestamp_seconds", outcome.ended_at))
+        families.append(_gauge(COMPLETION, outcome.ended_at))
         if outcome.duration is not None:
-            families.append(_gauge("last_duration_seconds", outcome.duration))
+            families.append(_gauge(DURATION, outcome.duration))
     if status in (Status.SUCCESS, Status.FAILURE):
-        families.append(_gauge("last_run_success", status is Status.SUCCESS))
+        families.append(_gauge(RUN_SUCCESS, status is Status.SUCCESS))
     if outcome.try_number is not None:
-        families.append(_gauge("last_try_number", outcome.try_number))
+        families.append(_gauge(TRY_NUMBER, outcome.try_number))
     if outcome.queue_wait is not None:
-        families.append(_gauge("last_queue_wait_seconds", outcome.queue_wait))
+        families.append(_gauge(QUEUE_WAIT, outcome.queue_wait))
     if outcome.command is not None:
         families += _command_families(outcome.command)
     return families
@@ -92,7 +115,7 @@ def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
 
 def deadline_families(deadline: float) -> list[Family]:
     """A run had not ended at ``deadline``, in Unix seconds. It may go on, and nobody knows how."""
-    return [_gauge("last_deadline_missed_timestamp_seconds", deadline)]
+    return [_gauge(DEADLINE_MISSED, deadline)]
 
 
 def mapped_families(counts: Mapping[str, int], longest: float | None = None) -> list[Family]:
@@ -101,34 +124,33 @@ def mapped_families(counts: Mapping[str, int], longest: float | None = None) -> 
     ``counts`` are its instances by the state in which they ended, those of zero included;
     ``longest`` is in seconds, None where none began.
     """
-    families = [_split("last_mapped_runs", "state", counts)]
+    families = [_split(MAPPED_RUNS, "state", counts)]
     if longest is not None:
-        families.append(_gauge("last_mapped_longest_seconds", longest))
+        families.append(_gauge(MAPPED_LONGEST, longest))
     return families
 
 
 def _command_families(end: CommandEnd) -> list[Family]:
     families = [
-        _gauge("last_exit_code", end.exit_code),
-        _gauge("last_signal", end.signal),
-        _gauge("last_timed_out", end.timed_out),
+        _gauge(EXIT_CODE, end.exit_code),
+        _gauge(SIGNAL, end.signal),
+        _gauge(TIMED_OUT, end.timed_out),
     ]
     if end.cpu_seconds is not None:
-        families.append(_split("last_cpu_seconds", "mode", end.cpu_seconds))
+        families.append(_split(CPU_SECONDS, "mode", end.cpu_seconds))
     if end.max_rss_bytes is not None:
-        families.append(_gauge("last_max_rss_bytes", end.max_rss_bytes))
+        families.append(_gauge(MAX_RSS_BYTES, end.max_rss_bytes))
     if end.io_blocks is not None:
-        families.append(_split("last_io_blocks", "op", end.io_blocks))
+        families.append(_split(IO_BLOCKS, "op", end.io_blocks))
     if end.context_switches is not None:
-        families.append(_split("last_context_switches", "kind", end.context_switches))
+        families.append(_split(CONTEXT_SWITCHES, "kind", end.context_switches))
     return families
 
 
 def _gauge(name: str, value: float) -> Family:
-    return gauge(PREFIX + name, _HELP[name], value)
+    return gauge(name, _HELP[name], value)
 
 
 def _split(name: str, label: str, values: Mapping[str, float]) -> Family:
-    full = PREFIX + name
-    samples = [Sample(full, {label: key}, float(value)) for key, value in values.items()]
-    return Family(full, _HELP[name], "gauge", samples)
+    samples = [Sample(name, {label: key}, float(value)) for key, value in values.items()]
+    return Family(name, _HELP[name], "gauge", samples)

@@ -1,5 +1,5 @@
-"""What Prometheus and Grafana are given: a scrape configuration, alert rules and a dashboard.
+"""For Prometheus and Grafana: a scrape configuration, alert rules and a dashboard.
 
-``queries`` says in PromQL what ``pushgate.jobs.health`` says in Python; ``alerts`` and ``rules``
-make a rule file of it, ``panels`` and ``dashboard`` a Grafana dashboard.
+``queries`` has the verdicts of ``jobs/health.py`` in PromQL. ``alerts`` and ``rules`` make a rule
+file of them, ``panels`` and ``dashboard`` a Grafana dashboard.
 """

@@ -1,8 +1,4 @@
-"""The alerts: what each fires on, for how long it must hold, and what it says. Pure data.
-
-Enters: which series are meant. Leaves: alerts in groups of rules. ``hold`` is the rule's ``for``;
-where it is empty, the expression itself waits long enough or tells of what can't be undone.
-"""
+"""The alerts: their expressions, how long these must hold, and their texts. Pure data."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from .queries import Series
 
 __all__ = ("Alert", "celery_alerts", "gateway_alerts", "job_alerts")
 
-# Every label of the group, whatever they are: backup; airflow dag_id=shop task_id=charge.
+# All labels of the group, such as: backup; airflow dag_id=shop task_id=charge.
 _JOB = (
     "{{ $labels.job }}"
     '{{ range $name, $value := $labels }}{{ if ne $name "job" }} {{ $name }}={{ $value }}'
@@ -23,7 +19,11 @@ _AGO = "{{ $value | humanizeDuration }}"
 
 
 class Alert(NamedTuple):
-    """One alert. ``reason`` is for a comment, on one line or several."""
+    """One alert.
+
+    ``hold`` is the rule's ``for``. It is empty where the expression itself waits long enough, or
+    where the fact can't be undone. ``reason`` is for a comment, on one line or several.
+    """
 
     name: str
     expression: str
@@ -35,7 +35,7 @@ class Alert(NamedTuple):
 
 
 def job_alerts(series: Series) -> tuple[Alert, ...]:
-    """On the vocabulary that all adapters share."""
+    """Alerts on the vocabulary that all adapters share."""
     return (
         Alert(
             "BatchJobMissed",
@@ -102,7 +102,7 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
 
 
 def gateway_alerts(series: Series, scrape_job: str) -> tuple[Alert, ...]:
-    """On the gateway and its groups."""
+    """Alerts on the gateway and its groups."""
     up = f'up{{job="{scrape_job}"}}'
     return (
         Alert(
@@ -140,9 +140,9 @@ def gateway_alerts(series: Series, scrape_job: str) -> tuple[Alert, ...]:
 
 
 def celery_alerts(series: Series) -> tuple[Alert, ...]:
-    """On Celery's workers and queues; silent where there are none."""
+    """Alerts on Celery's workers and queues; silent where there are none."""
     crashed = series.of("celery_worker_crashed")
-    # Without a window: what is no longer there has ended, and rates bridge gaps by themselves.
+    # Without a window: a worker that is gone has ended, and rates bridge gaps by themselves.
     now = series._replace(window="")
     up = now.of("celery_worker_up")
     oldest = now.of("celery_worker_oldest_task_start_timestamp_seconds")

@@ -1,9 +1,10 @@
-"""The Grafana dashboard. Leaves: a value to be written as JSON."""
+"""The Grafana dashboard: its panels and queries."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..jobs import vocabulary
 from . import queries
 from .panels import (
     DATA_SOURCE,
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = ("dashboard",)
 
 _UID = "pushgate"
-_JOBS = "label_values(batch_job_last_start_timestamp_seconds, job)"
+_JOBS = f"label_values({vocabulary.START}, job)"
 _S = Series('job=~"$job"')
 _ENDED = {0: ("failed", "red"), 1: ("succeeded", "green")}
-_OUTCOMES = {  # the worst comes first in a table that is sorted by them
+_OUTCOMES = {  # a table that is sorted by them has the worst first
     0: ("failed", "red"),
     1: ("stuck", "red"),
     2: ("retrying", "orange"),
@@ -91,18 +92,18 @@ def _variables() -> list[dict[str, Any]]:
 
 
 def _jobs() -> Iterator[Panel]:
-    heard = queries.last_heard(_S)
+    reported = queries.last_reported(_S)
     outcome = " or ".join(
         (
             f"0 * ({queries.stuck(_S)}) + 1",
             f"0 * ({queries.retrying(_S)}) + 2",
             f"0 * ({queries.running(_S)}) + 3",
             f"0 * ({queries.skipped(_S)}) + 4",
-            f"5 * {_S.job('last_run_success')}",
+            f"5 * {_S.of(vocabulary.RUN_SUCCESS)}",
         )
     )
     yield row("Jobs")
-    yield stat("Jobs", _count(heard), "Groups that hold a job's outcome.", color="text")
+    yield stat("Jobs", _count(reported), "Groups that hold a job's outcome.", color="text")
     yield stat("Failed", _count(queries.failed(_S)), "Jobs whose last run failed.")
     yield stat("Overdue", _count(queries.overdue(_S)), "Jobs that have missed a run.")
     yield stat("Stuck", _count(queries.stuck(_S)), "Runs that go on for too long.")
@@ -112,11 +113,11 @@ def _jobs() -> Iterator[Panel]:
         "Jobs",
         (
             _of_every_job("Outcome", outcome, mappings=mapped(_OUTCOMES)),
-            _of_every_job("Last sign", f"1000 * {heard}", "dateTimeFromNow"),
-            _of_every_job("Duration", f"1 * {_S.job('last_duration_seconds')}", "s"),
+            _of_every_job("Last sign", f"1000 * {reported}", "dateTimeFromNow"),
+            _of_every_job("Duration", f"1 * {_S.of(vocabulary.DURATION)}", "s"),
             _of_every_job(
                 "Last success",
-                f"1000 * {_S.job('last_success_timestamp_seconds')}",
+                f"1000 * {_S.of(vocabulary.SUCCESS)}",
                 "dateTimeFromNow",
             ),
             _of_every_job("Next run", f"1000 * ({queries.next_due(_S)})", "dateTimeFromNow"),
@@ -125,43 +126,43 @@ def _jobs() -> Iterator[Panel]:
             ),
             _of_every_job(
                 "Push refused",
-                f"0 * ({queries.push_failing(_S)}) + 1 and {heard}",
+                f"0 * ({queries.push_failing(_S)}) + 1 and {reported}",
                 mappings=mapped({1: ("yes", "red")}),
             ),
         ),
         sort_by="Outcome",
     )
-    yield state_timeline("Outcomes", _S.job("last_run_success"), _ENDED)
-    yield time_series("Duration of the last run", {"": _S.job("last_duration_seconds")}, "s")
+    yield state_timeline("Outcomes", _S.of(vocabulary.RUN_SUCCESS), _ENDED)
+    yield time_series("Duration of the last run", {"": _S.of(vocabulary.DURATION)}, "s")
     yield time_series(
         "Time since the last success",
-        {"": f"time() - {_S.job('last_success_timestamp_seconds')}"},
+        {"": f"time() - {_S.of(vocabulary.SUCCESS)}"},
         "s",
     )
-    yield time_series("Runs that vanished", {"": _S.job("vanished_runs")}, "none")
+    yield time_series("Runs that vanished", {"": _S.of(vocabulary.VANISHED_RUNS)}, "none")
     yield time_series(
         "Time since a deadline was missed",
-        {"": f"time() - {_S.job('last_deadline_missed_timestamp_seconds')}"},
+        {"": f"time() - {_S.of(vocabulary.DEADLINE_MISSED)}"},
         "s",
     )
 
 
 def _commands() -> Iterator[Panel]:
     yield row("Commands")
-    yield time_series("CPU time of the last run", {"": _S.job("last_cpu_seconds")}, "s")
-    yield time_series("Peak memory of the last run", {"": _S.job("last_max_rss_bytes")}, "bytes")
-    yield time_series("Block operations of the last run", {"": _S.job("last_io_blocks")}, "none")
+    yield time_series("CPU time of the last run", {"": _S.of(vocabulary.CPU_SECONDS)}, "s")
+    yield time_series("Peak memory of the last run", {"": _S.of(vocabulary.MAX_RSS_BYTES)}, "bytes")
+    yield time_series("Block operations of the last run", {"": _S.of(vocabulary.IO_BLOCKS)}, "none")
     yield time_series(
-        "Context switches of the last run", {"": _S.job("last_context_switches")}, "none"
+        "Context switches of the last run", {"": _S.of(vocabulary.CONTEXT_SWITCHES)}, "none"
     )
     yield table(
         "How the last command ended",
         (
-            Column("Exit code", f"1 * {_S.job('last_exit_code')}"),
-            Column("Signal", f"1 * {_S.job('last_signal')}"),
+            Column("Exit code", f"1 * {_S.of(vocabulary.EXIT_CODE)}"),
+            Column("Signal", f"1 * {_S.of(vocabulary.SIGNAL)}"),
             Column(
                 "Timed out",
-                f"1 * {_S.job('last_timed_out')}",
+                f"1 * {_S.of(vocabulary.TIMED_OUT)}",
                 mappings=mapped({0: ("no", "text"), 1: ("yes", "red")}),
             ),
         ),
@@ -170,13 +171,13 @@ def _commands() -> Iterator[Panel]:
 
 def _tasks() -> Iterator[Panel]:
     yield row("Orchestrated tasks")
-    yield time_series("Queue wait of the last run", {"": _S.job("last_queue_wait_seconds")}, "s")
-    yield time_series("Tries of the last run", {"": _S.job("last_try_number")}, "none")
+    yield time_series("Queue wait of the last run", {"": _S.of(vocabulary.QUEUE_WAIT)}, "s")
+    yield time_series("Tries of the last run", {"": _S.of(vocabulary.TRY_NUMBER)}, "none")
     yield time_series(
-        "Instances of mapped tasks, by how they ended", {"": _S.job("last_mapped_runs")}, "none"
+        "Instances of mapped tasks, by how they ended", {"": _S.of(vocabulary.MAPPED_RUNS)}, "none"
     )
     yield time_series(
-        "Longest instance of mapped tasks", {"": _S.job("last_mapped_longest_seconds")}, "s"
+        "Longest instance of mapped tasks", {"": _S.of(vocabulary.MAPPED_LONGEST)}, "s"
     )
 
 
@@ -270,8 +271,8 @@ def _count(query: str) -> str:
 def _of_every_job(
     title: str, query: str, unit: str = "none", mappings: tuple[Any, ...] = ()
 ) -> Column:
-    """A column that is NaN where ``query`` has nothing for a job."""
-    return Column(title, f"{query} or NaN * {queries.last_heard(_S)}", unit, mappings)
+    """A column that is NaN for a job that ``query`` has no value for."""
+    return Column(title, f"{query} or NaN * {queries.last_reported(_S)}", unit, mappings)
 
 
 def _rate(labels: str, name: str, *matchers: str) -> str:

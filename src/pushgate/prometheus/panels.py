@@ -1,7 +1,6 @@
-"""Panels of a Grafana dashboard, as the values that its JSON is made of.
+"""Panels of a Grafana dashboard, as values for its JSON; ``layout`` places them row by row.
 
-Enters: titles and queries. Leaves: panels without a place; ``layout`` gives them one, row by row.
-Grafana 9 to 11: https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
+For Grafana 9 to 11: https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Column(NamedTuple):
 
 
 def mapped(texts: Mapping[int, tuple[str, str]]) -> tuple[Mapping[str, Any], ...]:
-    """Values shown as a text in a colour, and nothing for NaN."""
+    """Shows values as a text in a colour, and NaN as nothing."""
     options = {
         str(value): {"text": text, "color": color, "index": index}
         for index, (value, (text, color)) in enumerate(texts.items())
@@ -54,12 +53,12 @@ _NO_NAN: tuple[Mapping[str, Any], ...] = (
 
 
 def row(title: str) -> Panel:
-    """A heading; what follows belongs to it."""
+    """A heading for the panels after it."""
     return {"type": "row", "title": title, "collapsed": False, "panels": [], "w": _WIDTH, "h": 1}
 
 
 def stat(title: str, query: str, description: str, *, color: str = "red") -> Panel:
-    """One number, in ``color`` where it is above 0."""
+    """One number, shown in ``color`` where it is above 0."""
     calm = "green" if color == "red" else "text"
     steps: list[Mapping[str, Any]] = [{"color": calm, "value": None}, {"color": color, "value": 1}]
     defaults = {"unit": "none", "thresholds": {"mode": "absolute", "steps": steps}}
@@ -79,7 +78,7 @@ def time_series(
     *,
     stacked: bool = False,
 ) -> Panel:
-    """Curves. ``queries`` by legend; an empty one is made of the labels that differ."""
+    """Curves. ``queries`` by legend; for an empty legend Grafana shows the labels that differ."""
     custom: dict[str, Any] = {"lineInterpolation": "stepAfter", "spanNulls": 3_600_000}
     if stacked:
         custom |= {"stacking": {"mode": "normal", "group": "A"}, "fillOpacity": 40}
@@ -92,7 +91,7 @@ def time_series(
 
 
 def state_timeline(title: str, query: str, texts: Mapping[int, tuple[str, str]]) -> Panel:
-    """A bar for each series, in the colour of its value over time."""
+    """A bar for each series, coloured by its value over time."""
     defaults = {
         "mappings": list(mapped(texts)),
         "custom": {"fillOpacity": 70, "lineWidth": 0, "spanNulls": 3_600_000},
@@ -106,9 +105,8 @@ def table(
 ) -> Panel:
     """A row for each group, with its labels and the columns.
 
-    Grafana joins the columns' results by the labels that all of them have. So each column must have
-    a value for every group, if only NaN, and none may have a metric's name among its labels: do
-    some arithmetic.
+    Grafana joins the columns by the labels that all of them have. So each column must have a value
+    for every group, even if it is NaN, and no query may return a metric's name: do some arithmetic.
     """
     columns = tuple(columns)
     renamed = {f"Value #{ref}": c.title for ref, c in zip(_REFS, columns, strict=False)}
@@ -147,7 +145,7 @@ def table(
 
 
 def layout(panels: Iterable[Panel]) -> list[Panel]:
-    """The panels with ids and places: from left to right, and on where a line is full."""
+    """The panels with ids and places: from left to right, in a new line where one is full."""
     placed: list[Panel] = []
     x = y = line = 0
     for number, panel in enumerate(panels, 1):
@@ -204,7 +202,7 @@ def _target(ref: str, query: str, legend: str = "") -> dict[str, Any]:
 def _color_of(column: Column) -> list[dict[str, Any]]:
     if not column.mappings:
         return []
-    # Grafana 9 reads the one and 10 the other.
+    # Grafana 9 reads the first, Grafana 10 the second.
     return [
         {"id": "custom.displayMode", "value": "color-text"},
         {"id": "custom.cellOptions", "value": {"type": "color-text"}},

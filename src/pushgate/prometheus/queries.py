@@ -1,14 +1,15 @@
-"""The verdicts of :mod:`pushgate.jobs.health`, in PromQL.
+"""The verdicts of ``jobs/health.py`` in PromQL.
 
-Enters: which series are meant. Leaves: expressions, each an instant vector with the labels of the
-group. All families of a group have the same labels, so they match without ``on``, whatever labels a
-group has; families with labels of their own (``mode``, ``op``) are not used.
+Each function returns an expression: an instant vector with the labels of the group. All families of
+a group have the same labels, so they match without ``on``, whatever labels a group has. Families
+with labels of their own (``mode``, ``op``) are not used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ..jobs import vocabulary
 from ..jobs.health import (
     INTERVAL_GRACE_LEAST,
     INTERVAL_GRACE_SHARE,
@@ -18,16 +19,12 @@ from ..jobs.health import (
     STUCK_AFTER_LEAST,
     STUCK_AFTER_UNKNOWN,
 )
-from ..jobs.vocabulary import PREFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = (
     "Series",
     "deadline_missed",
     "failed",
-    "last_heard",
+    "last_reported",
     "never_succeeded",
     "next_due",
     "overdue",
@@ -40,17 +37,18 @@ __all__ = (
     "vanished",
 )
 
-_DEADLINE_SECONDS = 3600  # a run that was late, and has ended, is shown for so long
+_DEADLINE_SECONDS = 3600  # for how long a run that was late is shown after its end
 _VANISHED_WINDOW = "1d"
-_PUSHED = 'origin!="job"'  # own metrics: a job that has none to tell this time pushes none
+# Not the own metrics of a job, which it may have in one run and not in the next.
+_PUSHED = 'origin!="job"'
 
 
 class Series(NamedTuple):
-    """Which series: ``matchers`` as PromQL has them between braces, such as ``job="backup"``.
+    """Selects series. ``matchers`` are PromQL's between braces, such as ``job="backup"``.
 
-    With a ``window``, such as ``10m``, a series is there for so long after its last sample: one
-    scrape that fails makes all series of a gateway vanish, and alerts on them would end and begin
-    anew.
+    With a ``window``, such as ``10m``, a series lives for that time after its last sample: a single
+    failed scrape makes all series of a gateway vanish, and alerts on them would end and start
+    again.
     """
 
     matchers: str = ""
@@ -60,18 +58,10 @@ class Series(NamedTuple):
         """The series of a metric, with further matchers."""
         return self._held(name + self._braces(*matchers))
 
-    def job(self, name: str) -> str:
-        """The series of a metric of the vocabulary, which is named without its prefix."""
-        return self.of(PREFIX + name)
-
-    def latest(self, *names: str) -> str:
-        """The highest of several metrics of the vocabulary, for groups that have any of them."""
-        return self.highest([PREFIX + name for name in names])
-
-    def highest(self, names: Sequence[str], *matchers: str) -> str:
-        """The highest of several metrics, with further matchers."""
+    def highest(self, *names: str, matcher: str = "") -> str:
+        """The highest of several metrics, for groups that have any of them."""
         names_match = f'__name__=~"{"|".join(names)}"'
-        return f"max without () ({self._held(self._braces(names_match, *matchers))})"
+        return f"max without () ({self._held(self._braces(names_match, matcher))})"
 
     def _held(self, selector: str) -> str:
         return f"last_over_time({selector}[{self.window}])" if self.window else selector
@@ -81,75 +71,76 @@ class Series(NamedTuple):
         return f"{{{inner}}}" if inner else ""
 
 
-def last_heard(series: Series) -> str:
-    """When the job last gave a sign of any kind, in Unix seconds."""
-    kinds = ("start", "completion", "skipped", "retry")
-    return series.latest(*(f"last_{kind}_timestamp_seconds" for kind in kinds))
+def last_reported(series: Series) -> str:
+    """When anything was last reported of the job, in Unix seconds."""
+    return series.highest(
+        vocabulary.START, vocabulary.COMPLETION, vocabulary.SKIPPED, vocabulary.RETRY
+    )
 
 
 def next_due(series: Series) -> str:
-    """When the next run is expected, in Unix seconds. One that was skipped was on time, too."""
-    begun = series.latest("last_start_timestamp_seconds", "last_skipped_timestamp_seconds")
-    return f"{begun} + {series.job('expected_interval_seconds')}"
+    """When the next run is expected, in Unix seconds. A skipped run was on time."""
+    begun = series.highest(vocabulary.START, vocabulary.SKIPPED)
+    return f"{begun} + {series.of(vocabulary.EXPECTED_INTERVAL)}"
 
 
 def overdue(series: Series) -> str:
-    """Seconds since a run last began, where the next one should have begun by now."""
-    begun = series.latest("last_start_timestamp_seconds", "last_skipped_timestamp_seconds")
-    interval = series.job("expected_interval_seconds")
+    """Seconds since a run last started, where the next one should have started by now."""
+    begun = series.highest(vocabulary.START, vocabulary.SKIPPED)
+    interval = series.of(vocabulary.EXPECTED_INTERVAL)
     grace = f"clamp_min({INTERVAL_GRACE_SHARE:g} * {interval}, {INTERVAL_GRACE_LEAST:g})"
     return f"time() - {begun}\n  > {interval} + {grace}"
 
 
 def running(series: Series) -> str:
-    """When the run began that is going on, in Unix seconds."""
-    start = series.job("last_start_timestamp_seconds")
-    completion = series.job("last_completion_timestamp_seconds")
-    retry = series.job("last_retry_timestamp_seconds")
+    """When the current run started, in Unix seconds."""
+    start = series.of(vocabulary.START)
+    completion = series.of(vocabulary.COMPLETION)
+    retry = series.of(vocabulary.RETRY)
     return f"{start}\n  unless {completion} >= {start}\n  unless {retry} >= {start}"
 
 
 def retrying(series: Series) -> str:
-    """When the try failed that will be tried again and has not been yet, in Unix seconds."""
-    retry = series.job("last_retry_timestamp_seconds")
-    start = series.job("last_start_timestamp_seconds")
-    completion = series.job("last_completion_timestamp_seconds")
+    """When a try failed whose next try has not started, in Unix seconds."""
+    retry = series.of(vocabulary.RETRY)
+    start = series.of(vocabulary.START)
+    completion = series.of(vocabulary.COMPLETION)
     return f"{retry}\n  unless {start} > {retry}\n  unless {completion} >= {retry}"
 
 
 def skipped(series: Series) -> str:
-    """When the job was skipped, in Unix seconds, where that is the last that happened to it."""
-    skip = series.job("last_skipped_timestamp_seconds")
-    start = series.job("last_start_timestamp_seconds")
-    completion = series.job("last_completion_timestamp_seconds")
+    """When a run was skipped, in Unix seconds, where that is the last thing that happened."""
+    skip = series.of(vocabulary.SKIPPED)
+    start = series.of(vocabulary.START)
+    completion = series.of(vocabulary.COMPLETION)
     return f"{skip}\n  unless {start} > {skip}\n  unless {completion} > {skip}"
 
 
 def stuck(series: Series) -> str:
-    """Seconds since a run began that goes on for too long."""
-    start = series.job("last_start_timestamp_seconds")
-    duration = series.job("last_duration_seconds")
+    """Seconds since a run started that takes too long."""
+    start = series.of(vocabulary.START)
+    duration = series.of(vocabulary.DURATION)
     known = f"clamp_min({STUCK_AFTER_DURATIONS:g} * {duration}, {STUCK_AFTER_LEAST:g})"
     unknown = f"0 * {start} + {STUCK_AFTER_UNKNOWN:g}"
     return f"time() - (\n  {_indented(running(series))}\n)\n  > ({known} or {unknown})"
 
 
 def failed(series: Series) -> str:
-    """Seconds since the job failed, where its last run that ended did."""
-    failure = series.job("last_failure_timestamp_seconds")
-    return f"time() - {failure}\n  and {series.job('last_run_success')} == 0"
+    """Seconds since the job failed, where the last run that ended failed."""
+    failure = series.of(vocabulary.FAILURE)
+    return f"time() - {failure}\n  and {series.of(vocabulary.RUN_SUCCESS)} == 0"
 
 
 def never_succeeded(series: Series) -> str:
     """Seconds since the job last failed, where it never succeeded."""
-    failure = series.job("last_failure_timestamp_seconds")
-    return f"time() - {failure}\n  unless {series.job('last_success_timestamp_seconds')}"
+    failure = series.of(vocabulary.FAILURE)
+    return f"time() - {failure}\n  unless {series.of(vocabulary.SUCCESS)}"
 
 
 def deadline_missed(series: Series) -> str:
-    """Seconds since a run missed its deadline, until one has ended, and for an hour in any case."""
-    missed = series.job("last_deadline_missed_timestamp_seconds")
-    completion = series.job("last_completion_timestamp_seconds")
+    """Seconds since a run missed its deadline: until a run has ended, and for an hour at least."""
+    missed = series.of(vocabulary.DEADLINE_MISSED)
+    completion = series.of(vocabulary.COMPLETION)
     return (
         f"time() - (\n  {missed} > time() - {_DEADLINE_SECONDS}\n"
         f"  or ({missed} unless {completion} >= {missed})\n)"
@@ -157,9 +148,9 @@ def deadline_missed(series: Series) -> str:
 
 
 def vanished(series: Series) -> str:
-    """How many runs more are known to have vanished than a day ago."""
-    count = series.job("vanished_runs")
-    least = series._replace(window="").job("vanished_runs")
+    """How many runs vanished since a day ago."""
+    count = series.of(vocabulary.VANISHED_RUNS)
+    least = series._replace(window="").of(vocabulary.VANISHED_RUNS)
     return f"{count} - min_over_time({least}[{_VANISHED_WINDOW}]) > 0"
 
 
@@ -170,10 +161,10 @@ def push_failing(series: Series) -> str:
 
 
 def stale(series: Series) -> str:
-    """Seconds since the last push, refused or not, to a group that nobody pushes to any more."""
-    push = series.highest(("push_time_seconds", "push_failure_time_seconds"), _PUSHED)
-    interval = series.job("expected_interval_seconds")
-    expiry = series.job("group_expiry_timestamp_seconds")
+    """Seconds since the last push, refused or not, to a group that is stale."""
+    push = series.highest("push_time_seconds", "push_failure_time_seconds", matcher=_PUSHED)
+    interval = series.of(vocabulary.EXPECTED_INTERVAL)
+    expiry = series.of(vocabulary.GROUP_EXPIRY)
     return (
         f"time() - {push} > {STALE_AFTER:g}\n"
         f"  unless time() - {push} <= {STALE_INTERVALS:g} * {interval}\n"

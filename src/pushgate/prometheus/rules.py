@@ -1,7 +1,6 @@
-"""A rule file for Prometheus, as text.
+"""Writes the rule file for Prometheus.
 
-Enters: matchers, names and labels. Leaves: YAML, or a ValueError that says what to change. The text
-is written by hand, without a library: all of it is our own but for what is checked here.
+The YAML is written without a library: all texts are our own, or are checked here.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ("WINDOW", "rule_file", "yaml_text")
 
 WINDOW = "10m"
-"""For how long alerts outlive a gateway that can't be scraped: PushgatewayDown comes before."""
+"""How long alerts outlive the last scrape of the gateway: PushgatewayDown fires before."""
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -42,9 +41,9 @@ def rule_file(
 ) -> str:
     """The alert rules, in groups named ``<group_name>-jobs``, ``-gateway`` and ``-celery``.
 
-    ``matchers`` go into every selector but that of the gateway's own ``up``, which has the name of
-    the scrape, ``scrape_job``. ``labels`` are added to every alert; a ``severity`` takes the place
-    of ours. Raises ValueError for names and labels that Prometheus would refuse.
+    ``matchers`` narrow every selector except that of ``up``, which has the name of the scrape,
+    ``scrape_job``. ``labels`` are added to every alert; a ``severity`` replaces ours. Raises
+    ValueError for names and labels that Prometheus would refuse.
     """
     labels = dict(labels or {})
     for name in labels:
@@ -68,7 +67,7 @@ def rule_file(
 
 
 def yaml_text(text: str) -> str:
-    """``text``, which is of one line, as YAML that means just this."""
+    """``text``, a single line, as a YAML string."""
     return "'" + text.replace("'", "''") + "'"
 
 

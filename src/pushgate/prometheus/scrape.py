@@ -1,7 +1,6 @@
-"""The configuration by which Prometheus scrapes the gateway, as text.
+"""Writes the configuration by which Prometheus scrapes the gateway.
 
-Enters: the settings by which pushes reach it. Leaves: YAML without a secret: Prometheus reads
-secrets from files, which are named and have to be put there.
+It holds no secret: it names the files that Prometheus reads them from, which the user makes.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ _FOLDER = "/etc/prometheus"
 
 
 def scrape_config(settings: Settings, *, scrape_job: str = "pushgateway") -> str:
-    """The ``scrape_configs`` of the gateway in ``settings``, whose ``gateway`` is not None.
+    """The ``scrape_configs`` of the gateway in ``settings``, which must name one.
 
-    ``scrape_job`` is the ``job_name``. Raises ValueError for one that Prometheus would refuse.
+    ``scrape_job`` is the ``job_name``. Raises ValueError for a name that Prometheus would refuse.
     """
     if not scrape_job or not scrape_job.isprintable():
         raise ValueError(f"{scrape_job!r} is no name; give text on one line")
