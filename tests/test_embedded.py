@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pushgate.embedded import EmbeddedGateway
-from pushgate.protocol.model import format_number
+from pushgate.embedded.model import format_number
 from support.gateways import EMBEDDED, GatewayUnderTest
 
 JOB = "/metrics/job/x"

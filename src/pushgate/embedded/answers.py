@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pushgate.embedded import body as bodies
-from pushgate.embedded import paths, render
+from pushgate.embedded import model, paths, render
 from pushgate.embedded.consistency import RejectedError
+from pushgate.embedded.model import Family, Metric
 from pushgate.embedded.store import Store
-from pushgate.protocol import model
-from pushgate.protocol.model import Family, Metric
 from pushgate.protocol.parse import ParseError, parse_text
 
 VERSION = "1.11.2"  # whose behaviour this is
@@ -97,7 +96,7 @@ class Gateway:
             self.store.delete(labels)
             return Response(202)
         bodies.refuse_protobuf(request.headers)
-        families = parse_text(body)
+        families = model.held_families(parse_text(body))
         try:
             self.store.push(labels, families, self.clock(), replace=request.method == "PUT")
         except RejectedError as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pushgate.protocol import model
-from pushgate.protocol.model import Family, Labels, Metric
+from pushgate.embedded import model
+from pushgate.embedded.model import Family, Labels, Metric
 
 # A histogram or summary called m owns these names too.
 _OWNED_SUFFIXES = {

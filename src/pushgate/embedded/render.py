@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from pushgate.embedded import model
+from pushgate.embedded.model import Family, Metric, format_number
 from pushgate.embedded.store import Group
-from pushgate.protocol import model
-from pushgate.protocol.model import Family, Metric, format_number
 
 
 def to_text(own: Iterable[Family], groups: Iterable[Group]) -> str:

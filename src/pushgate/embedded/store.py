@@ -11,9 +11,9 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pushgate.embedded import model
 from pushgate.embedded.consistency import RejectedError, check
-from pushgate.protocol import model
-from pushgate.protocol.model import Family, Labels, Metric
+from pushgate.embedded.model import Family, Labels, Metric
 
 PUSH_TIME = "push_time_seconds"
 PUSH_FAILURE = "push_failure_time_seconds"

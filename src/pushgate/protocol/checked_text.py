@@ -1,8 +1,7 @@
-"""Prometheus text that somebody else wrote. Enters: text and a grouping key. Leaves: a payload that
-a Pushgateway takes, or an InvalidPayloadError with the line to change. Pure.
+"""Prometheus text that a user wrote, checked before it is pushed.
 
-The embedded gateway's parser reads as the real one does. prometheus_client's does not: it takes
-what a gateway refuses, and splits samples without a TYPE line into families that clash.
+It is read as the real gateway reads it. prometheus_client's parser does not: it takes what a
+gateway refuses, and splits samples without a TYPE line into families that clash.
 """
 
 from __future__ import annotations
@@ -11,14 +10,11 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidPayloadError
-from . import model
-from .families import Family, Sample
-from .parse import ParseError, parse_text
-from .text import Payload, encode, go_float
+from .families import Family
+from .parse import ParseError, TextFamily, parse_text
+from .text import Payload, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .grouping_key import GroupingKey
 
 __all__ = ("checked_text",)
@@ -69,21 +65,7 @@ def _refused(text: bytes, key: GroupingKey, utf8_names: bool) -> bool:
     return False
 
 
-def _plain(family: model.Family) -> Family:
+def _plain(family: TextFamily) -> Family:
     # As a gauge, a counter keeps its name: the encoder would add _total where it is missing.
-    kind = "histogram" if family.type in model.HISTOGRAMS else (family.type or "untyped").lower()
-    kind = "gauge" if kind == "counter" else kind
-    samples = tuple(sample for metric in family.metrics for sample in _samples(family, metric))
-    return Family(family.name, family.help or "", kind, samples)
-
-
-def _samples(family: model.Family, metric: model.Metric) -> Iterator[Sample]:
-    name, when = family.name, 0 if metric.has_timestamp else None
-    if family.type not in (model.SUMMARY, *model.HISTOGRAMS):
-        yield Sample(name, metric.labels, metric.value, when)
-        return
-    label, suffix = ("quantile", "") if family.type == model.SUMMARY else ("le", "_bucket")
-    for bound, value in metric.points:
-        yield Sample(name + suffix, {**metric.labels, label: go_float(bound)}, value, when)
-    yield Sample(f"{name}_sum", metric.labels, metric.sum, when)
-    yield Sample(f"{name}_count", metric.labels, metric.count, when)
+    kind = "gauge" if family.type == "counter" else family.type
+    return Family(family.name, family.documentation or "", kind, family.samples)
