@@ -15,6 +15,7 @@ from pushgate import (
     Outbox,
     Outcome,
     OwnMetrics,
+    Report,
     Status,
     gauge,
     own_metrics_key,
@@ -70,6 +71,11 @@ def never():
     never.end()
 
 
+class Collector:
+    def __init__(self, families):
+        self.collect = lambda: families
+
+
 def gateway_of(url, outbox=None):
     return Gateway(url, retries=0, outbox=outbox)
 
@@ -120,7 +126,7 @@ def test_own_metrics_are_replaced_and_stay_after_a_failure_without_any(server):
         assert (found and {name for name in found if not name.startswith("push_")}) == expected
 
 
-def test_own_metrics_are_made_once_and_by_name():
+def test_own_metrics_are_made_once_and_by_name(caplog):
     own = OwnMetrics()
     assert own.collect() == []
     own.gauge("rows").set(1)
@@ -129,6 +135,11 @@ def test_own_metrics_are_made_once_and_by_name():
     assert {family.name for family in own.collect()} == {"rows", "done"}
     with pytest.raises(ValueError, match="'rows' is a Gauge of this run already"):
         own.histogram("rows")
+    with pytest.raises(ValueError, match="pushgate's own metrics begin with batch_job_"):
+        own.gauge("batch_job_rows")
+    own.registry.register(Collector([gauge("batch_job_x", "", 1), gauge("y", "", 1)]))
+    assert {family.name for family in own.collect()} == {"rows", "done", "y"}
+    assert "'batch_job_x' is not pushed" in caplog.text
     with pytest.raises(InvalidGroupingKeyError, match="rename yours"):
         own_metrics_key(KEY.with_labels(origin="me"))
 
@@ -252,6 +263,15 @@ def test_a_look_up_that_fails_once_is_tried_again(server):
     sink.started(RUN)
     sink.finished(RUN, SUCCESS)
     assert (sink.last_error, len(tried)) == (None, 2)
+
+
+def test_reports_of_other_kinds_are_delivered_and_kept_alike(server, refused, outbox):
+    own = own_metrics_key(KEY)
+    for url, box in ((server.url, None), (refused, outbox)):
+        sink = DirectSink(gateway_of(url, box))
+        sink.deliver(lambda: [Report("PUT", own, ROWS, 150.0)], "the push of rows")
+    assert "rows" in held(server, own)
+    assert waiting(outbox) == [own.labels]
 
 
 def test_no_gateway_is_no_error(caplog):

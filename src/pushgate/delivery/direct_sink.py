@@ -15,12 +15,12 @@ from .report import deadline_report, end_reports, heartbeat_report, start_report
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..gateway.client import Gateway
     from ..jobs.runs import JobRun, Outcome
     from ..protocol.grouping_key import GroupingKey
-    from .report import Own
+    from .report import Own, Report
 
 __all__ = ("DirectSink",)
 
@@ -83,14 +83,16 @@ class DirectSink:
 
     def missed_deadline(self, run: JobRun, at: float) -> None:
         """Push that ``run`` had not ended at ``at``, in Unix seconds. Waits as for an end."""
-        self._await(
-            Attempt(
-                self._gateway,
-                lambda: [deadline_report(run, at)],
-                what=f"the push of a missed deadline for {run.key}",
-                log=self._log,
-            )
+        self.deliver(
+            lambda: [deadline_report(run, at)], f"the push of a missed deadline for {run.key}"
         )
+
+    def deliver(self, reports: Callable[[], Iterable[Report]], what: str) -> None:
+        """Push ``reports()``, which is called in the thread. Waits and keeps as for an end.
+
+        ``what`` is their name in log lines. Where the first one waits, the others wait too.
+        """
+        self._await(Attempt(self._gateway, reports, what=what, log=self._log))
 
     def finished(self, run: JobRun, outcome: Outcome, own: Own = None) -> None:
         """Push how ``run`` ended, and the job's own metrics. Returns once that is settled."""

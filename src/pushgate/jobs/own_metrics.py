@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidGroupingKeyError
+from ..log import RateLimitedLogger
+from .vocabulary import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ __all__ = ("OwnMetrics", "own_metrics_key")
 M = TypeVar("M")
 
 _LABEL, _VALUE = "origin", "job"
+_TAKEN = f"pushgate's own metrics begin with {PREFIX}; rename yours"
 
 
 def own_metrics_key(key: GroupingKey) -> GroupingKey:
@@ -43,7 +46,7 @@ class OwnMetrics:
     """One run's metrics: prometheus_client's classes, made on first use and found by name later.
 
     Costs nothing, not even the import of prometheus_client, until the first metric. The methods
-    raise ValueError for a name that another kind of metric has.
+    raise ValueError for a name that another kind of metric has, or that pushgate's own begin with.
     """
 
     def __init__(self) -> None:
@@ -96,8 +99,15 @@ class OwnMetrics:
         return self._metric(Histogram, name, documentation, labelnames, **options)
 
     def collect(self) -> list[Metric]:
-        """The families as they are now; empty where no metric was made."""
-        return [] if self._registry is None else list(self._registry.collect())
+        """The families as they are now; empty where no metric was made.
+
+        Those of the user's collectors that have a name of pushgate's own are left out, and logged.
+        """
+        families = [] if self._registry is None else list(self._registry.collect())
+        for family in families:
+            if family.name.startswith(PREFIX):
+                RateLimitedLogger().warning(f"the metric {family.name!r} is not pushed: {_TAKEN}")
+        return [family for family in families if not family.name.startswith(PREFIX)]
 
     def _metric(
         self,
@@ -107,6 +117,8 @@ class OwnMetrics:
         labelnames: Sequence[str],
         **options: Any,
     ) -> M:
+        if name.startswith(PREFIX):
+            raise ValueError(f"{name!r}: {_TAKEN}")
         known = self._metrics.get(name)
         if known is None:
             make: Any = kind
