@@ -88,7 +88,7 @@ def test_groups_are_listed_with_the_oldest_first(cli, two_days_ago):
     assert found["labels"]["job"] == "old"
     assert (found["families"], found["samples"]) == (1, 1)
     assert cli("groups", "job=none", "--gateway", url)[2] == [
-        f"pushgate: {url} holds no such group"
+        f"pushgate: {url} holds no matching group"
     ]
 
 
@@ -122,9 +122,9 @@ def test_prune_says_what_goes_and_why_and_deletes_it(cli, two_days_ago):
         (["delete", "--match", ""], "no matcher"),
         (["delete", "--match", "job=a", "--job", "a"], "either"),
         (["delete", "--match", "instance="], "every group without that label"),
-        (["delete", "--job", "a", "--json"], "--json is for --match"),
+        (["delete", "--job", "a", "--json"], "are for --match"),
         (["delete", "--job", "a", "--group", "instance=", "--keep"], "--keep is not for"),
-        (["delete", "--job", "a", "--dry-run"], "--dry-run is for --match"),
+        (["delete", "--job", "a", "--dry-run"], "are for --match"),
         (["groups", "job=~("], "regular expression"),
     ],
 )

@@ -116,7 +116,7 @@ def test_labels_and_names_are_the_users(cli):
     [
         (["rules", "--selector", "job"], "is no matcher"),
         (["rules", "--selector", 'job=~"("'], "is no regular expression"),
-        (["rules", "--label", "team"], "write it as NAME=VALUE"),
+        (["rules", "--label", "team"], "write it as LABEL=VALUE"),
         (["rules", "--label", "a-b=c"], "can't have the label 'a-b'"),
         (["rules", "--group-name", "a\nb"], "is no name"),
         (["scrape-config"], "no gateway is configured"),

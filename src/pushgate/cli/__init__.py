@@ -37,20 +37,20 @@ _HELP = """\
 pushgate - the outcome of every batch job in Prometheus, through a Pushgateway
 
 usage: pushgate COMMAND [options], COMMAND --help, --help or --version
-  run --job NAME -- COMMAND ...      run it, push how it went
-  start, finish --job NAME           in a script: it starts, it has ended
+  run --job NAME -- COMMAND ...      run a command, push how it went
+  start, finish --job NAME           in a script: the job starts, has ended
   push --job NAME [--add] [FILE|-]   push Prometheus text
-  flush [--list]                     deliver what waits on this host
+  flush [--list]                     deliver what waits in this host's outbox
   status [MATCHER ...]               how each job is doing, the worst first
   groups [MATCHER ...], show         the gateway's groups; with their metrics
   delete --job NAME | --match ...    delete one group, or all that match
-  prune --older-than 7d [--dry-run]  delete what nobody pushes any more
-  doctor [--push]                    what is wrong, and what to do about it
+  prune --older-than 7d [--dry-run]  delete groups that nobody pushes any more
+  doctor [--push]                    find what is wrong, and what to do about it
   rules, dashboard, scrape-config    for Prometheus and Grafana
   gateway                            an in-memory gateway, for development
 
-settings, from the first that has them:
-  flags        --gateway, --timeout, ...; 'pushgate push --help' has them all
+settings; the first source that has one counts:
+  flags        --gateway, --timeout, ...; 'pushgate push --help' lists all
   environment  PUSHGATE_GATEWAY, PUSHGATE_TIMEOUT, ...; also PUSHGATEWAY_URL
   file         --config or PUSHGATE_CONFIG, else ~/.config/pushgate/config.toml,
                else /etc/pushgate/config.toml
@@ -65,13 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with ``argv``, by default the process's. Returns the exit code."""
     command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if command == "run":
-        # As it came and without a guard: it has exit codes of its own and never writes to stdout.
+        # Without a guard: it has exit codes of its own and never writes to stdout.
         from .cmd_run import main as run
 
         code = run(rest)
         if argv is None:
-            # It may leave a thread behind in a push that hangs, which tearing Python down, 10 ms in
-            # which a supervisor waits for us, has been known to crash on.
+            # A thread may hang in a push. Python's shutdown takes 10 ms, and has crashed on it.
             _end_process(code)
         return code
     from .exit_status import guarded
@@ -115,8 +114,7 @@ def _what_is_wrong(command: str) -> str:
         return "give a command; see 'pushgate --help'"
     if command.startswith("-"):
         return f"there is no option {command!r} before the command; see 'pushgate --help'"
-    from difflib import get_close_matches
+    from ..settings.option_table import did_you_mean
 
-    near = get_close_matches(command, _COMMANDS, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_COMMANDS)}"
-    return f"there is no command {command!r}; {advice}"
+    advice = did_you_mean(command, _COMMANDS) or f"; there are {', '.join(_COMMANDS)}"
+    return f"there is no command {command!r}{advice}"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from .common_options import Parser
-
-__all__ = ("main",)
+from .formatting import print_json
 
 
 def main(arguments: list[str]) -> int:
-    """Print it. Returns 0."""
+    """Returns 0."""
     Parser(
         "dashboard",
         "Print a Grafana dashboard of all jobs as JSON, for Grafana 9 to 11: import it, or put it\n"
-        "into a folder that Grafana provisions dashboards from.",
+        "into a folder that Grafana loads dashboards from.",
     ).parse_args(arguments)
-    import json
-
     from ..prometheus.dashboard import dashboard
 
-    print(json.dumps(dashboard(), indent=2))  # noqa: T201
+    print_json(dashboard())
     return 0

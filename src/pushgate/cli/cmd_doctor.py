@@ -1,23 +1,19 @@
-"""``pushgate doctor``: what is wrong between this host and its gateway, a line for each check."""
+"""``pushgate doctor``: finds what is wrong between this host and its gateway."""
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
 from .common_options import Parser, add_gateway_options, add_json_option, load_settings
-from .exit_status import printable
-from .formatting import colored
+from .formatting import colored, print_json, printable
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from ..doctor import Check
-
-__all__ = ("main",)
 
 _COLORS = {"FAIL": "red", "warn": "yellow"}
 
@@ -42,7 +38,7 @@ def main(arguments: list[str]) -> int:
         if not options.json:
             _print(check)
     if options.json:
-        print(json.dumps([check._asdict() for check in checks], indent=2))  # noqa: T201
+        print_json([check._asdict() for check in checks])
     return 1 if any(check.level == "FAIL" for check in checks) else 0
 
 
@@ -59,6 +55,6 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
 
 def _print(check: Check) -> None:
     level = colored(f"{check.level:<4}", _COLORS.get(check.level, ""))
-    print(f"{level}  {check.subject}: {printable(check.text)}", flush=True)  # noqa: T201
+    print(f"{level}  {check.subject}: {printable(check.text)}", flush=True)
     if check.advice:
-        print(f"      -> {printable(check.advice)}", flush=True)  # noqa: T201
+        print(f"      -> {printable(check.advice)}", flush=True)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from ..outbox import Flushed, Outbox, WaitingGroup
 
-__all__ = ("main",)
-
 
 def main(arguments: list[str]) -> int:
     """Returns 0 when nothing is left for the gateway, 1 otherwise."""

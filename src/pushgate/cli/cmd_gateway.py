@@ -8,15 +8,13 @@ import signal
 from .common_options import Parser
 from .exit_status import CommandError, UsageError
 
-__all__ = ("main",)
-
 
 def main(arguments: list[str]) -> int:
-    """Returns 0 once it was asked to end. Raises CommandError where it can't listen."""
+    """Returns 0 after Ctrl-C or TERM. Raises CommandError where it can't listen."""
     parser = Parser(
         "gateway",
         "An in-memory Pushgateway for development and tests. It keeps nothing on disk and asks\n"
-        "nobody for a password: leave it on a loopback address.",
+        "for no password: leave it on a loopback address.",
     )
     parser.add_argument(
         "--listen",
@@ -28,7 +26,7 @@ def main(arguments: list[str]) -> int:
     from ..embedded import EmbeddedGateway
 
     gateway = EmbeddedGateway(host, port)
-    # INT too: a shell starts its background jobs with that ignored.
+    # Also INT: a shell starts its background jobs with INT ignored.
     stopping = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, signal.default_int_handler) for number in stopping]
     try:
@@ -36,7 +34,7 @@ def main(arguments: list[str]) -> int:
             gateway.start()
         except OSError as error:
             raise CommandError(_why_not(error, host, port)) from error
-        print(f"listening on {gateway.url}; Ctrl-C ends it", flush=True)  # noqa: T201
+        print(f"listening on {gateway.url}; Ctrl-C ends it", flush=True)
         gateway.serve_forever()
     except KeyboardInterrupt:
         pass

@@ -1,29 +1,26 @@
-"""``pushgate groups``: a gateway's groups in a table, the one that was pushed longest ago first."""
+"""``pushgate groups``: a gateway's groups in a table."""
 
 from __future__ import annotations
 
-import json
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .common_options import (
     Parser,
     add_gateway_options,
     add_json_option,
     load_settings,
+    matching_groups,
     read_matchers,
 )
 from .exit_status import complain
-from .formatting import ago, braces, counted, print_table
+from .formatting import ago, braces, counted, group_fields, print_json, print_table
 
 if TYPE_CHECKING:
     from ..protocol.groups import Group
 
-__all__ = ("main",)
-
 
 def main(arguments: list[str]) -> int:
-    """Returns 0, also where no group fits."""
+    """Returns 0, also where no group matches."""
     parser = Parser(
         "groups",
         "List the groups that a gateway holds, the one that was pushed longest ago first.",
@@ -34,25 +31,26 @@ def main(arguments: list[str]) -> int:
     add_json_option(parser)
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
-    wanted = read_matchers(options.matchers)
-    from ..jobs.matchers import matches
-
+    matchers = read_matchers(options.matchers)
     gateway = load_settings(options).to_gateway()
-    now = time.time() + gateway.clock_offset()
-    groups = [group for group in gateway.iter_groups() if matches(group.labels, wanted)]
+    groups, now = matching_groups(gateway, matchers)
     groups.sort(key=lambda group: (max(group.push_time, group.push_failure_time), *group.labels))
     if options.json:
-        print(json.dumps([_as_json(group) for group in groups], indent=2))  # noqa: T201
-        return 0
-    if not groups:
-        complain(f"{gateway.url} holds no {'such ' if wanted else ''}group")
-        return 0
-    print_table(
-        ("GROUP", "LAST PUSH", "REFUSED", "FAMILIES", "SAMPLES"),
-        [_cells(group, now) for group in groups],
-    )
-    total = sum(map(_samples, groups))
-    print(f"{counted(len(groups), 'group')}, {counted(total, 'sample')}")  # noqa: T201
+        print_json(
+            [
+                {**group_fields(g), "families": len(g.families), "samples": _samples(g)}
+                for g in groups
+            ]
+        )
+    elif not groups:
+        complain(f"{gateway.url} holds no {'matching ' if matchers else ''}group")
+    else:
+        print_table(
+            ("GROUP", "LAST PUSH", "REFUSED", "FAMILIES", "SAMPLES"),
+            [_cells(group, now) for group in groups],
+        )
+        total = sum(map(_samples, groups))
+        print(f"{counted(len(groups), 'group')}, {counted(total, 'sample')}")
     return 0
 
 
@@ -69,14 +67,3 @@ def _cells(group: Group, now: float) -> tuple[str | tuple[str, str], ...]:
 
 def _samples(group: Group) -> int:
     return sum(len(family.samples) for family in group.families)
-
-
-def _as_json(group: Group) -> dict[str, Any]:
-    return {
-        "labels": group.labels,
-        "push_time": group.push_time,
-        "push_failure_time": group.push_failure_time,
-        "last_push_successful": group.last_push_successful,
-        "families": len(group.families),
-        "samples": _samples(group),
-    }

@@ -1,4 +1,4 @@
-"""``pushgate prune``: delete the groups that nobody pushes to any more, as staleness.py has it."""
+"""``pushgate prune``: delete the groups that nobody pushes to any more."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from .common_options import (
     load_settings,
     read_matchers,
 )
-from .deletion_report import tell
-
-__all__ = ("main",)
+from .deletion_report import delete_and_report
 
 
 def main(arguments: list[str]) -> int:
@@ -21,13 +19,13 @@ def main(arguments: list[str]) -> int:
     parser = Parser(
         "prune",
         "Delete the groups whose last push is longer ago than --older-than, by the\n"
-        "gateway's clock. A group with an expiry goes when that has passed and not\n"
-        "before; one of a job with a schedule stays for twice its interval at least.",
+        "gateway's clock. A group with an expiry is deleted after it, and not before; the\n"
+        "group of a job with a schedule stays for twice the job's interval at least.",
     )
     parser.add_argument(
         "--older-than", required=True, type=duration, metavar="DURATION", help="such as 7d or 12h"
     )
-    add_match_options(parser, "only groups that match; may be repeated: all have to")
+    add_match_options(parser, "only groups that match; if repeated, all have to match")
     add_json_option(parser)
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
@@ -35,7 +33,7 @@ def main(arguments: list[str]) -> int:
     gateway = load_settings(options).to_gateway()
     from ..jobs.prune import prune
 
-    return tell(
+    return delete_and_report(
         lambda: prune(
             gateway, older_than=options.older_than, matchers=matchers, dry_run=options.dry_run
         ),

@@ -1,4 +1,4 @@
-"""``pushgate push``: Prometheus text from a file or stdin, checked and pushed as it is."""
+"""``pushgate push``: checks Prometheus text from a file or stdin, and pushes it unchanged."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ from .common_options import (
 from .exit_status import CommandError, complain
 from .keep_option import add_keep_option, send
 
-__all__ = ("main",)
-
 
 def main(arguments: list[str]) -> int:
-    """Returns 0 once the gateway, or with ``--keep`` the outbox, has the metrics.
+    """Returns 0 when the gateway, or with ``--keep`` the outbox, has the metrics.
 
-    Raises CommandError for unfit ones.
+    Raises CommandError for metrics that a gateway would refuse.
     """
     options = _parser().parse_args(arguments)
     key = grouping_key(options)
     settings = load_settings(options)
-    gateway = settings.to_gateway()  # one that can't be used is told before metrics are read
+    gateway = settings.to_gateway()  # raises before stdin is read
     from ..protocol.checked_text import checked_text
 
     name = "stdin" if options.file == "-" else options.file
@@ -43,8 +41,8 @@ def main(arguments: list[str]) -> int:
         raise CommandError(f"{name}, {error}{advice}") from None
     if not payload.samples and not (options.add or options.clear):
         raise CommandError(
-            f"{name}: there is no metric in it, and pushing that would empty the group {key}; give"
-            " --clear if that is meant"
+            f"{name}: there is no metric in it, and pushing it would empty the group {key}; give"
+            " --clear to do that"
         )
     if payload.utf8_names:
         gateway.require_utf8_names()
@@ -55,8 +53,8 @@ def main(arguments: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "push",
-        "Push metrics in Prometheus's text format, by default in place of all that the group\n"
-        "holds. What a gateway would refuse is refused here, with the line.",
+        "Push metrics in Prometheus's text format. By default they replace all metrics of the\n"
+        "group. Metrics that a gateway would refuse are refused here, with the line.",
         "example; without a line '# TYPE rows_loaded gauge' before it, the metric is untyped:\n"
         "  echo rows_loaded 42 | pushgate push --job nightly-load --add",
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from .common_options import Parser
+from .common_options import Parser, read_labels
 from .exit_status import UsageError
-
-__all__ = ("main",)
 
 _EPILOG = """\
 examples:
@@ -16,17 +14,12 @@ examples:
 
 
 def main(arguments: list[str]) -> int:
-    """Print them. Returns 0."""
+    """Returns 0."""
     options = _parser().parse_args(arguments)
     from ..jobs.matchers import parse_matchers
     from ..prometheus.rules import rule_file
 
-    labels: dict[str, str] = {}
-    for text in options.label:
-        name, equals, value = text.partition("=")
-        if not equals or name in labels:
-            raise UsageError(f"--label {text!r}: write it as NAME=VALUE, each name once")
-        labels[name] = value
+    labels = read_labels(options.label, "--label")
     try:
         matchers = [m for text in options.selector for m in parse_matchers(text)]
         text = rule_file(
@@ -34,7 +27,7 @@ def main(arguments: list[str]) -> int:
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    print(text, end="")  # noqa: T201
+    print(text, end="")
     return 0
 
 
@@ -54,16 +47,16 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--label",
-        metavar="NAME=VALUE",
+        metavar="LABEL=VALUE",
         action="append",
         default=[],
-        help="add a label to every alert; severity=… takes the place of ours; may be repeated",
+        help="add a label to every alert; severity=… replaces ours; may be repeated",
     )
     parser.add_argument(
         "--group-name",
         metavar="NAME",
         default="pushgate",
-        help="what the names of the groups of rules begin with (%(default)s)",
+        help="the beginning of the names of the rule groups (%(default)s)",
     )
     parser.add_argument(
         "--scrape-job",

@@ -1,19 +1,17 @@
-"""``pushgate scrape-config``: how Prometheus is to scrape the configured gateway, on stdout."""
+"""``pushgate scrape-config``: the configuration by which Prometheus scrapes the gateway."""
 
 from __future__ import annotations
 
 from .common_options import Parser, add_gateway_options, load_settings
 from .exit_status import UsageError
 
-__all__ = ("main",)
-
 
 def main(arguments: list[str]) -> int:
-    """Print it. Returns 0."""
+    """Returns 0."""
     parser = Parser(
         "scrape-config",
         "Print the scrape configuration for the gateway, as a part of prometheus.yml. It holds no\n"
-        "secret: where the gateway wants one, it names the file that Prometheus is to read.",
+        "secret: where the gateway wants one, it names a file that Prometheus reads.",
     )
     parser.add_argument(
         "--scrape-job",
@@ -26,10 +24,10 @@ def main(arguments: list[str]) -> int:
     from ..prometheus.scrape import scrape_config
 
     settings = load_settings(options)
-    settings.to_gateway()  # says what to set, where no gateway is
+    settings.to_gateway()  # raises where no gateway is set
     try:
         text = scrape_config(settings, scrape_job=options.scrape_job)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    print(text, end="")  # noqa: T201
+    print(text, end="")
     return 0

@@ -1,8 +1,7 @@
-"""``pushgate show``: what a gateway holds, for a person at a terminal or, as JSON, for a script."""
+"""``pushgate show``: a gateway's groups with their metrics."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,12 @@ from .common_options import (
     add_gateway_options,
     add_group_options,
     add_json_option,
-    group_labels,
     load_settings,
+    matching_groups,
+    read_labels,
 )
-from .exit_status import complain, printable
-from .formatting import ago, braces
+from .exit_status import complain
+from .formatting import ago, braces, group_fields, print_json, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,35 +24,11 @@ if TYPE_CHECKING:
     from ..protocol.families import Sample
     from ..protocol.groups import Group, GroupFamily
 
-__all__ = ("main",)
-
 _WIDEST = 60  # columns for names; longer ones push their value to the right
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 0, also where nothing fits."""
-    options = _parser().parse_args(arguments)
-    wanted = group_labels(options)
-    if options.job is not None:
-        wanted["job"] = options.job
-    gateway = load_settings(options).to_gateway()
-    groups = [
-        g for g in gateway.groups() if wanted.items() <= {**_none(wanted), **g.labels}.items()
-    ]
-    if options.json:
-        print(json.dumps([_as_json(group) for group in groups], indent=2))  # noqa: T201
-        return 0
-    if not groups:
-        complain(f"{gateway.url} holds no {'such ' if wanted else ''}group")
-        return 0
-    now = time.time() + gateway.clock_offset()
-    for group in sorted(groups, key=lambda group: list(group.labels.items())):
-        for line in _lines(group, now):
-            print(printable(line))  # noqa: T201
-    return 0
-
-
-def _parser() -> Parser:
+    """Returns 0, also where no group has the labels."""
     parser = Parser(
         "show",
         "Show the groups that a gateway holds, with their metrics. Without --job and --group, all.",
@@ -60,12 +36,24 @@ def _parser() -> Parser:
     add_group_options(parser, job_required=False)
     add_json_option(parser, "all of it for scripts, histograms' buckets included")
     add_gateway_options(parser)
-    return parser
+    options = parser.parse_args(arguments)
+    wanted = read_labels(options.group, "--group")
+    if options.job is not None:
+        wanted["job"] = options.job
+    from ..jobs.matchers import Matcher
 
-
-def _none(wanted: Mapping[str, str]) -> dict[str, str]:
-    """A label that is not there is as good as empty, for a gateway as for Prometheus."""
-    return dict.fromkeys(wanted, "")
+    gateway = load_settings(options).to_gateway()
+    matchers = [Matcher(name, "=", value) for name, value in wanted.items()]
+    groups, now = matching_groups(gateway, matchers)
+    if options.json:
+        print_json([_as_json(group) for group in groups])
+    elif not groups:
+        complain(f"{gateway.url} holds no {'matching ' if wanted else ''}group")
+    else:
+        for group in sorted(groups, key=lambda group: list(group.labels.items())):
+            for line in _lines(group, now):
+                print(printable(line))
+    return 0
 
 
 def _lines(group: Group, now: float) -> Iterator[str]:
@@ -84,7 +72,7 @@ def _rows(
 ) -> Iterator[tuple[str, str]]:
     for sample in family.samples:
         if sample.name == f"{family.name}_bucket" and "le" in sample.labels:
-            continue  # for --json: a screen full of them says less than sum and count
+            continue  # only --json has them: a screen full of them says less than sum and count
         labels = {
             k: v for k, v in sample.labels.items() if k not in grouping and (v or k != "instance")
         }
@@ -101,10 +89,7 @@ def _value(sample: Sample, now: float) -> str:
 
 def _as_json(group: Group) -> dict[str, Any]:
     return {
-        "labels": group.labels,
-        "last_push_successful": group.last_push_successful,
-        "push_time": group.push_time,
-        "push_failure_time": group.push_failure_time,
+        **group_fields(group),
         "families": [
             {
                 "name": family.name,
@@ -122,7 +107,7 @@ def _as_json(group: Group) -> dict[str, Any]:
 
 
 def _json_number(value: float) -> float | str:
-    """JSON has no NaN and no infinities; these are text, as in the gateway's own answer."""
+    """JSON has no NaN and no infinities; they are text, as in the gateway's own answer."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else f"{value:+}".title()

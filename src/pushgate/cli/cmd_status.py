@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PushError
@@ -13,35 +11,32 @@ from .common_options import (
     add_gateway_options,
     add_json_option,
     load_settings,
+    matching_groups,
     read_matchers,
 )
 from .exit_status import complain
-from .formatting import ago, counted, print_table, span
+from .formatting import ago, counted, print_json, print_table, span
 
 if TYPE_CHECKING:
     from ..jobs.status import JobRow
     from ..settings.loader import Settings
 
-__all__ = ("main",)
-
 _ALARM = 3
 
 
 def main(arguments: list[str]) -> int:
-    """Returns 3 where a job is bad or none is of those asked for, else 0.
+    """Returns 3 where a job is bad or no job matches, else 0.
 
     Raises PushError where the gateway can't be read.
     """
     options = _parser().parse_args(arguments)
-    wanted = read_matchers(options.matchers)
+    matchers = read_matchers(options.matchers)
     settings = load_settings(options)
     gateway = settings.to_gateway()
-    from ..jobs.matchers import matches
     from ..jobs.status import job_rows
 
     try:
-        now = time.time() + gateway.clock_offset()
-        groups = [group for group in gateway.iter_groups() if matches(group.labels, wanted)]
+        groups, now = matching_groups(gateway, matchers)
     except PushError:
         if waiting := _waiting(settings):
             complain(waiting)
@@ -49,22 +44,22 @@ def main(arguments: list[str]) -> int:
     rows = job_rows(groups, now=now)
     waiting = _waiting(settings)
     if options.json:
-        print(json.dumps([_as_json(row) for row in rows], indent=2))  # noqa: T201
+        print_json([_as_json(row) for row in rows])
         if waiting:
             complain(waiting)
     else:
         if rows:
             _print(rows, now)
         else:
-            complain(f"{gateway.url} holds no {'such ' if wanted else ''}job")
+            complain(f"{gateway.url} holds no {'matching ' if matchers else ''}job")
         known = [row.labels for row in rows]
         refused = [g for g in groups if not g.last_push_successful and g.labels not in known]
         if refused:
-            print(f"{counted(len(refused), 'more group')} with a refused push: pushgate groups")  # noqa: T201
+            print(f"{counted(len(refused), 'more group')} with a refused push: pushgate groups")
         if waiting:
-            print(waiting)  # noqa: T201
-    # A job that is asked for and not there is not well: it was never reported, or is forgotten.
-    return _ALARM if any(row.bad for row in rows) or (wanted and not rows) else 0
+            print(waiting)
+    # It is bad, too, when no job matches: it was never reported, or its group was deleted.
+    return _ALARM if any(row.bad for row in rows) or (matchers and not rows) else 0
 
 
 def _parser() -> Parser:
@@ -112,7 +107,7 @@ def _print(rows: list[JobRow], now: float) -> None:
     print_table(heads, cells)
     bad, doubtful = sum(row.bad for row in rows), sum(row.doubtful and not row.bad for row in rows)
     found = [f"{bad} to look at"] * bool(bad) + [f"{doubtful} in doubt"] * bool(doubtful)
-    print(f"{counted(len(rows), 'job')}, {', '.join(found) or 'all well'}")  # noqa: T201
+    print(f"{counted(len(rows), 'job')}, {', '.join(found) or 'all well'}")
 
 
 def _last(row: JobRow) -> str:

@@ -1,5 +1,7 @@
-"""How a command ends. Enters: what it returns, raises and writes. Leaves: an exit code and, where
-it failed, one line on stderr; never a traceback for what is not our bug."""
+"""How a command ends: an exit code and, where it failed, one line on stderr.
+
+There is never a traceback for an error that is not a bug of pushgate.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidGroupingKeyError, PushError, SettingsError
+from .formatting import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("CommandError", "UsageError", "complain", "guarded", "printable")
+__all__ = ("CommandError", "UsageError", "complain", "guarded")
 
 _READER_GONE = 128 + 13  # as if SIGPIPE had ended us, which shells take as normal
 _INTERRUPTED = 128 + 2
@@ -29,7 +32,7 @@ class CommandError(Exception):
 
 
 def guarded(action: Callable[[], int]) -> int:
-    """The exit code of ``action``: 1 where nothing was delivered, 2 for wrong usage."""
+    """The exit code of ``action``: 1 where it failed, 2 for wrong usage."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
     try:
@@ -62,22 +65,15 @@ def _code_of(action: Callable[[], int]) -> int:
 
 
 def complain(text: str) -> None:
-    """Write ``text`` to stderr as one line; nowhere, where stderr can't be written."""
+    """Write ``text`` to stderr as one line. Does nothing where stderr can't be written."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(f"pushgate: {printable(' '.join(text.split()))}\n")
             sys.stderr.flush()
 
 
-def printable(text: str) -> str:
-    """``text`` without characters that could steer a terminal; others put them into a gateway."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def _discard_stdout() -> None:
-    """Let what is still buffered go nowhere: the interpreter writes it at exit and would fail."""
+    """Throw away what is still buffered: the interpreter writes it at exit and would fail."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Times, spans and tables for a person at a terminal. Enters: values. Leaves: text."""
+"""Output for a person at a terminal, or for a script: times, labels, tables, colours, JSON."""
 
 from __future__ import annotations
 
@@ -6,46 +6,53 @@ import json
 import os
 import shutil
 import sys
+from typing import TYPE_CHECKING, Any
 from unicodedata import combining, east_asian_width
 
 from ..jobs.ages import roughly
 from ..protocol.names import quoted_label
-from .exit_status import printable
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ("ago", "braces", "colored", "counted", "print_table", "span")
+    from ..protocol.groups import Group
 
-_COLORS = {"red": "\x1b[31m", "yellow": "\x1b[33m", "": ""}
+__all__ = (
+    "ago",
+    "braces",
+    "colored",
+    "counted",
+    "group_fields",
+    "print_json",
+    "print_table",
+    "printable",
+    "span",
+)
+
+_COLORS = {"red": "\x1b[31m", "yellow": "\x1b[33m"}
 _GAP = "  "
-_NARROWEST = 16  # columns; a name is not cut below
+_NARROWEST = 16  # columns; the first column of a table is not cut below
+_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
-def ago(moment: float | None, now: float) -> str:
-    """How long ago ``moment`` was: ``5m ago``. ``never`` for 0 and None."""
-    if not moment:
+def ago(when: float | None, now: float) -> str:
+    """How long ago ``when`` was: ``5m ago``. ``never`` for 0 and None."""
+    if not when:
         return "never"
-    return f"{roughly(now - moment)} ago" if now - moment >= 1 else "just now"
+    return f"{roughly(now - when)} ago" if now - when >= 1 else "just now"
 
 
 def span(seconds: float) -> str:
     """A length of time in one or two units: ``0.34s``, ``12s``, ``2m 5s``, ``3h 20m``, ``9d``."""
     if seconds < 10:
         return f"{seconds:.2g}s" if seconds >= 0.001 else "0s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    for big, small, length, part in (
-        ("m", "s", 60, 1),
-        ("h", "m", 3600, 60),
-        ("d", "h", 86400, 3600),
-    ):
-        if whole < {"m": 3600, "h": 86_400}.get(big, float("inf")):
-            rest = whole % length // part
-            return f"{whole // length}{big}" + (f" {rest}{small}" if rest else "")
-    raise AssertionError("unreachable")
+    left = round(seconds)
+    parts: list[str] = []
+    for unit, length in _UNITS:
+        count, left = divmod(left, length)
+        if count or parts:
+            parts.append(f"{count}{unit}" if count else "")
+    return " ".join(parts[:2]).strip()
 
 
 def braces(labels: Mapping[str, str]) -> str:
@@ -61,35 +68,52 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str | tuple[str, str]]]) -> None:
-    """Print columns; a cell is text, or text and its color (red, yellow), for terminals.
+def printable(text: str) -> str:
+    """``text`` with escapes for characters that could steer a terminal: anybody may push them."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
-    On a terminal that is too narrow for the rows, the first column's texts are cut in the middle.
+
+def print_json(value: object) -> None:
+    """Print ``value`` for a script."""
+    print(json.dumps(value, indent=2))
+
+
+def group_fields(group: Group) -> dict[str, Any]:
+    """The fields of a group that every command's JSON has."""
+    return {
+        "labels": group.labels,
+        "push_time": group.push_time,
+        "push_failure_time": group.push_failure_time,
+        "last_push_successful": group.last_push_successful,
+    }
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str | tuple[str, str]]]) -> None:
+    """Print columns. A cell is a text, or a text and its color (red, yellow) on terminals.
+
+    Where a terminal is too narrow for the rows, the first column is cut in the middle.
     """
-    plain = [
-        [printable(cell if isinstance(cell, str) else cell[0]) for cell in row] for row in rows
-    ]
-    widths = [max(map(_columns, column)) for column in zip(heads, *plain, strict=True)]
+    cells = [[(c, "") if isinstance(c, str) else c for c in row] for row in rows]
+    lines = [list(heads), *([printable(text) for text, _ in row] for row in cells)]
+    colors = [[""] * len(heads), *([color for _, color in row] for row in cells)]
+    widths = [max(map(_columns, column)) for column in zip(*lines, strict=True)]
     if _is_terminal():
         fixed = len(widths) if heads[-1] else len(widths) - 1  # remarks may go on in a new line
         others = sum(widths[1:fixed]) + len(_GAP) * (fixed - 1)
         widths[0] = min(widths[0], max(_NARROWEST, shutil.get_terminal_size().columns - others))
-    for number, line in enumerate([list(heads), *plain]):
-        cells = [_cut(line[0], widths[0]), *line[1:]]
+    for line, line_colors in zip(lines, colors, strict=True):
+        line[0] = _cut(line[0], widths[0])
         padded = [
-            text + " " * (width - _columns(text)) for text, width in zip(cells, widths, strict=True)
+            text + " " * (width - _columns(text)) for text, width in zip(line, widths, strict=True)
         ]
-        padded[-1] = cells[-1]
-        if number:
-            padded = [
-                text if isinstance(cell, str) else colored(text, cell[1])
-                for text, cell in zip(padded, rows[number - 1], strict=True)
-            ]
-        print(_GAP.join(padded).rstrip())  # noqa: T201
+        padded[-1] = line[-1]
+        print(_GAP.join(map(colored, padded, line_colors)).rstrip())
 
 
 def colored(text: str, color: str) -> str:
-    """``text`` in red or yellow; as it is where that is not wanted, https://no-color.org/."""
+    """``text`` in red or yellow; unchanged where colors are not wanted, https://no-color.org/."""
     wanted = _is_terminal() and os.environ.get("TERM") != "dumb"
     if not color or not wanted or os.environ.get("NO_COLOR"):
         return text
@@ -109,7 +133,7 @@ def _columns(text: str) -> int:
 def _cut(text: str, width: int) -> str:
     if _columns(text) <= width:
         return text
-    while _columns(text) > width - 1:  # from the middle: both ends tell more
+    while _columns(text) > width - 1:  # in the middle: both ends tell more
         middle = len(text) // 2
         text = text[:middle] + text[middle + 1 :]
     middle = len(text) // 2

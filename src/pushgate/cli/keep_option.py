@@ -1,7 +1,4 @@
-"""``--keep`` of ``push`` and ``delete``: what can't be delivered now may wait in the outbox.
-
-Enters: arguments and one request. Leaves: that request or an entry of the outbox, and an exit code.
-"""
+"""``--keep`` of ``push`` and ``delete``: a request that fails waits in the outbox."""
 
 from __future__ import annotations
 
@@ -24,15 +21,16 @@ def add_keep_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
         action="store_true",
-        help="what can't be delivered now waits in the outbox for the next push or 'pushgate"
-        " flush'; the exit status is 0 then",
+        help="if it can't be delivered now, let it wait in the outbox for the next push or"
+        " 'pushgate flush'; the exit status is 0 then",
     )
 
 
 def send(settings: Settings, method: str, key: GroupingKey, text: bytes, *, keep: bool) -> int:
-    """Returns 0 for what was delivered or, with ``keep``, waits now.
+    """Send one request. Returns 0 if it was delivered or, with ``keep``, waits now.
 
-    Raises SettingsError, CommandError for what does not wait, and without ``keep`` DeliveryError.
+    Raises SettingsError; without ``keep`` DeliveryError; with ``keep`` CommandError for a request
+    that was neither delivered nor kept.
     """
     if not keep:
         settings.to_gateway().send(method, key, text)
