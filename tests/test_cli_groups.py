@@ -290,7 +290,7 @@ def test_doctor_names_settings_that_are_not_used_and_no_secret(cli, monkeypatch)
     [
         ("401 Unauthorized", [], "asks for credentials"),
         ("401 Unauthorized", ["--username", "me"], "credentials are refused"),
-        ("403 Forbidden", [], "have reading allowed"),
+        ("403 Forbidden", [], "have it allowed"),
         ("404 Not Found", [], "path prefix"),
         ("503 Service Unavailable", [], "in front of it"),
         ("200 OK", [], "the address of a Pushgateway"),

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushgate import DeliveryError, GatewayDisconnectedError, GatewayRejectedError, PushError
+from pushgate import (
+    DeliveryError,
+    GatewayDisconnectedError,
+    GatewayRejectedError,
+    PushError,
+    explain,
+)
 
 if TYPE_CHECKING:
     from pushgate import Settings
@@ -41,17 +47,8 @@ def probe(settings: Settings) -> tuple[bool, str]:
 
 
 def _refused(error: GatewayRejectedError, settings: Settings) -> str:
-    if error.status == 401:
-        who = "refused the credentials" if _has_credentials(settings) else "asks for credentials"
-        return f"{settings.url} {who}: {error}"
-    if error.status == 403:
-        return f"{settings.url} does not allow this: {error}"
-    if error.status == 404:
-        return (
-            f"{settings.url} answers, but not as a Pushgateway does: {error}; is the port right, or"
-            " a path prefix missing in the host?"
-        )
-    return str(error)
+    meaning, advice = explain(error, has_credentials=_has_credentials(settings))
+    return f"{settings.url}: {meaning + ': ' if meaning else ''}{error}; {advice}"
 
 
 def _hint(error: DeliveryError, url: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .errors import PushError as PushError
     from .errors import SettingsError as SettingsError
     from .errors import TLSFileError as TLSFileError
+    from .errors import explain as explain
     from .errors import is_permanent as is_permanent
     from .errors import is_retryable as is_retryable
     from .gateway.client import Gateway as Gateway
@@ -181,6 +182,7 @@ _MODULE_OF = {
     "GatewayTimeoutError": "errors",
     "GatewayDisconnectedError": "errors",
     "GatewayRejectedError": "errors",
+    "explain": "errors",
     "is_permanent": "errors",
     "is_retryable": "errors",
     # what every adapter needs

@@ -1,13 +1,14 @@
 """Every error that pushgate raises, and what an HTTP status means.
 
 One tree. Each leaf is also what prometheus_client's users catch. A text says what to change and
-never holds a credential. All errors survive pickling, so they may cross process boundaries. HTTP
-status numbers are compared in this module only; other code asks the functions at its end.
+never holds a credential. Errors can be pickled. HTTP status numbers are compared in this module
+only; other code asks the functions at its end.
 """
 
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
 
@@ -30,10 +31,13 @@ __all__ = (
     "SettingsError",
     "TLSFileError",
     "concerns_one_group",
+    "explain",
+    "failed_inside",
     "forbids_reading",
     "is_permanent",
     "is_retryable",
     "may_have_arrived",
+    "refuses_content_type",
 )
 
 
@@ -41,20 +45,14 @@ class PushError(Exception):
     """Root of everything pushgate raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The keyword-only constructors of the subclasses cannot be replayed by Exception's own
-        # __reduce__: it would call cls(*args).
-        return _rebuild, (type(self), self.args, self._picklable_state())
-
-    def _picklable_state(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+        # Exception's own would call cls(*args), without the keywords that the subclasses need.
+        return _without_init, (type(self), self.args), self.__dict__
 
 
-def _rebuild(cls: type[PushError], args: tuple[Any, ...], state: dict[str, Any]) -> PushError:
+def _without_init(cls: type[PushError], args: tuple[Any, ...]) -> PushError:
     # Beside ValueError, cls.__new__ would be the wrong base's.
-    new = OSError.__new__ if issubclass(cls, OSError) else cls.__new__
-    error = new(cls, *args)
+    error = (OSError if issubclass(cls, OSError) else cls).__new__(cls, *args)
     error.args = args
-    error.__dict__.update(state)
     return error
 
 
@@ -131,22 +129,24 @@ class DeliveryError(PushError, OSError):
     ``method`` and ``url`` are the request's, the URL without credentials; ``group`` holds the
     grouping labels with ``job``, or None when the URL names no group.
 
-    ``retryable``: the same request may succeed later without anybody changing anything.
-    ``permanent``: no later try of the same request can succeed, so it is not kept in an outbox.
-    An error that is neither needs a change somewhere else, such as a password. ``kept``: what was
-    not delivered waits in an outbox.
+    ``retryable``: the same request may succeed later, without any change. ``permanent``: no later
+    try of the same request can succeed, so no outbox keeps it. An error that is neither needs a
+    change elsewhere, such as of a password. ``kept``: the push waits in an outbox.
     """
 
-    method: str
-    url: str
-    group: Mapping[str, str] | None
-    retryable: bool
     permanent: bool = False
     kept: bool = False
 
-    def _describe(
-        self, method: str, url: str, group: Mapping[str, str] | None, *, retryable: bool
+    def __init__(
+        self,
+        text: str,
+        *,
+        method: str,
+        url: str,
+        group: Mapping[str, str] | None = None,
+        retryable: bool = True,
     ) -> None:
+        OSError.__init__(self, text)
         self.method = method
         self.url = url
         self.group = group
@@ -165,8 +165,10 @@ class GatewayUnreachableError(DeliveryError, URLError):
         group: Mapping[str, str] | None = None,
         retryable: bool = True,
     ) -> None:
-        URLError.__init__(self, reason)
-        self._describe(method, url, group, retryable=retryable)
+        DeliveryError.__init__(
+            self, reason, method=method, url=url, group=group, retryable=retryable
+        )
+        self.reason = reason
 
     def __str__(self) -> str:
         return f"{self.method} {self.url}: {self.reason}"
@@ -188,8 +190,7 @@ class GatewayRejectedError(DeliveryError, HTTPError):
     ``retry_after`` the seconds the server asked us to wait, or None.
     """
 
-    # HTTPError declares it read-only; a rejected request keeps the URL without credentials.
-    url: str
+    url: str  # HTTPError declares it read-only
 
     def __init__(
         self,
@@ -203,34 +204,43 @@ class GatewayRejectedError(DeliveryError, HTTPError):
         group: Mapping[str, str] | None = None,
         retry_after: float | None = None,
     ) -> None:
-        HTTPError.__init__(self, url, status, reason, headers, io.BytesIO(body))
-        self._describe(method, url, group, retryable=_is_retryable_status(status))
+        # Not by HTTPError's own, which makes a temporary file of the body: Python 3.14 warns when
+        # one that was not closed is collected.
+        self.code = status
+        self.msg = reason
+        self.hdrs = headers
+        self.filename = url
+        self.fp = self.file = io.BytesIO(body)
+        self._body = body
+        self.method = method
+        self.url = url
+        self.group = group
+        self.retryable = _is_retryable_status(status)
         self.permanent = status in _PERMANENT
         self.retry_after = retry_after
-        self._body = body
 
-    def _picklable_state(self) -> dict[str, Any]:
-        return {
-            "status": self.code,
-            "reason": self.msg,
-            "method": self.method,
-            "url": self.url,
-            "headers": self.headers,
-            "body": self._body,
-            "group": self.group,
-            "retry_after": self.retry_after,
-            "kept": self.kept,
-        }
+    def __getattr__(self, name: str) -> Any:
+        # The file's methods, which HTTPError looks up in a wrapper that is not made here.
+        if "fp" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.fp, name)
+
+    def close(self) -> None:
+        """Does nothing: the body is in memory."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_rejected, (type(self), self._picklable_state())
-
-
-def _rebuild_rejected(cls: type[GatewayRejectedError], state: dict[str, Any]) -> Any:
-    kept = state.pop("kept")
-    error = cls(**state)
-    error.kept = kept
-    return error
+        made = partial(
+            type(self),
+            status=self.code,
+            reason=self.msg,
+            method=self.method,
+            url=self.url,
+            headers=self.headers,
+            body=self._body,
+            group=self.group,
+            retry_after=self.retry_after,
+        )
+        return made, (), {"kept": self.kept}
 
 
 # The gateway refuses what it was sent, and would again: 400 for a text it can't parse or metrics
@@ -241,7 +251,17 @@ _OF_THE_GATEWAY = (401, 403, 407, 408, 429, 502, 503, 504)
 # Reading is refused. Pushes may pass all the same: of a proxy that lets nothing else through, or of
 # a gateway without the API.
 _NOT_READABLE = (401, 403, 404, 405)
-_TIMED_OUT, _TOO_MANY, _SERVER_ERRORS = 408, 429, 500  # RFC 9110, section 15; RFC 6585, section 4
+# RFC 9110, section 15; RFC 6585, section 4
+_BAD_REQUEST, _UNAUTHORIZED, _TIMED_OUT, _UNSUPPORTED, _TOO_MANY = 400, 401, 408, 415, 429
+_SERVER_ERRORS = 500
+_EXPLAINED = {
+    401: ("it asks for credentials", "set a user name and password, or a token"),
+    403: ("it does not allow this", "have it allowed for these credentials"),
+    404: (
+        "it answers, but not as a Pushgateway",
+        "correct the port, or add the path prefix that the gateway runs under",
+    ),
+}
 
 
 def _is_retryable_status(status: int) -> bool:
@@ -260,7 +280,7 @@ def is_permanent(error: BaseException) -> bool:
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether the same request may succeed later without anybody changing anything."""
+    """Whether the same request may succeed later, without any change."""
     if isinstance(error, DeliveryError):
         return error.retryable
     status = _status(error)
@@ -268,14 +288,14 @@ def is_retryable(error: BaseException) -> bool:
 
 
 def may_have_arrived(error: BaseException) -> bool:
-    """Whether the gateway may have done what was asked, or may yet do it, all the same."""
+    """Whether the gateway may have done what was asked, or may yet do it."""
     status = _status(error)
     if status is not None:
         return status >= _SERVER_ERRORS or status == _TIMED_OUT  # of a proxy in front of it
     cause = error.__cause__
     if isinstance(error, ConnectionRefusedError) or isinstance(cause, ConnectionRefusedError):
         return False
-    # By name, so that nobody imports ssl for it.
+    # By name, so that this does not import ssl.
     return type(cause).__name__ not in ("gaierror", "SSLCertVerificationError")
 
 
@@ -286,5 +306,30 @@ def concerns_one_group(error: BaseException) -> bool:
 
 
 def forbids_reading(error: BaseException) -> bool:
-    """Whether the gateway lets nobody read its groups, now or later."""
+    """Whether the gateway refuses to have its groups read, now and later."""
     return isinstance(error, GatewayRejectedError) and error.code in _NOT_READABLE
+
+
+def refuses_content_type(error: BaseException) -> bool:
+    """Whether the server does not take bodies of this Content-Type, such as protobuf."""
+    return _status(error) == _UNSUPPORTED
+
+
+def failed_inside(error: BaseException) -> bool:
+    """Whether the gateway itself failed, as it does when a bad group breaks its ``/metrics``."""
+    return _status(error) == _SERVER_ERRORS
+
+
+def explain(error: BaseException, *, has_credentials: bool) -> tuple[str, str]:
+    """What the answer means, and what to change: two texts for people.
+
+    The first is empty where the error says enough itself. ``has_credentials``: the request had
+    some.
+    """
+    status = _status(error)
+    if status == _UNAUTHORIZED and has_credentials:
+        return "the credentials are refused", "correct user name, password or token"
+    if status == _BAD_REQUEST and "HTTPS server" in str(error):
+        return "", "write https:// in place of http://"
+    see = "see the gateway's log, and what is in front of it"
+    return _EXPLAINED.get(status or 0, ("", see))

@@ -7,7 +7,13 @@ import time
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from ..errors import DeliveryError, GatewayRejectedError, PushError
+from ..errors import (
+    DeliveryError,
+    GatewayRejectedError,
+    PushError,
+    explain,
+    failed_inside,
+)
 from ..gateway.features import LOSES_PROTOBUF
 from ..protocol.families import gauge
 from ..protocol.grouping_key import GroupingKey
@@ -124,7 +130,7 @@ def check_scrape(gateway: Gateway, groups: Sequence[Group]) -> Check:
     try:
         text = gateway.scrape()
     except GatewayRejectedError as error:
-        if error.status != 500:
+        if not failed_inside(error):
             return Check(WARN, "scrape", str(error), "if Prometheus scrapes elsewhere, all is well")
         return Check(
             FAIL,
@@ -173,23 +179,8 @@ def _remedy(suspects: Sequence[Mapping[str, str]]) -> str:
 
 
 def _refused(error: GatewayRejectedError, settings: Settings) -> tuple[str, str]:
-    if error.status == 401:
-        if _has_credentials(settings):
-            return f"the credentials are refused: {error}", "correct user name, password or token"
-        return f"it asks for credentials: {error}", "set PUSHGATE_USERNAME and PUSHGATE_PASSWORD"
-    if error.status == 403:
-        return (
-            f"it knows who we are and does not allow this: {error}",
-            "have reading allowed; pushing may be allowed all the same: see --push",
-        )
-    if error.status == 404:
-        return (
-            f"it answers, but not as a Pushgateway: {error}",
-            "correct the port, or add the path prefix that the gateway runs under",
-        )
-    if error.status == 400 and "HTTPS server" in str(error):
-        return str(error), "write https:// in place of http://"
-    return str(error), _SEE
+    meaning, advice = explain(error, has_credentials=_has_credentials(settings))
+    return f"{meaning}: {error}" if meaning else str(error), advice
 
 
 def _has_credentials(settings: Settings) -> bool:

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import DeliveryError, GatewayRejectedError, InvalidPayloadError
+from ..errors import (
+    DeliveryError,
+    GatewayRejectedError,
+    InvalidPayloadError,
+    refuses_content_type,
+)
 from ..protocol.compression import Compression, compress
 from ..protocol.families import FamilyLike, Metrics, families_of, needs_protobuf
 from ..protocol.grouping_key import GroupingKey
@@ -262,7 +267,7 @@ class Gateway(GatewayReader):
         try:
             self.send(method, key, body, timeout=timeout, content_type=CONTENT_TYPE)
         except GatewayRejectedError as error:
-            if error.status != 415:  # Unsupported Media Type: no Pushgateway's, but the embedded's
+            if not refuses_content_type(error):  # not a Pushgateway, but the embedded gateway does
                 raise
             self._abilities.refused_protobuf()
             return False

@@ -9,7 +9,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from ..errors import DeletionError, GatewayRejectedError, PushError
+from ..errors import (
+    DeletionError,
+    GatewayRejectedError,
+    PushError,
+    concerns_one_group,
+    failed_inside,
+)
 from ..protocol.broken_labels import broken_labels, same_but_for_broken_bytes
 from .matchers import matches, read_matchers
 from .staleness import StaleGroup, stale_groups
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ("delete_groups", "prune", "selective_matchers")
 
 _READ_AGAIN_AFTER = 5.0  # seconds
-_OF_ONE_GROUP = (400, 414, 431)  # answers that the next group's request need not get
 
 
 def prune(
@@ -118,7 +123,7 @@ def _delete(
             names.delete(waiting[0].group)
         except PushError as error:
             first = first or error
-            if not isinstance(error, _NamelessError) and not _is_about_one_group(error):
+            if not concerns_one_group(error):
                 raise _failure(error, deleted, [*refused, *waiting]) from error
             refused.append(waiting[0])
         else:
@@ -169,7 +174,7 @@ class _Names:
         try:
             self._gateway.scrape(timeout=self._timeout)
         except GatewayRejectedError as error:
-            if error.status != 500:
+            if not failed_inside(error):
                 raise
             self._is_broken = True
             return broken_labels(error.read().decode("utf-8", "surrogateescape"))
@@ -186,10 +191,6 @@ class _Names:
 
 def _identity(entry: StaleGroup) -> frozenset[tuple[str, str]]:
     return frozenset(entry.group.labels.items())
-
-
-def _is_about_one_group(error: PushError) -> bool:
-    return isinstance(error, GatewayRejectedError) and error.status in _OF_ONE_GROUP
 
 
 def _failure(

@@ -34,8 +34,7 @@ def told(
     text: str, url: str, *, method: str = "POST", group: Mapping[str, str] | None = None
 ) -> DeliveryError:
     """A DeliveryError that says so, about what waits."""
-    error = DeliveryError(text)
-    error._describe(method, url, group, retryable=True)
+    error = DeliveryError(text, method=method, url=url, group=group)
     error.kept = True
     return error
 

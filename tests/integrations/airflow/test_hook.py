@@ -290,9 +290,9 @@ def test_a_hook_without_a_name_is_for_what_is_configured(
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        ("401 Unauthorized", b"", "refused the credentials"),
+        ("401 Unauthorized", b"", "the credentials are refused"),
         ("403 Forbidden", b"not you", "not you"),
-        ("404 Not Found", b"", "not as a Pushgateway does"),
+        ("404 Not Found", b"", "not as a Pushgateway"),
         ("200 OK", b"<html>", "is it the address of a Pushgateway?"),
         ("200 OK", b"{}", "is it the address of a Pushgateway?"),
         ("502 Bad Gateway", b"", "502"),
