@@ -1,5 +1,4 @@
-"""Which families may stand beside which. Enters: pushed families and all others. Leaves: nothing,
-or RejectedError.
+"""Checks which families may stand beside which others.
 
 The rules are those of client_golang's Gatherers, which a Pushgateway runs on every push:
 https://github.com/prometheus/client_golang/blob/main/prometheus/registry.go
@@ -9,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pushgate.embedded import model
-from pushgate.embedded.model import Family, Labels, Metric
+from . import model
+from .model import HeldFamily, HeldMetric, Labels
 
 # A histogram or summary called m owns these names too.
 _OWNED_SUFFIXES = {
@@ -23,8 +22,8 @@ class RejectedError(ValueError):
     """The push is inconsistent in itself or with what the gateway holds; the text says how."""
 
 
-def check(pushed: Iterable[Family], beside: Iterable[Mapping[str, Family]]) -> None:
-    """Raise RejectedError unless `pushed` are sound and fit `beside`, maps of families by name."""
+def check(pushed: Iterable[HeldFamily], beside: Iterable[Mapping[str, HeldFamily]]) -> None:
+    """Raise RejectedError unless ``pushed`` are sound and fit ``beside``, families by name."""
     pushed, beside = list(pushed), list(beside)
     names = {family.name: family for family in pushed}
     for families in beside:
@@ -42,7 +41,7 @@ def check(pushed: Iterable[Family], beside: Iterable[Mapping[str, Family]]) -> N
         _check_suffixes(family, names)
 
 
-def _check_labels(family: Family, metric: Metric) -> None:
+def _check_labels(family: HeldFamily, metric: HeldMetric) -> None:
     for name in metric.labels:
         if name.startswith("__"):
             raise RejectedError(
@@ -54,7 +53,7 @@ def _check_labels(family: Family, metric: Metric) -> None:
         )
 
 
-def _claim(family: Family, labels: Labels, seen: set[Labels]) -> None:
+def _claim(family: HeldFamily, labels: Labels, seen: set[Labels]) -> None:
     if labels in seen:
         shown = ",".join(f'{name}="{value}"' for name, value in labels)
         raise RejectedError(
@@ -64,7 +63,7 @@ def _claim(family: Family, labels: Labels, seen: set[Labels]) -> None:
     seen.add(labels)
 
 
-def _check_suffixes(family: Family, names: Mapping[str, Family]) -> None:
+def _check_suffixes(family: HeldFamily, names: Mapping[str, HeldFamily]) -> None:
     for suffix in _OWNED_SUFFIXES.get(family.type or "", ()):
         if family.name + suffix in names:
             raise RejectedError(

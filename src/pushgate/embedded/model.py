@@ -1,4 +1,4 @@
-"""Metric families as a Pushgateway holds them: the labelled children that its API shows."""
+"""Metric families as a Pushgateway holds them and its API shows them: labels, points, sums."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pushgate.protocol.families import Sample
-from pushgate.protocol.parse import TextFamily
+from ..protocol.families import Sample
+from ..protocol.parse import TextFamily
 
 # The type names of the protobuf model, which the JSON API shows; the text format has them in lower
 # case. A family without a TYPE line is UNTYPED.
@@ -19,8 +19,8 @@ Labels = tuple[tuple[str, str], ...]  # sorted
 
 
 @dataclass
-class Metric:
-    """One labelled child of a family; which numbers count depends on the family's type."""
+class HeldMetric:
+    """One labelled child of a family. The family's type decides which numbers have a meaning."""
 
     labels: dict[str, str]
     value: float = 0.0
@@ -35,11 +35,14 @@ class Metric:
 
 
 @dataclass
-class Family:
+class HeldFamily:
+    """A family of a group. ``pushed_at`` is in Unix seconds by the gateway's clock."""
+
     name: str
     type: str
     help: str | None = None
-    metrics: list[Metric] = field(default_factory=list)
+    metrics: list[HeldMetric] = field(default_factory=list)
+    pushed_at: float = 0.0
 
 
 _TYPES = {name.lower(): name for name in (COUNTER, GAUGE, SUMMARY, UNTYPED, HISTOGRAM)} | {
@@ -47,28 +50,30 @@ _TYPES = {name.lower(): name for name in (COUNTER, GAUGE, SUMMARY, UNTYPED, HIST
 }
 
 
-def held_families(families: Mapping[str, TextFamily]) -> dict[str, Family]:
-    """The families as the gateway keeps what was pushed in this text."""
+def held_families(families: Mapping[str, TextFamily]) -> dict[str, HeldFamily]:
+    """The families of a pushed text, as the gateway keeps them."""
     return {name: _held(family) for name, family in families.items()}
 
 
-def _held(parsed: TextFamily) -> Family:
-    family = Family(parsed.name, _TYPES[parsed.type], parsed.documentation)
+def _held(parsed: TextFamily) -> HeldFamily:
+    family = HeldFamily(parsed.name, _TYPES[parsed.type], parsed.documentation)
     if family.type not in (SUMMARY, *HISTOGRAMS):
         for _, labels, value, timestamp in parsed.samples:
-            family.metrics.append(Metric(dict(labels), value, has_timestamp=timestamp is not None))
+            family.metrics.append(
+                HeldMetric(dict(labels), value, has_timestamp=timestamp is not None)
+            )
         return family
-    children: dict[Labels, Metric] = {}
+    children: dict[Labels, HeldMetric] = {}
     bound = "quantile" if family.type == SUMMARY else "le"
     for sample in parsed.samples:
-        metric = Metric({n: text for n, text in sample.labels.items() if n != bound})
+        metric = HeldMetric({n: text for n, text in sample.labels.items() if n != bound})
         metric = children.setdefault(metric.key(), metric)
         _add_to(metric, family, sample, sample.labels.get(bound))
     family.metrics += children.values()
     return family
 
 
-def _add_to(metric: Metric, family: Family, sample: Sample, bound: str | None) -> None:
+def _add_to(metric: HeldMetric, family: HeldFamily, sample: Sample, bound: str | None) -> None:
     metric.has_timestamp |= sample.timestamp is not None
     if sample.name == f"{family.name}_count":
         metric.count = _count(family, sample.value)
@@ -80,7 +85,7 @@ def _add_to(metric: Metric, family: Family, sample: Sample, bound: str | None) -
         metric.points.append((float(bound), value))
 
 
-def _count(family: Family, value: float) -> float:
+def _count(family: HeldFamily, value: float) -> float:
     """A count as the protobuf model keeps it: whole where it can be."""
     if family.type == SUMMARY:
         # Go's conversion to uint64 on amd64; there is no float to fall back on.
@@ -91,7 +96,7 @@ def _count(family: Family, value: float) -> float:
 
 
 def format_number(number: float) -> str:
-    """As Go's strconv.FormatFloat(number, 'g', -1, 64); an int is a count and stays whole."""
+    """As Go's strconv.FormatFloat(number, 'g', -1, 64). An int is a count and stays whole."""
     if isinstance(number, int):
         return str(number)
     if math.isnan(number):

@@ -1,6 +1,7 @@
-"""URL paths of a Pushgateway. Enters: a request's target. Leaves: a decoded path, grouping labels.
+"""Reads URL paths as a Pushgateway does, down to the labels of a group.
 
-https://github.com/prometheus/pushgateway#url, and for what it leaves open, observed on 1.11.2.
+By https://github.com/prometheus/pushgateway#url and, where that leaves something open, as observed
+on 1.11.2.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ _BASE64_TEXT = re.compile(r"[A-Za-z0-9_-]*")
 
 
 class PathError(ValueError):
-    """The path names no group; the text is the answer's."""
+    """The path names no group; the text is the response's."""
 
 
 def decode(target: str) -> str | None:
-    """The path of a request target, percent-decoded; None when it is malformed.
+    """The path of a request target, percent-decoded; None if it is malformed.
 
-    Bytes that are not UTF-8 come as surrogate escapes.
+    Bytes that are not UTF-8 become surrogate escapes.
     """
     path = target.partition("?")[0]
     if not path.startswith("/") or _BAD_PERCENT.search(path):
@@ -45,7 +46,7 @@ def redirect(path: str) -> str | None:
 
 
 def is_group(path: str) -> bool:
-    """Whether a decoded path is one of those that take pushes."""
+    """Whether a decoded path takes pushes."""
     return _GROUP.fullmatch(path) is not None
 
 
@@ -76,7 +77,7 @@ def grouping_labels(path: str) -> dict[str, str]:
 
 
 def _decode_base64(text: str, where: str) -> str:
-    """URL-safe base64, whose padding may be wrong or missing."""
+    """Decode URL-safe base64. Its padding may be wrong or missing."""
     bare = text.rstrip("=")
     try:
         if not _BASE64_TEXT.fullmatch(bare):  # the decoder skips foreign characters

@@ -1,12 +1,10 @@
 """A pytest plugin: a running gateway, and assertions on what was pushed to it.
 
-It registers itself when pushgate is installed; a test asks for the ``pushgateway`` fixture::
+Installing pushgate registers it; a test asks for the fixture ``pushgateway``::
 
     def test_backup_reports(pushgateway):
         run_backup(gateway=pushgateway.url)
         pushgateway.assert_pushed("rows_loaded", 42, job="backup")
-
-Enters: pushes over HTTP. Leaves: the groups they made, or an AssertionError that shows them.
 """
 
 from __future__ import annotations
@@ -27,24 +25,24 @@ __all__ = ("PushgatewayFixture", "pushgateway")
 
 
 class PushgatewayFixture:
-    """A gateway of this test's own. ``url`` is where to push."""
+    """A gateway for this test alone. Push to its ``url``."""
 
     def __init__(self, gateway: EmbeddedGateway) -> None:
         self._gateway = gateway
         self.url: str = gateway.url
 
     def groups(self, **labels: str) -> list[Group]:
-        """The groups whose grouping key holds these labels, ``job`` among them; all by default."""
+        """The groups whose grouping key has these labels, ``job`` included; all by default."""
         from ..gateway.client import Gateway
 
         found = Gateway(self.url).groups()
         return [group for group in found if labels.items() <= group.labels.items()]
 
     def value(self, metric: str, /, **labels: str) -> float | None:
-        """The value of the one sample of this name that has these labels, or None.
+        """The value of the only sample with this name and these labels, or None.
 
         ``metric`` is the sample's full name. Labels may be the grouping key's or the sample's.
-        Raises AssertionError where several samples fit.
+        Raises AssertionError where several samples match.
         """
         found = self._values(metric, labels)
         assert len(found) < 2, (  # noqa: S101 - an assertion is what this is for
@@ -53,7 +51,7 @@ class PushgatewayFixture:
         return found[0] if found else None
 
     def assert_pushed(self, metric: str, value: float | None = None, /, **labels: str) -> None:
-        """Assert that a sample of this name with these labels is there, with ``value`` if given."""
+        """Assert that there is a sample with this name, these labels and, if given, ``value``."""
         found = self._values(metric, labels)
         assert found, f"no sample of {metric} has {labels}\n{self._shown()}"  # noqa: S101
         if value is not None:
@@ -63,12 +61,12 @@ class PushgatewayFixture:
             )
 
     def assert_not_pushed(self, metric: str, /, **labels: str) -> None:
-        """Assert that no sample of this name has these labels."""
+        """Assert that no sample has this name and these labels."""
         found = self._values(metric, labels)
         assert not found, f"{metric} with {labels} is {found}\n{self._shown()}"  # noqa: S101
 
     def clear(self) -> None:
-        """Forget everything pushed so far."""
+        """Delete every group."""
         self._gateway.wipe()
 
     def _values(self, metric: str, labels: dict[str, str]) -> list[float]:
@@ -91,7 +89,7 @@ class PushgatewayFixture:
 
 @pytest.fixture
 def pushgateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[PushgatewayFixture]:
-    """A gateway in memory, on a free port of 127.0.0.1, for one test; no proxy leads to it."""
+    """A gateway in memory for one test, on a free port of 127.0.0.1. No proxy is used for it."""
     from . import EmbeddedGateway
 
     exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")

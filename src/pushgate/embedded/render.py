@@ -1,4 +1,4 @@
-"""What an embedded gateway shows of its groups. Enters: groups. Leaves: text or JSON values.
+"""Writes groups as an embedded gateway shows them: the text of a scrape, the JSON of the API.
 
 The text is that of Go's expfmt, the JSON that of Pushgateway's /api/v1/metrics:
 https://github.com/prometheus/pushgateway#query-api
@@ -11,19 +11,19 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from pushgate.embedded import model
-from pushgate.embedded.model import Family, Metric, format_number
-from pushgate.embedded.store import Group
+from . import model
+from .group_store import HeldGroup
+from .model import HeldFamily, HeldMetric, format_number
 
 
-def to_text(own: Iterable[Family], groups: Iterable[Group]) -> str:
-    """The text format 0.0.4 of everything, sorted; the first group's HELP stands for all."""
+def to_text(own: Iterable[HeldFamily], groups: Iterable[HeldGroup]) -> str:
+    """The text format 0.0.4 of all groups, sorted. The first group's HELP counts for all."""
     merged = {family.name: list(family.metrics) for family in own}
     first = {family.name: family for family in own}
     for group in groups:
-        for name, stored in group.stored.items():
-            merged.setdefault(name, []).extend(stored.family.metrics)
-            first.setdefault(name, stored.family)
+        for name, family in group.families.items():
+            merged.setdefault(name, []).extend(family.metrics)
+            first.setdefault(name, family)
     lines: list[str] = []
     for name in sorted(merged):
         family = first[name]
@@ -36,11 +36,11 @@ def to_text(own: Iterable[Family], groups: Iterable[Group]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def _order(metric: Metric) -> tuple[int, list[str]]:
+def _order(metric: HeldMetric) -> tuple[int, list[str]]:
     return len(metric.labels), [value for _, value in metric.key()]
 
 
-def _lines(family: Family, metric: Metric) -> Iterator[str]:
+def _lines(family: HeldFamily, metric: HeldMetric) -> Iterator[str]:
     if family.type == model.SUMMARY:
         for quantile, value in metric.points:
             yield _line(family.name, metric, value, f'quantile="{_text_number(quantile)}"')
@@ -56,7 +56,7 @@ def _lines(family: Family, metric: Metric) -> Iterator[str]:
     yield _line(f"{family.name}_count", metric, metric.count)
 
 
-def _line(name: str, metric: Metric, value: float, *more: str) -> str:
+def _line(name: str, metric: HeldMetric, value: float, *more: str) -> str:
     labels = [f'{label}="{_escape_value(text)}"' for label, text in metric.key()]
     return f"{name}{{{','.join([*labels, *more])}}} {_text_number(value)}"
 
@@ -73,20 +73,20 @@ def _escape_value(text: str) -> str:
     return _escape(text).replace('"', '\\"')
 
 
-def to_json(groups: Iterable[Group]) -> list[dict[str, Any]]:
-    """The `data` of /api/v1/metrics."""
+def to_json(groups: Iterable[HeldGroup]) -> list[dict[str, Any]]:
+    """The ``data`` of /api/v1/metrics."""
     return [
         {
             "labels": dict(group.labels),
             "last_push_successful": group.last_push_successful,
-            **{name: _family(item.family, item.at) for name, item in group.stored.items()},
+            **{name: _family(family) for name, family in group.families.items()},
         }
         for group in groups
     ]
 
 
-def _family(family: Family, at: float) -> dict[str, Any]:
-    shown: dict[str, Any] = {"time_stamp": rfc3339(at), "type": family.type}
+def _family(family: HeldFamily) -> dict[str, Any]:
+    shown: dict[str, Any] = {"time_stamp": rfc3339(family.pushed_at), "type": family.type}
     if family.help:
         shown["help"] = family.help.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     shown["metrics"] = [
@@ -95,7 +95,7 @@ def _family(family: Family, at: float) -> dict[str, Any]:
     return shown
 
 
-def _numbers(family: Family, metric: Metric) -> dict[str, Any]:
+def _numbers(family: HeldFamily, metric: HeldMetric) -> dict[str, Any]:
     points = {format_number(bound): format_number(value) for bound, value in metric.points}
     totals = {"sum": format_number(metric.sum), "count": format_number(metric.count)}
     if family.type == model.SUMMARY:

@@ -1,7 +1,4 @@
-"""The embedded gateway as a server: its listener, its threads, its life.
-
-Enters: an address and a clock. Leaves: a URL that answers until stop().
-"""
+"""The embedded gateway as a server: its listener and a thread for each connection."""
 
 from __future__ import annotations
 
@@ -12,28 +9,27 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
-from pushgate.embedded.answers import Gateway
-from pushgate.embedded.connection import Connection
+from .api import PushgatewayAPI
+from .http_connection import HTTPConnection
 
 _log = logging.getLogger(__name__)
 
 
 class EmbeddedGateway:
-    """An in-memory Pushgateway: `with EmbeddedGateway() as gateway: …` and push to `gateway.url`.
+    """A Pushgateway in memory: ``with EmbeddedGateway() as gateway`` and push to ``gateway.url``.
 
-    host, port: where to listen; port 0 takes a free one, known once started. clock: Unix seconds,
-    for push_time_seconds and the Date of every answer. The port and what was pushed survive stop()
-    and start(), the latter until wipe().
+    It listens on ``host`` and ``port``; port 0 takes a free one. ``clock`` gives Unix seconds, for
+    push_time_seconds and the Date of every response. ``stop()`` and ``start()`` keep the port and
+    the groups; ``wipe()`` deletes the groups.
     """
 
     def __init__(
         self, host: str = "127.0.0.1", port: int = 0, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._address = (host, port)
-        self._gateway = Gateway(clock)
+        self._api = PushgatewayAPI(clock)
         self._listener: socket.socket | None = None
         self._waker: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
@@ -41,8 +37,10 @@ class EmbeddedGateway:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Listen, in the background. Raises OSError when the address cannot be had, RuntimeError
-        when already started."""
+        """Listen in the background.
+
+        Raises OSError where the address is not free, RuntimeError where it listens already.
+        """
         if self._listener:
             raise RuntimeError(f"already listening on {self.url}")
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
@@ -56,7 +54,7 @@ class EmbeddedGateway:
         self._acceptor.start()
 
     def stop(self) -> None:
-        """Close the listener and every connection. No error when not started."""
+        """Close the listener and every connection. Does nothing where it was not started."""
         if not (self._listener and self._waker and self._acceptor):
             return
         self._waker.close()
@@ -70,7 +68,7 @@ class EmbeddedGateway:
         self._stopped.set()
 
     def serve_forever(self) -> None:
-        """Start if need be, and return once stop() is called; on KeyboardInterrupt stop first."""
+        """Start if needed, and return after ``stop()``. KeyboardInterrupt stops it, too."""
         if not self._listener:
             self.start()
         try:
@@ -79,12 +77,12 @@ class EmbeddedGateway:
             self.stop()
 
     def wipe(self) -> None:
-        """Forget every group."""
-        self._gateway.store.wipe()
+        """Delete every group."""
+        self._api.store.wipe()
 
     @property
     def url(self) -> str:
-        """`http://host:port`. Raises RuntimeError when not started."""
+        """``http://host:port``. Raises RuntimeError before ``start()``."""
         if not self._listener:
             raise RuntimeError("the embedded gateway has no URL before start()")
         host, port = self._listener.getsockname()[:2]
@@ -94,12 +92,7 @@ class EmbeddedGateway:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _accept(self, listener: socket.socket, woken: socket.socket) -> None:
@@ -118,7 +111,7 @@ class EmbeddedGateway:
     def _serve(self, connection: socket.socket, peer: Any) -> None:
         try:
             with connection:
-                Connection(connection, peer, self._gateway)
+                HTTPConnection(connection, peer, self._api)
         except OSError as error:
             _log.debug("connection from %s ended: %s", peer, error)
         finally:

@@ -1,4 +1,4 @@
-"""One connection of an embedded gateway. Enters: bytes of HTTP/1.1. Leaves: bytes of HTTP/1.1."""
+"""One HTTP/1.1 connection to an embedded gateway."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from pushgate.embedded.answers import Gateway, Request, Response
+from .api import GatewayRequest, GatewayResponse, PushgatewayAPI
 
 _log = logging.getLogger(__name__)
 
@@ -16,14 +16,14 @@ _log = logging.getLogger(__name__)
 _MAX_REQUEST_LINE = (1 << 20) + 4096
 
 
-class Connection(BaseHTTPRequestHandler):
-    """One kept-alive connection: http.server parses the headers, the rest is as Go's server."""
+class HTTPConnection(BaseHTTPRequestHandler):
+    """A kept-alive connection. http.server parses the headers; the rest behaves as Go's server."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
-    def __init__(self, connection: socket.socket, peer: Any, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, connection: socket.socket, peer: Any, api: PushgatewayAPI) -> None:
+        self._api = api
         super().__init__(connection, peer, None)  # type: ignore[arg-type]  # the server is not used
 
     def handle_one_request(self) -> None:
@@ -46,15 +46,15 @@ class Connection(BaseHTTPRequestHandler):
         target = self.requestline.split()[1]
         try:
             headers = {name.lower(): text for name, text in self.headers.items()}
-            response = self._gateway.answer(Request(self.command, target, headers, body))
+            response = self._api.answer(GatewayRequest(self.command, target, headers, body))
         except Exception:
             _log.exception("the embedded gateway failed on %r", self.requestline)
             self.close_connection = True
-            response = Response(500, b"500 Internal Server Error\n")
+            response = GatewayResponse(500, b"500 Internal Server Error\n")
         self._send(response)
 
     def _read_body(self) -> bytes | None:
-        """None when the framing is malformed or the client stopped halfway."""
+        """The body; None where its framing is malformed or the client stopped halfway."""
         try:
             if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
                 return self._read_chunks()
@@ -74,15 +74,15 @@ class Connection(BaseHTTPRequestHandler):
         return body
 
     def _skip_request(self) -> None:
-        """Read on to the headers' end: closing on unread bytes would reset the answer away."""
+        """Read to the end of the headers: closing with unread bytes would reset the connection."""
         line = self.raw_requestline
         while line not in (b"\r\n", b"\n", b""):
             line = self.rfile.readline(1 << 16)
 
-    def _send(self, response: Response) -> None:
+    def _send(self, response: GatewayResponse) -> None:
         reason = http.client.responses[response.status]
         headers = {
-            "Date": self.date_time_string(self._gateway.clock()),
+            "Date": self.date_time_string(self._api.clock()),
             "Content-Length": str(len(response.body)),
             **response.headers,
         }
@@ -96,7 +96,7 @@ class Connection(BaseHTTPRequestHandler):
         self.close_connection = True
         reason = http.client.responses[code]
         text = f"{code} {reason}".encode()
-        self._send(Response(code, text, {"Content-Type": "text/plain; charset=utf-8"}))
+        self._send(GatewayResponse(code, text, {"Content-Type": "text/plain; charset=utf-8"}))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's signature
         _log.debug(format, *args)

@@ -1,4 +1,4 @@
-"""Enters: a request's body and its headers. Leaves: the text that was pushed, or BodyError."""
+"""Decompresses the body of a push, and refuses protobuf."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PROTOBUF = "application/vnd.google.protobuf"
 
 
 class BodyError(ValueError):
-    """The body cannot be read."""
+    """A body that can't be read; ``status`` is the response's."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -19,7 +19,7 @@ class BodyError(ValueError):
 
 
 def decompress(body: bytes, headers: Mapping[str, str]) -> bytes:
-    """gzip and framed snappy; any other encoding is ignored, as the real gateway does."""
+    """Undo gzip or framed snappy. Any other encoding is ignored, as by the real gateway."""
     encoding = (headers.get("content-encoding") or "").lower()
     if encoding == "gzip":
         return _gunzip(body)
@@ -29,7 +29,7 @@ def decompress(body: bytes, headers: Mapping[str, str]) -> bytes:
 
 
 def refuse_protobuf(headers: Mapping[str, str]) -> None:
-    """Only exactly this form is protobuf to a Pushgateway; everything else is text."""
+    """Raise BodyError for protobuf. Only this exact form is protobuf to a Pushgateway."""
     kind, *parameters = (headers.get("content-type") or "").lower().split(";")
     given = {parameter.strip().replace('"', "") for parameter in parameters}
     wanted = {"proto=io.prometheus.client.metricfamily", "encoding=delimited"}

@@ -1,4 +1,4 @@
-"""Enters: one HTTP request. Leaves: one response. No sockets; the store is the only state.
+"""The HTTP API of a Pushgateway, without sockets: one request in, one response out.
 
 The routes, statuses and texts are those of Pushgateway 1.11.2, observed.
 """
@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pushgate.embedded import body as bodies
-from pushgate.embedded import model, paths, render
-from pushgate.embedded.consistency import RejectedError
-from pushgate.embedded.model import Family, Metric
-from pushgate.embedded.store import Store
-from pushgate.protocol.parse import ParseError, parse_text
+from ..protocol.parse import ParseError, parse_text
+from . import model, paths, render, request_body
+from .consistency import RejectedError
+from .group_store import GroupStore
+from .model import HeldFamily, HeldMetric
 
-VERSION = "1.11.2"  # whose behaviour this is
+VERSION = "1.11.2"  # of the Pushgateway that this imitates
 _BUILD = {"branch": "pushgate-embedded", "revision": "", "version": VERSION}
 _TEXT = "text/plain; charset=utf-8"
 _EXPOSITION = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
@@ -26,7 +25,7 @@ _PUSH_METHODS = ("DELETE", "POST", "PUT")
 
 
 @dataclass(frozen=True)
-class Request:
+class GatewayRequest:
     method: str
     target: str  # as in the request line, not decoded; one character a byte
     headers: Mapping[str, str]  # names in lower case
@@ -34,29 +33,29 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Response:
+class GatewayResponse:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Gateway:
-    """Answers requests. `clock` gives Unix seconds."""
+class PushgatewayAPI:
+    """Answers requests. ``clock`` gives Unix seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self._started = clock()
         self._own = [
-            Family(
+            HeldFamily(
                 "pushgateway_build_info",
                 model.GAUGE,
                 "A metric with a constant '1' value labeled by the version that is imitated.",
-                [Metric({name: text for name, text in _BUILD.items() if text}, 1.0)],
+                [HeldMetric({name: text for name, text in _BUILD.items() if text}, 1.0)],
             )
         ]
-        self.store = Store(self._own)
-        # Of each fixed path, the method that it takes and what then happens.
-        self._routes: dict[str, tuple[str, Callable[[], Response]]] = {
+        self.store = GroupStore(self._own)
+        # The method that each fixed path takes, and the function that answers.
+        self._routes: dict[str, tuple[str, Callable[[], GatewayResponse]]] = {
             "/metrics": ("GET", self._metrics),
             "/-/ready": ("GET", lambda: _text(200, "OK")),
             "/-/healthy": ("GET", lambda: _text(200, "OK")),
@@ -65,74 +64,78 @@ class Gateway:
             "/api/v1/admin/wipe": ("PUT", self._wipe),
         }
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: GatewayRequest) -> GatewayResponse:
         path = paths.decode(request.target)
         if path is None:
-            return _text(400, "400 Bad Request")
+            return _text(400, "400 Bad GatewayRequest")
         if (location := paths.redirect(path)) is not None:
             _, mark, query = request.target.partition("?")
-            return Response(301, headers={"Location": location + mark + query})
+            return GatewayResponse(301, headers={"Location": location + mark + query})
         try:
-            return self._route(request, path, bodies.decompress(request.body, request.headers))
-        except bodies.BodyError as error:
+            return self._route(
+                request, path, request_body.decompress(request.body, request.headers)
+            )
+        except request_body.BodyError as error:
             return _text(error.status, str(error))
         except (paths.PathError, ParseError) as error:
             return _text(400, str(error))
 
-    def _route(self, request: Request, path: str, body: bytes) -> Response:
+    def _route(self, request: GatewayRequest, path: str, body: bytes) -> GatewayResponse:
         if path in self._routes:
             method, act = self._routes[path]
             return act() if request.method == method else _other_method(request, method)
         if path == "/metrics/job/" and request.method in _PUSH_METHODS:
-            return Response(307, headers={"Location": "/metrics/job"})
+            return GatewayResponse(307, headers={"Location": "/metrics/job"})
         if not paths.is_group(path):
             return _text(404, "404 page not found")
         if request.method not in _PUSH_METHODS:
             return _other_method(request, *_PUSH_METHODS)
         return self._change(request, paths.grouping_labels(path), body)
 
-    def _change(self, request: Request, labels: Mapping[str, str], body: bytes) -> Response:
+    def _change(
+        self, request: GatewayRequest, labels: Mapping[str, str], body: bytes
+    ) -> GatewayResponse:
         if request.method == "DELETE":
             self.store.delete(labels)
-            return Response(202)
-        bodies.refuse_protobuf(request.headers)
+            return GatewayResponse(202)
+        request_body.refuse_protobuf(request.headers)
         families = model.held_families(parse_text(body))
         try:
             self.store.push(labels, families, self.clock(), replace=request.method == "PUT")
         except RejectedError as error:
             return _text(400, _INCONSISTENT + str(error))
-        return Response(200)
+        return GatewayResponse(200)
 
-    def _metrics(self) -> Response:
+    def _metrics(self) -> GatewayResponse:
         text = render.to_text(self._own, self.store.groups())
         body = text.encode("utf-8", "surrogateescape")
-        return Response(200, body, {"Content-Type": _EXPOSITION})
+        return GatewayResponse(200, body, {"Content-Type": _EXPOSITION})
 
-    def _api_metrics(self) -> Response:
+    def _api_metrics(self) -> GatewayResponse:
         return _json(render.to_json(self.store.groups()))
 
-    def _api_status(self) -> Response:
+    def _api_status(self) -> GatewayResponse:
         started = render.rfc3339(self._started)
         return _json({"build_information": _BUILD, "flags": {}, "start_time": started})
 
-    def _wipe(self) -> Response:
+    def _wipe(self) -> GatewayResponse:
         self.store.wipe()
-        return Response(202)
+        return GatewayResponse(202)
 
 
-def _other_method(request: Request, *allowed: str) -> Response:
+def _other_method(request: GatewayRequest, *allowed: str) -> GatewayResponse:
     headers = {"Allow": ", ".join(sorted({"OPTIONS", *allowed}))}
     if request.method == "OPTIONS":
-        return Response(200, headers=headers)
+        return GatewayResponse(200, headers=headers)
     return _text(405, "Method Not Allowed", headers)
 
 
-def _text(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+def _text(status: int, text: str, headers: Mapping[str, str] | None = None) -> GatewayResponse:
     body = text.encode("utf-8", "backslashreplace")
     body += b"\n" if status >= 400 else b""
-    return Response(status, body, {"Content-Type": _TEXT, **(headers or {})})
+    return GatewayResponse(status, body, {"Content-Type": _TEXT, **(headers or {})})
 
 
-def _json(data: Any) -> Response:
+def _json(data: Any) -> GatewayResponse:
     text = json.dumps({"status": "success", "data": data}, ensure_ascii=False)
-    return Response(200, text.encode(), {"Content-Type": "application/json"})
+    return GatewayResponse(200, text.encode(), {"Content-Type": "application/json"})

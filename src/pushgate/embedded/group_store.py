@@ -1,7 +1,6 @@
-"""The groups of an embedded gateway: what a push changes, and which pushes are refused.
+"""The groups of an embedded gateway: how a push changes them, and which pushes are refused.
 
-Enters: grouping labels and parsed families. Leaves: groups, or RejectedError. No I/O; the time is
-an argument. The rules, observed on 1.11.2, are those of
+It does no I/O, and the time is an argument. The rules, observed on 1.11.2, are those of
 https://github.com/prometheus/pushgateway/blob/master/storage/diskmetricstore.go
 """
 
@@ -11,9 +10,9 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pushgate.embedded import model
-from pushgate.embedded.consistency import RejectedError, check
-from pushgate.embedded.model import Family, Labels, Metric
+from . import model
+from .consistency import RejectedError, check
+from .model import HeldFamily, HeldMetric, Labels
 
 PUSH_TIME = "push_time_seconds"
 PUSH_FAILURE = "push_failure_time_seconds"
@@ -24,34 +23,29 @@ _HELP = {
 
 
 @dataclass(frozen=True)
-class Stored:
-    family: Family
-    at: float  # Unix seconds of the push that brought it
-
-
-@dataclass(frozen=True)
-class Group:
+class HeldGroup:
     """Never altered: a push replaces it, so readers need no lock."""
 
     labels: Mapping[str, str]
-    stored: Mapping[str, Stored]
+    families: Mapping[str, HeldFamily]
 
     @property
     def last_push_successful(self) -> bool:
         failed, succeeded = (
-            self.stored[name].family.metrics[0].value for name in (PUSH_FAILURE, PUSH_TIME)
+            self.families[name].metrics[0].value for name in (PUSH_FAILURE, PUSH_TIME)
         )
         return failed <= succeeded
 
 
-class Store:
-    def __init__(self, own: Iterable[Family] = ()) -> None:
-        """`own`: the gateway's metrics about itself, which pushed ones must not contradict."""
+class GroupStore:
+    """All groups. ``own`` are the gateway's metrics about itself, which no push may contradict."""
+
+    def __init__(self, own: Iterable[HeldFamily] = ()) -> None:
         self._own = {family.name: family for family in own}
-        self._groups: dict[Labels, Group] = {}
+        self._groups: dict[Labels, HeldGroup] = {}
         self._lock = threading.Lock()
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[HeldGroup]:
         with self._lock:
             return list(self._groups.values())
 
@@ -66,48 +60,44 @@ class Store:
     def push(
         self,
         labels: Mapping[str, str],
-        families: Mapping[str, Family],
+        families: Mapping[str, HeldFamily],
         now: float,
         *,
         replace: bool,
     ) -> None:
-        """Put `families` into the group, instead of all (replace) or of the same-named ones.
+        """Replace all families of the group (``replace``), or those of the same names.
 
-        Raises RejectedError; the group then keeps what it has, and a failure time.
+        Raises RejectedError; the group then keeps its families and gets a failure time.
         """
         key = _key(labels)
         pushed = {name: family for name, family in families.items() if name not in _HELP}
         with self._lock:
             others = [group for name, group in self._groups.items() if name != key]
             _refuse_twin(labels, others)
-            had = self._groups[key].stored if key in self._groups else {}
+            held = self._groups[key].families if key in self._groups else {}
             kept = {
-                name: item
-                for name, item in had.items()
+                name: family
+                for name, family in held.items()
                 if name not in pushed and (name == PUSH_FAILURE or not replace)
             }
             try:
                 if any(m.has_timestamp for family in families.values() for m in family.metrics):
                     raise RejectedError("pushed metrics must not have timestamps")
                 for family in pushed.values():
+                    family.pushed_at = now
                     _add_grouping_labels(family, labels)
-                beside = [kept, *(group.stored for group in others)]
-                check(
-                    pushed.values(),
-                    [self._own, *({n: item.family for n, item in s.items()} for s in beside)],
-                )
+                check(pushed.values(), [self._own, kept, *(group.families for group in others)])
             except RejectedError:
                 never = {PUSH_TIME: _stamp(PUSH_TIME, labels, 0.0, now)}
                 failed = {PUSH_FAILURE: _stamp(PUSH_FAILURE, labels, now, now)}
-                self._groups[key] = Group(labels, {**never, **had, **failed})
+                self._groups[key] = HeldGroup(labels, {**never, **held, **failed})
                 raise
             never = {PUSH_FAILURE: _stamp(PUSH_FAILURE, labels, 0.0, now)}
-            new = {name: Stored(family, now) for name, family in pushed.items()}
-            new[PUSH_TIME] = _stamp(PUSH_TIME, labels, now, now)
-            self._groups[key] = Group(labels, {**never, **kept, **new})
+            succeeded = {PUSH_TIME: _stamp(PUSH_TIME, labels, now, now)}
+            self._groups[key] = HeldGroup(labels, {**never, **kept, **pushed, **succeeded})
 
 
-def _refuse_twin(labels: Mapping[str, str], others: Iterable[Group]) -> None:
+def _refuse_twin(labels: Mapping[str, str], others: Iterable[HeldGroup]) -> None:
     exported = _key({"instance": "", **labels})
     if any(_key({"instance": "", **other.labels}) == exported for other in others):
         raise RejectedError(
@@ -120,12 +110,12 @@ def _key(labels: Mapping[str, str]) -> Labels:
     return tuple(sorted(labels.items()))
 
 
-def _stamp(name: str, labels: Mapping[str, str], value: float, now: float) -> Stored:
-    metric = Metric({"instance": "", **labels}, value)
-    return Stored(Family(name, model.GAUGE, _HELP[name], [metric]), now)
+def _stamp(name: str, labels: Mapping[str, str], value: float, now: float) -> HeldFamily:
+    metric = HeldMetric({"instance": "", **labels}, value)
+    return HeldFamily(name, model.GAUGE, _HELP[name], [metric], now)
 
 
-def _add_grouping_labels(family: Family, labels: Mapping[str, str]) -> None:
+def _add_grouping_labels(family: HeldFamily, labels: Mapping[str, str]) -> None:
     for metric in family.metrics:
         metric.labels.update(labels)
         metric.labels.setdefault("instance", "")
