@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .delivery.direct_sink import DirectSink as DirectSink
     from .delivery.messages import failure as failure
     from .delivery.messages import was_kept as was_kept
+    from .delivery.queue_sink import QueueSink as QueueSink
     from .delivery.report import Report as Report
     from .delivery.report import deadline_report as deadline_report
     from .delivery.report import end_reports as end_reports
@@ -123,6 +124,7 @@ _MODULE_OF = {
     "Reporter": "jobs.reporter",
     "Sink": "delivery.sink",
     "DirectSink": "delivery.direct_sink",
+    "QueueSink": "delivery.queue_sink",
     "Report": "delivery.report",
     "start_report": "delivery.report",
     "end_reports": "delivery.report",

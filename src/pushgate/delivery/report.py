@@ -28,12 +28,16 @@ class Report(NamedTuple):
     """The news of one group: ``families`` are sent by ``method`` (PUT, POST or DELETE).
 
     ``at`` is when it became news, in Unix seconds: the outbox compares it with later pushes.
+    ``compare`` says that others may have told it before, or something newer: a QueueSink then
+    pushes what the gateway lacks. ``run_started_at`` is as in ``newer_families``.
     """
 
     method: str
     key: GroupingKey
     families: Sequence[FamilyLike]
     at: float
+    compare: bool = False
+    run_started_at: float | None = None
 
 
 def start_report(run: JobRun) -> Report:

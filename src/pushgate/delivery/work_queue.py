@@ -1,0 +1,222 @@
+"""A bounded queue and the daemon thread that empties it, for callers that must not wait."""
+
+from __future__ import annotations
+
+import atexit
+import math
+import threading
+import time
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+from .background import in_background
+from .pending import Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+
+    from ..log import RateLimitedLogger
+    from .report import Report
+
+__all__ = ("Undelivered", "WaitingWork", "WorkQueue")
+
+_FULL = "{count} reports are dropped: the queue is full, and the outbox can't take them"
+_NO_THREAD = "{count} reports are dropped: no thread can be started"
+_ENDED = "{count} reports are lost: the process ends before the gateway took them"
+_KEPT = "{count} reports wait in the outbox: the gateway does not take them"
+_EVERY = 60.0  # seconds
+
+
+class WaitingWork(NamedTuple):
+    """Work of ``weight`` reports, in the order of ``number``; ``was_tried`` in vain before."""
+
+    make: Callable[[], Iterable[Report]]
+    weight: int
+    number: int
+    was_tried: bool = False
+
+
+class Undelivered(NamedTuple):
+    """The slots that could not be delivered, to be tried again in ``pause`` seconds.
+
+    ``gateway_is_away``: until then nothing else is tried.
+    """
+
+    slots: Collection[Hashable] = ()
+    pause: float = 0.0
+    gateway_is_away: bool = False
+
+
+class WorkQueue:
+    """Holds the newest work of each slot, for the process that made it.
+
+    ``deliver`` is called in the thread with what is due, by slot, and whether it is the last
+    chance; also each minute with nothing. ``keep`` puts work where it survives the process, and
+    returns whether it could: all that waits, where that is more than ``size`` reports, or than half
+    of it in an outage. :meth:`close` waits ``patience`` seconds for ``deliver``, and for ``keep``
+    ``keep_timeout`` more at most.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[Mapping[Hashable, WaitingWork], bool], Undelivered],
+        keep: Callable[[Iterable[WaitingWork]], bool],
+        *,
+        size: int,
+        patience: float,
+        keep_timeout: float,
+        log: RateLimitedLogger,
+    ) -> None:
+        self._deliver = deliver
+        self._keep = keep
+        self._size = size
+        self._patience = patience
+        self._keep_timeout = keep_timeout
+        self._log = log
+        self._change = threading.Condition()
+        self._waiting: Pending[Hashable, WaitingWork] = Pending(lambda _, newer: newer)
+        self._weight = 0  # of what waits
+        self._under_way: dict[Hashable, WaitingWork] = {}
+        self._numbers = count()
+        self._blocked_until = self._wakes_at = -math.inf
+        self._flushes = [0, 0]  # asked for, and done
+        self._thread: threading.Thread | None = None
+        self._is_making_room = False
+        self._can_keep = True  # until a try fails
+
+    def put(
+        self, slot: Hashable, make: Callable[[], Iterable[Report]], weight: int, delay: float
+    ) -> bool:
+        """Add work, due in ``delay`` seconds. False where it had to be dropped."""
+        with self._change:
+            if not self._has_thread():
+                self._log.warning(_NO_THREAD, subject="thread", count=weight)
+                return False
+            before = self._waiting.get(slot)
+            total = self._weight + weight - (before.weight if before else 0)
+            if total > (2 * self._size if self._can_keep else self._size):
+                self._log.warning(_FULL, subject="full", count=weight)
+                return False
+            at = time.monotonic() + delay
+            self._waiting.put(slot, WaitingWork(make, weight, next(self._numbers)), at)
+            self._weight = total
+            if at < self._wakes_at:
+                self._change.notify_all()
+            if total <= self._size or self._is_making_room:
+                return True
+            self._is_making_room = True
+        if in_background(self._make_room, "pushgate-keep") is None:
+            self._is_making_room = False
+        return True
+
+    def flush(self, timeout: float) -> int:
+        """Try once to deliver all that waits, due or not; return the weight of what is left."""
+        with self._change:
+            if self._waiting or self._under_way:
+                self._flushes[0] += 1
+                ticket = self._flushes[0]
+                self._change.notify_all()
+                self._change.wait_for(lambda: self._flushes[1] >= ticket, timeout)
+            return self._weight + sum(work.weight for work in self._under_way.values())
+
+    def close(self) -> None:
+        """Flush, keep what is left, and log what is lost. What comes later begins anew."""
+        if not self.flush(self._patience):
+            return
+        with self._change:
+            # What is under way may arrive yet: the outbox then finds it there.
+            left = [*{**self._under_way, **self._waiting.clear()}.values()]
+            self._weight, self._under_way = 0, {}
+        kept: list[bool] = []
+        keeper = in_background(lambda: kept.append(self._kept(left)), "pushgate-keep")
+        if keeper is None:
+            kept.append(self._kept(left))
+        else:
+            keeper.join(self._keep_timeout)
+        if not any(kept):
+            self._log.warning(_ENDED, subject="end", count=sum(work.weight for work in left))
+
+    def _has_thread(self) -> bool:
+        if self._thread is None:
+            self._thread = in_background(self._run, "pushgate-queue")
+            if self._thread is not None:
+                atexit.register(self.close)
+        return self._thread is not None
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                flushes = self._await_work()
+            try:
+                left = self._deliver(self._under_way, flushes > self._flushes[1])
+            except Exception as error:  # a mistake of ours: the thread must go on
+                left = Undelivered()
+                lost = sum(work.weight for work in self._under_way.values())
+                self._log.warning(
+                    f"{{count}} reports are lost: {error!r}", subject="fault", count=lost
+                )
+            with self._change:
+                self._put_back(left)
+                is_crowded = left.gateway_is_away and 2 * self._weight > self._size
+            if is_crowded:
+                self._make_room()
+            with self._change:
+                self._flushes[1] = flushes
+                self._change.notify_all()
+
+    def _await_work(self) -> int:
+        """Wait until something is due, and take it. Returns how many flushes were asked for."""
+        idle_until = time.monotonic() + _EVERY
+        while True:
+            now, flushes = time.monotonic(), self._flushes[0]
+            due = self._waiting.next_due()
+            is_flush = flushes > self._flushes[1]
+            is_due = due is not None and max(due, self._blocked_until) <= now
+            if is_flush or is_due or now >= idle_until:
+                self._wakes_at = -math.inf
+                self._take(math.inf if is_flush else now if is_due else -math.inf)
+                return flushes
+            next_at = idle_until if due is None else max(due, self._blocked_until)
+            self._wakes_at = min(next_at, idle_until)
+            self._change.wait(self._wakes_at - now)
+
+    def _take(self, until: float) -> None:
+        taken = {}
+        while (work := self._waiting.take(until)) is not None:
+            taken[work[0]] = work[1]
+        self._under_way = dict(sorted(taken.items(), key=lambda item: item[1].number))
+        self._weight -= sum(work.weight for work in taken.values())
+
+    def _put_back(self, left: Undelivered) -> None:
+        again = time.monotonic() + left.pause
+        self._blocked_until = again if left.gateway_is_away else -math.inf
+        for slot in left.slots:
+            work = self._under_way.get(slot)
+            if work is not None and self._waiting.get(slot) is None:  # else there is newer work
+                self._waiting.put(slot, work._replace(was_tried=True), again)
+                self._weight += work.weight
+        self._under_way = {}
+
+    def _make_room(self) -> None:
+        """Keep all that waits."""
+        with self._change:
+            waiting = self._waiting.clear()
+            self._weight = 0
+        kept = self._kept(waiting.values())
+        with self._change:
+            self._is_making_room = False
+            self._can_keep = kept
+            for slot, work in waiting.items():
+                if not kept and self._waiting.get(slot) is None:
+                    self._waiting.put(slot, work, time.monotonic())
+                    self._weight += work.weight
+
+    def _kept(self, work: Collection[WaitingWork]) -> bool:
+        try:
+            kept = self._keep(work)
+        except Exception as error:  # a mistake of ours
+            self._log.warning(f"nothing is kept: {error!r}", subject="keep")
+            return False
+        if kept:
+            self._log.warning(_KEPT, subject="kept", count=sum(each.weight for each in work))
+        return kept
