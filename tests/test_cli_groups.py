@@ -386,14 +386,14 @@ def test_doctor_sees_two_types_of_one_metric(cli):
 
 
 def test_doctor_fails_on_a_compression_that_the_gateway_does_not_take():
-    from pushgate.doctor._answers import check_version
+    from pushgate.doctor.check_gateway import check_version
 
     for version, level in (("1.5.1", "FAIL"), ("1.6.0", "ok"), ("2.0.0", "ok")):
         assert [c.level for c in check_version(version, {}, "snappy")][-1] == level
 
 
 def test_doctor_warns_of_the_versions_that_lose_most_of_a_push_in_protobuf():
-    from pushgate.doctor._answers import check_version
+    from pushgate.doctor.check_gateway import check_version
 
     for version, levels in (("1.6.2", ["ok"]), ("1.7.0", ["ok", "warn"]), ("1.8.0", ["ok"])):
         found = list(check_version(version, {}, None))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from ..doctor import Check
+    from ..doctor import Finding
 
 _COLORS = {"FAIL": "red", "warn": "yellow"}
 
@@ -42,18 +42,19 @@ def main(arguments: list[str]) -> int:
     return 1 if any(check.level == "FAIL" for check in checks) else 0
 
 
-def _checks(options: argparse.Namespace) -> Iterator[Check]:
-    from ..doctor import Check, examine
+def _checks(options: argparse.Namespace) -> Iterator[Finding]:
+    from ..doctor import examine
+    from ..doctor.finding import fail
 
     try:
         settings = load_settings(options)
     except SettingsError as error:
-        yield Check("FAIL", "settings", str(error))
+        yield fail("settings", str(error))
         return
     yield from examine(settings, os.environ, push=options.push)
 
 
-def _print(check: Check) -> None:
+def _print(check: Finding) -> None:
     level = colored(f"{check.level:<4}", _COLORS.get(check.level, ""))
     print(f"{level}  {check.subject}: {printable(check.text)}", flush=True)
     if check.advice:

@@ -1,12 +1,11 @@
-"""What is wrong between this host and its Pushgateway, or with what that holds.
+"""Finds what is wrong between this host and its Pushgateway, or with the groups that it holds.
 
-Enters: settings. Leaves: :class:`Check` values, one after the other as they are made, each with an
-advice where it is not ok. Nothing is written to the gateway, unless asked for.
+It writes nothing to the gateway, unless asked to.
 """
 
 from __future__ import annotations
 
-from ._check import Check
-from ._examine import examine
+from .examine import examine
+from .finding import Finding
 
-__all__ = ("Check", "examine")
+__all__ = ("Finding", "examine")

@@ -1,4 +1,4 @@
-"""The way to the gateway: proxy, name, connection, TLS. Enters: settings. Leaves: checks."""
+"""Checks the way to the gateway: proxy, name, connection, TLS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..transport.deadline import Deadline, is_tls_error
 from ..transport.pool import Origin
 from ..transport.proxies import proxy_for
 from ..transport.urls import parse
-from ._check import FAIL, OK, WARN, Check
+from .finding import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ("check_network",)
 
-_SOON = 14 * 86_400.0  # seconds until a certificate's end that are too few
+_SOON = 14 * 86_400.0  # seconds: a certificate that ends before is worth a warning
 
 
-def check_network(settings: Settings) -> Iterator[Check]:
-    """Connect once, as a push would, and leave again."""
+def check_network(settings: Settings) -> Iterator[Finding]:
+    """Connect once, as a push does, and close the connection."""
     address = parse(settings.gateway or "")
     try:
         proxy = proxy_for(address.scheme, Origin(*address[:3]).authority)
@@ -37,7 +37,7 @@ def check_network(settings: Settings) -> Iterator[Check]:
         secure = address.scheme == "https"
         context = TLS(*files, settings.insecure_skip_verify).context() if secure else None
     except SettingsError as error:
-        yield Check(FAIL, "network", str(error))
+        yield fail("network", str(error))
         return
     if proxy is not None:
         yield _check_proxy(address, proxy)
@@ -45,37 +45,33 @@ def check_network(settings: Settings) -> Iterator[Check]:
     try:
         sock = dial(address.host, address.port, context, proxy, Deadline(settings.timeout))
     except (OSError, UnicodeError) as error:
-        yield Check(FAIL, "network", *_explained(error, address, proxy, settings.timeout))
+        yield fail("network", *_explained(error, address, proxy, settings.timeout))
         return
     with sock:
         took = (time.monotonic() - began) * 1000
         to = "" if proxy else f" ({sock.getpeername()[0]})"
         how = f"{sock.version()}, " if context else ""  # type: ignore[attr-defined]
-        yield Check(
-            OK, "network", f"connected to {address.host}:{address.port}{to}, {how}{took:.0f} ms"
-        )
+        yield ok("network", f"connected to {address.host}:{address.port}{to}, {how}{took:.0f} ms")
         certificate = sock.getpeercert() if context else None  # type: ignore[attr-defined]
     if certificate and "notAfter" in certificate:
         yield _check_certificate(certificate["notAfter"])
 
 
-def _check_proxy(address: Address, proxy: Proxy) -> Check:
+def _check_proxy(address: Address, proxy: Proxy) -> Finding:
     text = f"requests go through the proxy {proxy.host}:{proxy.port}, by {address.scheme}_proxy"
     if address.host == "localhost" or address.host.startswith(("127.", "::1")):
-        return Check(
-            WARN, "network", f"{text}, also to this host", f"add {address.host} to no_proxy"
-        )
-    return Check(OK, "network", text)
+        return warn("network", f"{text}, also to this host", f"add {address.host} to no_proxy")
+    return ok("network", text)
 
 
-def _check_certificate(not_after: str) -> Check:
+def _check_certificate(not_after: str) -> Finding:
     import ssl
 
     left = ssl.cert_time_to_seconds(not_after) - time.time()
     text = f"the server's certificate is trusted, and valid for {roughly(left)}"
     if left < _SOON:
-        return Check(WARN, "network", text, "renew it: pushes stop when it ends")
-    return Check(OK, "network", text)
+        return warn("network", text, "renew it: pushes stop when it ends")
+    return ok("network", text)
 
 
 def _explained(
@@ -96,12 +92,12 @@ def _explained(
     if isinstance(error, TimeoutError):
         return (
             f"no answer from {where} in {timeout:g}s",
-            "check the address, and that no firewall swallows what is sent there",
+            "check the address, and that no firewall drops packets to it",
         )
     if isinstance(error, ConnectionRefusedError):
         return (
             f"nothing listens on {where}",
-            "start the Pushgateway, or correct the port: its own is 9091",
+            "start the Pushgateway, or correct the port: its usual one is 9091",
         )
     if isinstance(error, OSError) and is_tls_error(error):
         return _explained_tls(error, where)
@@ -112,7 +108,7 @@ def _explained_tls(error: OSError, where: str) -> tuple[str, str]:
     if why := getattr(error, "verify_message", None):
         return (
             f"the certificate of {where} is not trusted: {why}",
-            "give the authority that issued it by --cafile, and the host name that it is for",
+            "give its authority by --cafile, and use the host name that it was issued for",
         )
     reason = getattr(error, "reason", None) or error
     return (

@@ -1,4 +1,4 @@
-"""Settings: which were made, where, and which were made in vain. No secret is ever shown."""
+"""Checks the settings: where each was set, and which have no effect. Never shows a secret."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..settings.environment import VARIABLES
 from ..transport.urls import parse
-from ._check import OK, WARN, Check
+from .finding import Finding, ok, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,14 +18,13 @@ __all__ = ("check_settings",)
 _SECRET = ("password", "token")
 
 
-def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
-    """What was set, variables that others outrank, and credentials that anybody can read."""
+def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """What was set, variables that are not used, and credentials that others can read."""
     for name, origin in settings.origins.items():
-        yield Check(OK, "settings", f"{name} = {_shown(settings, name)}, from {origin}")
+        yield ok("settings", f"{name} = {_shown(settings, name)}, from {origin}")
         for variable in VARIABLES[name] if origin in VARIABLES[name] else ():
             if environ.get(variable) and environ[variable] != environ[origin]:
-                yield Check(
-                    WARN,
+                yield warn(
                     "settings",
                     f"{variable} is set as well and not used: {origin} goes first",
                     f"remove {variable}, or {origin}",
@@ -35,15 +34,13 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[C
     address = parse(settings.gateway)
     secret = settings.password or settings.token or (address.credentials and address.credentials[1])
     if address.scheme == "http" and secret and not _is_local(address.host):
-        yield Check(
-            WARN,
+        yield warn(
             "settings",
             f"credentials go to {settings.url} in plain text",
             "use https://, if the gateway or a proxy in front of it speaks TLS",
         )
     if settings.insecure_skip_verify:
-        yield Check(
-            WARN,
+        yield warn(
             "settings",
             "the server's certificate is not checked: anybody may answer in its place",
             "give the authority's certificate by --cafile in place of --insecure",
