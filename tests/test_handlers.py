@@ -38,7 +38,7 @@ from pushgate import (
     SettingsError,
     TLSFileError,
 )
-from pushgate.transport.handler import _retry_after
+from pushgate.transport.error_mapping import _retry_after
 from support import faults
 from support.faults import PATIENCE, FaultServer, answer
 

@@ -23,9 +23,7 @@ from pushgate.errors import GatewayRejectedError, GatewayUnreachableError, Setti
 from pushgate.handlers import HTTPHandler, default_handler
 from pushgate.transport import pool as transport
 from pushgate.transport.auth import TLS
-from pushgate.transport.deadline import Deadline, Response
-from pushgate.transport.pool import Origin, Request, exchange
-from pushgate.transport.urls import parse
+from pushgate.transport.response import Response
 from support import faults
 from support.faults import OK, PATIENCE, FaultServer, answer
 
@@ -77,10 +75,8 @@ def push(
 
 
 def ask(base: str, path: str, timeout: float = PATIENCE) -> Response:
-    """The bare exchange, whose Response shows what the server said."""
-    address = parse(base + path)
-    request = Request(Origin(*address[:3]), "PUT", address.target, [], path.encode(), None)
-    return exchange(request, Deadline(timeout))
+    """A request whose response is looked at."""
+    return HTTPHandler().request(base + path, "PUT", timeout, [], path.encode())
 
 
 def echo(peer: faults.Peer) -> None:

@@ -169,10 +169,10 @@ class _Spy:
     def __init__(self, reader, asked):
         self._reader, self._asked = reader, asked
 
-    def get(self, url, timeout):
-        if url.endswith("/status"):
-            self._asked.append(url)
-        return self._reader.get(url, timeout)
+    def request(self, url, method, timeout, *, path, max_body):
+        if path.endswith("/status"):
+            self._asked.append(path)
+        return self._reader.request(url, method, timeout, path=path, max_body=max_body)
 
 
 def test_where_the_flag_can_not_be_read_the_push_is_sent():

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from .gateway.functions import delete_from_gateway as delete_from_gateway
     from .gateway.functions import push_to_gateway as push_to_gateway
     from .gateway.functions import pushadd_to_gateway as pushadd_to_gateway
+    from .handlers import basic_auth_handler as basic_auth_handler
+    from .handlers import tls_auth_handler as tls_auth_handler
     from .jobs.matchers import Matcher as Matcher
     from .jobs.matchers import parse_matchers as parse_matchers
     from .jobs.own_metrics import OwnMetrics as OwnMetrics
@@ -87,13 +89,9 @@ if TYPE_CHECKING:
     from .transport.auth import TLS as TLS
     from .transport.auth import BasicAuth as BasicAuth
     from .transport.auth import BearerToken as BearerToken
-    from .transport.builtin_handlers import basic_auth_handler as basic_auth_handler
-    from .transport.builtin_handlers import (
-        passthrough_redirect_handler as passthrough_redirect_handler,
-    )
-    from .transport.builtin_handlers import tls_auth_handler as tls_auth_handler
     from .transport.handler import HTTPHandler as HTTPHandler
     from .transport.handler import default_handler as default_handler
+    from .transport.handler import passthrough_redirect_handler as passthrough_redirect_handler
 
 _MODULE_OF = {
     # prometheus_client's push functions and handlers
@@ -102,9 +100,9 @@ _MODULE_OF = {
     "delete_from_gateway": "gateway.functions",
     "instance_ip_grouping_key": "protocol.grouping_key",
     "default_handler": "transport.handler",
-    "basic_auth_handler": "transport.builtin_handlers",
-    "tls_auth_handler": "transport.builtin_handlers",
-    "passthrough_redirect_handler": "transport.builtin_handlers",
+    "basic_auth_handler": "handlers",
+    "tls_auth_handler": "handlers",
+    "passthrough_redirect_handler": "transport.handler",
     # for repeated use
     "Gateway": "gateway.client",
     "GroupingKey": "protocol.grouping_key",

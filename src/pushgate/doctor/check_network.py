@@ -10,9 +10,9 @@ from ..errors import SettingsError
 from ..jobs.ages import roughly
 from ..transport.auth import TLS
 from ..transport.connect import dial
-from ..transport.deadline import Deadline, is_tls_error
-from ..transport.pool import Origin
+from ..transport.deadline import Deadline
 from ..transport.proxies import proxy_for
+from ..transport.socket_io import is_tls_error
 from ..transport.urls import parse
 from .finding import Finding, fail, ok, warn
 
@@ -32,7 +32,7 @@ def check_network(settings: Settings) -> Iterator[Finding]:
     """Connect once, as a push does, and close the connection."""
     address = parse(settings.gateway or "")
     try:
-        proxy = proxy_for(address.scheme, Origin(*address[:3]).authority)
+        proxy = proxy_for(address.scheme, address.origin.authority)
         files = (settings.cafile, settings.certfile, settings.keyfile)
         secure = address.scheme == "https"
         context = TLS(*files, settings.insecure_skip_verify).context() if secure else None

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import (
-    DeliveryError,
     GatewayRejectedError,
     InvalidPayloadError,
     refuses_content_type,
@@ -21,16 +20,16 @@ from ..protocol.grouping_key import GroupingKey
 from ..protocol.names import from_path
 from ..protocol.text import CONTENT_TYPE, encode_families
 from ..transport.auth import TLS, BasicAuth, BearerToken
-from ..transport.handler import Handler, HTTPHandler
+from ..transport.handler import Handler, HTTPHandler, perform
+from ..transport.request import refuse_headers_of_the_request
 from .reader import GatewayReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..protocol.stored_key import StoredKey
     from ..transport.deadline import Deadline
 
-__all__ = ("Gateway", "Keeper", "perform")
+__all__ = ("Gateway", "Keeper")
 
 
 class Keeper(Protocol):
@@ -95,8 +94,6 @@ class Gateway(GatewayReader):
         if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
             raise TypeError("headers are a mapping, or pairs of a name and a value")
         if pairs:
-            from ..transport.headers import refuse_headers_of_the_request
-
             refuse_headers_of_the_request(name for name, _ in pairs)
         if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
             raise TypeError("auth is a BasicAuth or a BearerToken")
@@ -287,20 +284,3 @@ class Gateway(GatewayReader):
                 plain = from_path(name) if utf8_names and not job.utf8_names else name
                 labels[plain or name] = value
         return GroupingKey(job.job, {**labels, **grouping_key}, utf8_names=utf8_names)
-
-
-def perform(
-    handler: Handler | Callable[..., Callable[[], object]],
-    base: str,
-    method: str,
-    key: GroupingKey | StoredKey,
-    body: bytes,
-    headers: list[tuple[str, str]],
-    timeout: float | None,
-) -> None:
-    """One request by ``handler``. An error of ours then has the group."""
-    try:
-        handler(url=base + key.path, method=method, timeout=timeout, headers=headers, data=body)()
-    except DeliveryError as error:
-        error.group = key.labels
-        raise

@@ -14,7 +14,7 @@ from ..errors import GatewayRejectedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..transport.deadline import Response
+    from ..transport.response import Response
 
 __all__ = ("ClockOffset", "Sighting", "offset_of", "seen")
 

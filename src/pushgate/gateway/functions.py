@@ -14,9 +14,8 @@ from ..protocol.compression import Compression, compress
 from ..protocol.families import Collector
 from ..protocol.grouping_key import GroupingKey
 from ..protocol.text import encode
-from ..transport.handler import Handler, default_handler
+from ..transport.handler import Handler, default_handler, perform
 from ..transport.urls import base_url
-from .client import perform
 
 __all__ = ("delete_from_gateway", "push_to_gateway", "pushadd_to_gateway")
 

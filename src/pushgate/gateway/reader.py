@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..protocol.groups import Group
     from ..transport.handler import HTTPHandler
+    from ..transport.response import Response
     from .clock import ClockOffset
     from .features import Abilities
 
@@ -104,7 +105,7 @@ class GatewayReader:
         time.sleep(pause)
         left = None if timeout is None else timeout - pause
         # Not tried again: between sending and receiving there must be one request.
-        sighting = seen(lambda: self._reader.fetch(f"{self._url}/-/ready", left))
+        sighting = seen(lambda: self._read("/-/ready", left))
         if sighting is None:
             return None
         return known.narrowed(sighting) if known else ClockOffset.of(sighting)
@@ -132,7 +133,7 @@ class GatewayReader:
 
     def _status_at_once(self, timeout: float) -> tuple[str, dict[str, str] | None]:
         """Not tried again: a push waits for it."""
-        return self._status_in(self._reader.get(self._url + _STATUS, timeout))
+        return self._status_in(self._read(_STATUS, timeout).body)
 
     def _status_in(self, document: bytes) -> tuple[str, dict[str, str] | None]:
         import json
@@ -146,7 +147,10 @@ class GatewayReader:
             raise PushError(f"{self.url}{_STATUS} is not what a Pushgateway answers") from error
 
     def _get(self, path: str, timeout: float | None) -> bytes:
-        return self._bounded(lambda left: self._reader.get(self._url + path, left), timeout)
+        return self._bounded(lambda left: self._read(path, left).body, timeout)
+
+    def _read(self, path: str, timeout: float | None) -> Response:
+        return self._reader.request(self._url, "GET", timeout, path=path, max_body=None)
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else timeout)

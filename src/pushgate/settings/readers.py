@@ -219,7 +219,7 @@ def headers(value: object, source: OptionSource = _ANYWHERE) -> tuple[tuple[str,
 def _header_value(name: str, value: object, source: OptionSource) -> str:
     import re
 
-    from ..transport.headers import refuse_headers_of_the_request
+    from ..transport.request import refuse_headers_of_the_request
 
     if not re.fullmatch(_HEADER_NAME, name):
         raise ValueError("a header's name has a character that HTTP does not allow")

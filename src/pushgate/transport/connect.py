@@ -1,7 +1,6 @@
-"""A connected socket: look-up, connection, proxy tunnel and TLS handshake, within one deadline.
+"""Opening a connection: look-up, connection, proxy tunnel and TLS handshake, within one deadline.
 
-Enters: where to. Leaves: a socket, or the error as the standard library raises it; on every way out
-but success, nothing stays open.
+Errors are those of the standard library. Where one is raised, no socket stays open.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from .deadline import send
+from .socket_io import send
 
 if TYPE_CHECKING:
     import ssl
@@ -22,13 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ("dial",)
 
+_LONGEST_LABEL = 64  # characters; RFC 1035, section 2.3.4, allows one fewer
+
 
 def dial(
     host: str, port: int, tls: ssl.SSLContext | None, proxy: Proxy | None, deadline: Deadline
 ) -> socket.socket:
     """A socket connected to ``host``, through ``proxy`` if there is one, encrypted if ``tls``.
 
-    Raises OSError, AnswerError of a proxy among them, or UnicodeError for a host name that no
+    Raises OSError, ResponseError of a proxy among them, or UnicodeError for a host name that no
     resolver takes.
     """
     if proxy is None:
@@ -63,7 +64,7 @@ def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy, deadline: D
     send(sock, "\r\n".join([*lines, "\r\n"]).encode("latin-1"), deadline)
     from http.client import responses
 
-    from .response import receive_connected
+    from .http_parser import receive_connected
 
     status = receive_connected(sock, deadline)
     if status != 200:
@@ -102,14 +103,18 @@ def _open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
 def _resolve(host: str, port: int, deadline: Deadline) -> list[Any]:
     """getaddrinfo, which takes no timeout, in a thread that can be abandoned."""
     left = deadline.remaining()
+    if not all(0 < len(label) < _LONGEST_LABEL for label in host.removesuffix(".").split(".")):
+        raise UnicodeError("a part of the host name is empty or too long")
+    # As bytes: for a str, getaddrinfo imports the codec "idna", which takes longer than a push.
+    name = host.encode() if host.isascii() else host
     # No thread would ever start once the interpreter finalizes, when a __del__ may push.
     if left is None or _is_address(host) or sys.is_finalizing():
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     outcome: list[Any] = []
 
     def look_up() -> None:
         try:
-            outcome.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            outcome.append(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
         except Exception as failure:  # handed to the waiting thread
             outcome.append(failure)
 

@@ -1,48 +1,43 @@
-"""The handler protocol, and the one handler that all built-in ones are made of.
+"""The handler protocol, the built-in handlers, and the class that all of them are.
 
 A handler is called with the keywords ``url, method, timeout, headers, data`` and returns a callable
 without arguments that performs the request and raises on failure: prometheus_client's protocol, so
-any handler written for it works here. Enters: such a call. Leaves: a request on the wire, or a
-DeliveryError without credentials in its text. Foreign errors are mapped here and nowhere else.
+any handler written for it works here.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urljoin
 
-from ..errors import (
-    GatewayDisconnectedError,
-    GatewayRejectedError,
-    GatewayTimeoutError,
-    GatewayUnreachableError,
-)
-from . import pool as transport
+from ..errors import DeliveryError
 from .auth import TLS, BasicAuth, BearerToken
-from .deadline import AnswerError, Deadline, Response, is_closed, is_tls_error
-from .pool import Origin, Request
-from .proxies import proxy_for
-from .redaction import Mask, one_line
+from .deadline import Deadline
+from .pool import exchange
+from .request import Request, refuse_headers_of_the_request
+from .response import Response, ResponseError
 from .urls import Address, parse, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from email.message import Message
 
-__all__ = ("HTTPHandler", "Handler", "default_handler")
+    from ..protocol.grouping_key import GroupingKey
+    from ..protocol.stored_key import StoredKey
+    from .request import Headers
+
+__all__ = ("HTTPHandler", "Handler", "default_handler", "passthrough_redirect_handler", "perform")
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_MAX_ANSWER = 64 * 1024  # bytes; a Pushgateway's longest complaint is far below
+_MAX_BODY = 64 * 1024  # bytes; a Pushgateway's longest complaint is far below
 # All that may follow a redirect to another origin: neither Authorization nor the user's own
 # headers, which may hold a key.
 _HARMLESS = ("content-type", "content-encoding")
 
 
 class Handler(Protocol):
-    """What performs a push's request. Raises whatever it likes; OSError is the custom."""
+    """Performs a push's request. It may raise anything; OSError is the custom."""
 
     def __call__(
         self,
@@ -52,7 +47,7 @@ class Handler(Protocol):
         timeout: float | None,
         headers: list[tuple[str, str]],
         data: bytes,
-    ) -> Callable[[], None]:
+    ) -> Callable[[], object]:
         """Prepare the request; the returned callable performs it."""
 
 
@@ -79,89 +74,106 @@ class HTTPHandler(NamedTuple):
         url: str,
         method: str,
         timeout: float | None,
-        headers: Iterable[tuple[str, str]],
+        headers: list[tuple[str, str]],
         data: bytes,
-    ) -> Callable[[], None]:
+    ) -> Callable[[], object]:
         """Prepare a push. ``timeout`` bounds the whole of it, in seconds of wall clock."""
-        return partial(self._push, url, method, timeout, headers, data)
+        return partial(self.request, url, method, timeout, headers, data)
 
-    def get(self, url: str, timeout: float | None) -> bytes:
-        """The body of a GET. Raises DeliveryError, as a push does."""
-        return self.fetch(url, timeout).body
-
-    def fetch(self, url: str, timeout: float | None) -> Response:
-        """The answer to a GET, headers included. Raises DeliveryError, as a push does."""
-        return self._follow(url, "GET", timeout, (), b"", max_body=None)
-
-    def _push(
+    def request(
         self,
         url: str,
         method: str,
         timeout: float | None,
-        headers: Iterable[tuple[str, str]],
-        data: bytes,
-    ) -> None:
-        self._follow(url, method, timeout, headers, data, max_body=_MAX_ANSWER)
-
-    def _follow(
-        self,
-        url: str,
-        method: str,
-        timeout: float | None,
-        headers: Iterable[tuple[str, str]],
-        data: bytes,
+        headers: Iterable[tuple[str, str]] = (),
+        data: bytes = b"",
+        path: str = "",
         *,
-        max_body: int | None,
+        max_body: int | None = _MAX_BODY,
     ) -> Response:
+        """Send a request to ``url`` and the ``path`` below it; the response, if it is a success.
+
+        ``max_body`` is how many bytes of its body are read, None for all. Raises DeliveryError,
+        and SettingsError for a URL, header or TLS file that can't be used.
+        """
         if timeout is not None and not timeout > 0:  # NaN too
             raise ValueError(f"timeout is {timeout!r}; give seconds above 0, or None for no limit")
         deadline = Deadline(timeout)
-        address, shown = parse(url), without_credentials(url)
-        first_sent = sent = self._headers(address, headers)
+        address = parse(url)
+        target, shown = address.target, address.shown
+        if path:
+            target, shown = target.rstrip("/") + path, shown + path
+        first_sent = sent = self._complete(headers, address)
         for hop in range(self.redirects + 1):
-            tls = self.tls.context() if address.scheme == "https" else None
-            request = Request(Origin(*address[:3]), method, address.target, sent, data, tls)
-            response = _exchange(request, deadline, max_body, shown, first_sent)
+            tls = self.tls.context() if address.origin.scheme == "https" else None
+            request = Request(address.origin, method, target, sent, data, tls)
+            try:
+                response = exchange(request, deadline, max_body)
+            except (ResponseError, UnicodeError) as error:
+                # Not chained: text and attributes of these may repeat what was sent.
+                raise _unreachable(error, request, shown, first_sent) from None
+            except OSError as error:
+                raise _unreachable(error, request, shown, first_sent) from error
             if 200 <= response.status < 300:
                 return response
-            mask = _mask(request, first_sent)
-            location = response.headers and response.headers.get("Location")
-            if response.status not in _REDIRECTS or not location:
-                raise _rejection(response, method, shown, mask)
-            previous, (url, next_address) = address, _resolve(url, location)
-            target = mask(without_credentials(url))
-            if next_address is None:
-                advice = "which is no URL that can be followed"
-            elif not self.redirects:
-                advice = "use passthrough_redirect_handler, or the final URL"
-            elif hop == self.redirects:
-                advice = f"gave up after {hop} redirects"
-            else:
-                address, shown = next_address, target
-                if address[:3] != previous[:3]:
-                    sent = [(name, value) for name, value in sent if name.lower() in _HARMLESS]
-                continue
-            raise _rejection(response, method, shown, mask, f"redirected to {target}; {advice}")
+            next_address = self._redirect(request, response, shown, first_sent, hop)
+            if next_address.origin != address.origin:
+                sent = {name: pair for name, pair in sent.items() if name in _HARMLESS}
+            address, target, shown = next_address, next_address.target, next_address.shown
         raise AssertionError("unreachable")
 
-    def _headers(
-        self, address: Address, headers: Iterable[tuple[str, str]]
-    ) -> list[tuple[str, str | bytes]]:
+    def _complete(self, headers: Iterable[tuple[str, str]], address: Address) -> Headers:
+        """By lower-case name: of several headers of one name the last is sent, as by urllib."""
+        sent: dict[str, tuple[str, str | bytes]] = {
+            name.lower(): (name, value) for name, value in headers
+        }
         if self.headers:
-            from .headers import refuse_headers_of_the_request
-
             refuse_headers_of_the_request(name for name, _ in self.headers)
-        sent: list[tuple[str, str | bytes]] = [*headers, *self.headers]
-        given = {name.lower() for name, _ in sent}
+            sent |= {name.lower(): (name, value) for name, value in self.headers}
         auth = self.auth or (BasicAuth(*address.credentials) if address.credentials else None)
-        if auth is not None and "authorization" not in given:
-            sent.append(("Authorization", auth.header()))
-        if "user-agent" not in given:
-            sent.append(("User-Agent", "pushgate"))
+        if auth is not None and "authorization" not in sent:
+            sent["authorization"] = ("Authorization", auth.header())
+        if "user-agent" not in sent:
+            sent["user-agent"] = ("User-Agent", "pushgate")
         return sent
+
+    def _redirect(
+        self, request: Request, response: Response, shown: str, first_sent: Headers, hop: int
+    ) -> Address:
+        """Where a redirect leads that is to be followed. Raises GatewayRejectedError for others."""
+        from .error_mapping import redaction_for, rejected
+
+        redaction = redaction_for(request, first_sent.values())
+        location = response.headers and response.headers.get("Location")
+        if response.status not in _REDIRECTS or not location:
+            raise rejected(response, request.method, shown, redaction)
+        here = f"{request.origin.scheme}://{request.origin.authority}{request.target}"
+        target = location
+        try:
+            target = urljoin(here, location.replace(" ", "%20"))
+            address = parse(target)
+        except ValueError:
+            advice = "which is no URL that can be followed"
+        else:
+            if hop < self.redirects:
+                return address._replace(shown=redaction(address.shown))
+            advice = f"gave up after {hop} redirects"
+            if not self.redirects:
+                advice = "use passthrough_redirect_handler, or the final URL"
+        reason = f"redirected to {redaction(without_credentials(target))}; {advice}"
+        raise rejected(response, request.method, shown, redaction, reason)
+
+
+def _unreachable(
+    error: Exception, request: Request, shown: str, first_sent: Headers
+) -> DeliveryError:
+    from .error_mapping import unreachable  # which a push that arrives does without
+
+    return unreachable(error, request, shown, first_sent.values())
 
 
 _DEFAULT = HTTPHandler()
+_FOLLOWING = HTTPHandler(redirects=10)
 
 
 def default_handler(
@@ -170,7 +182,7 @@ def default_handler(
     timeout: float | None,
     headers: list[tuple[str, str]],
     data: bytes,
-) -> Callable[[], None]:
+) -> Callable[[], object]:
     """HTTP or HTTPS, with the credentials in the URL if it has any. Follows no redirect.
 
     The returned callable raises GatewayUnreachableError (a URLError) or GatewayRejectedError (an
@@ -179,103 +191,39 @@ def default_handler(
     return _DEFAULT(url, method, timeout, headers, data)
 
 
-_Headers = list[tuple[str, "str | bytes"]]
+def passthrough_redirect_handler(
+    url: str,
+    method: str,
+    timeout: float | None,
+    headers: list[tuple[str, str]],
+    data: bytes,
+) -> Callable[[], object]:
+    """As default_handler, but follows up to 10 redirects (301, 302, 303, 307, 308).
+
+    Method and body stay the same on every hop. Authorization and headers other than the content's
+    do not travel to another origin. Use it only for a gateway whose redirects you trust.
+    """
+    return _FOLLOWING(url, method, timeout, headers, data)
 
 
-def _exchange(
-    request: Request, deadline: Deadline, max_body: int | None, shown: str, first_sent: _Headers
-) -> Response:
+def perform(
+    handler: Handler | Callable[..., Callable[[], object]],
+    base: str,
+    method: str,
+    key: GroupingKey | StoredKey,
+    body: bytes,
+    headers: list[tuple[str, str]],
+    timeout: float | None,
+) -> None:
+    """One request for the group ``key`` of the gateway ``base``. An error of ours has the group."""
     try:
-        return transport.exchange(request, deadline, max_body)
-    except (AnswerError, UnicodeError) as error:
-        # Not chained: text and attributes of these may repeat what was sent.
-        raise _unreachable(error, request, shown, first_sent) from None
-    except OSError as error:
-        raise _unreachable(error, request, shown, first_sent) from error
-
-
-def _resolve(url: str, location: str) -> tuple[str, Address | None]:
-    """Where a Location at ``url`` leads; no address if that is nowhere."""
-    try:
-        target = urljoin(without_credentials(url), location.replace(" ", "%20"))
-        return target, parse(target)
-    except ValueError:
-        return location, None
-
-
-def _mask(request: Request, sent: _Headers) -> Mask:
-    """For what the server, or a proxy, says to ``request`` after the headers ``sent``."""
-    proxy = proxy_for(request.origin.scheme, request.origin.authority)
-    return Mask([*sent, *(proxy.headers if proxy else ())])
-
-
-def _unreachable(
-    error: Exception, request: Request, shown: str, sent: _Headers
-) -> GatewayUnreachableError:
-    reason, retryable = _explain(error)
-    words = one_line(_mask(request, sent)(reason))
-    kind: type[GatewayUnreachableError] = GatewayUnreachableError
-    if isinstance(error, TimeoutError):
-        kind = GatewayTimeoutError
-    elif isinstance(error, OSError) and is_closed(error):
-        kind = GatewayDisconnectedError
-    return kind(words, method=request.method, url=shown, retryable=retryable)
-
-
-def _explain(error: Exception) -> tuple[str, bool]:
-    """The reason in words, and whether trying again may help."""
-    text, retryable = str(getattr(error, "strerror", None) or error), True
-    if isinstance(error, TimeoutError):
-        text = text if text.startswith("timed out") else "timed out"
-    elif isinstance(error, UnicodeError):
-        text, retryable = "the host name is not one that can be looked up", False
-    elif isinstance(error, OSError) and _said_nothing(error):
-        text = "the server closed the connection without an answer"
-    elif isinstance(error, OSError) and is_tls_error(error):
-        why = getattr(error, "verify_message", None)
-        text = f"the server's certificate is not trusted: {why}" if why else _tls_reason(error)
-        retryable = False
-    return text, retryable
-
-
-def _said_nothing(error: OSError) -> bool:
-    # http.client's RemoteDisconnected has no number; a reset has one, and says so itself.
-    return is_closed(error) and (error.errno is None or is_tls_error(error))
-
-
-def _tls_reason(error: OSError) -> str:
-    return f"TLS failed: {getattr(error, 'reason', None) or error}"
-
-
-def _rejection(
-    response: Response, method: str, url: str, mask: Mask, words: str | None = None
-) -> GatewayRejectedError:
-    """``words`` explain the answer; where there are none, the server's own do, in its body."""
-    from email.message import Message  # 8 ms, which an accepted push does without
-
-    headers = response.headers or Message()
-    body = mask(response.body.decode("utf-8", "surrogateescape"))
-    reason = one_line(mask(response.reason))
-    words = one_line(words or body)
-    return GatewayRejectedError(
-        status=response.status,
-        reason=f"{reason}: {words}" if words else reason,
-        method=method,
-        url=url,
-        headers=headers,
-        body=body.encode("utf-8", "surrogateescape"),
-        retry_after=_retry_after(headers),
-    )
-
-
-def _retry_after(headers: Message) -> float | None:
-    """Retry-After in seconds; the header has seconds or a date (RFC 9110, section 10.2.3)."""
-    value = (headers.get("Retry-After") or "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+        if handler is default_handler:
+            handler = _DEFAULT
+        if isinstance(handler, HTTPHandler):
+            handler.request(base, method, timeout, headers, body, key.path)
+        else:
+            url = base + key.path
+            handler(url=url, method=method, timeout=timeout, headers=headers, data=body)()
+    except DeliveryError as error:
+        error.group = key.labels
+        raise

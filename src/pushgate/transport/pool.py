@@ -1,11 +1,8 @@
-"""One HTTP/1.1 exchange under one wall-clock deadline, on pooled connections.
+"""One HTTP/1.1 exchange under one deadline, on connections that are kept.
 
-Enters: a :class:`Request`. Leaves: a :class:`Response` of any status, or OSError as the standard
-library raises it; http_handler.py maps that in one place.
-
-The request is serialised here and sent in one piece; http.client parses what is more than a plain
-acceptance. Against urllib3 and http.client's own sending that is what reaches the floor of a bare
-socket, and it lets the deadline bound every step (tests/benchmarks has the figures).
+The request is sent in one piece, and a plain acceptance is read without http.client. Against
+urllib3 and http.client's own sending that is what reaches the floor of a bare socket, and it lets
+the deadline bound every step (tests/benchmarks has the figures).
 
 Safe across threads: a deque of idle connections, whose pop and append are atomic, and no lock that
 a fork could copy while it is held. Safe across fork: a connection belongs to the process that
@@ -16,64 +13,30 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 import select
 import socket
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from ..errors import SettingsError
 from .connect import dial
-from .deadline import Deadline, Response, is_closed, is_tls_error, send
 from .proxies import Proxy, proxy_for
+from .request import Request, head_of
+from .response import Response, receive
+from .socket_io import is_closed, is_tls_error, send
+from .urls import Origin
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
 
-__all__ = ("Origin", "Request", "close_idle", "exchange")
+    from .deadline import Deadline
+
+__all__ = ("close_idle", "exchange")
 
 _IDLE_SECONDS = 60.0  # below the idle timeouts of common load balancers and NAT gateways
 _IDLE_PER_ORIGIN = 8
 _ORIGINS = 32
-
-# A Pushgateway's answer to what it accepted: whole, without a body, connection kept. Recognising it
-# saves a third of a push's CPU, and http.client's import; any other answer is left to that.
-_ACCEPTED = re.compile(
-    rb"HTTP/1\.1 (20[02]) [^\r\n]*\r\nDate: [^\r\n]*\r\nContent-Length: 0\r\n\r\n\Z"
-)
-_CHUNK = 8192
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
-_UNFIT = re.compile(r"[\r\n\0]|[^\0-\xff]")  # in a header's value
-
-
-class Origin(NamedTuple):
-    """Where a connection leads. ``host`` is without brackets, ``scheme`` http or https."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @property
-    def authority(self) -> str:
-        """``host[:port]`` as the Host header has it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        default = 443 if self.scheme == "https" else 80
-        return host if self.port == default else f"{host}:{self.port}"
-
-
-class Request(NamedTuple):
-    """``target`` is path and query; ``headers`` are complete but for the connection's own."""
-
-    origin: Origin
-    method: str
-    target: str
-    headers: Iterable[tuple[str, str | bytes]]
-    body: bytes
-    tls: ssl.SSLContext | None  # for https
 
 
 class _Connection:
@@ -104,11 +67,11 @@ def exchange(request: Request, deadline: Deadline, max_body: int | None = None) 
 
     An idle connection that the server closed meanwhile is replaced once, silently: requests to a
     Pushgateway are idempotent. Raises OSError, of which TimeoutError past the deadline and
-    AnswerError, and SettingsError for a header or proxy that can't be used.
+    ResponseError, and SettingsError for a header or proxy that can't be used.
     """
     proxy = proxy_for(request.origin.scheme, request.origin.authority)
     key = (request.origin, request.tls, proxy)
-    data = _serialise(request, proxy)
+    data = head_of(request, proxy) + request.body
     connection = _take_idle(key)
     if connection is not None:
         try:
@@ -157,10 +120,10 @@ def _attempt(
         except OSError as refusal:
             if not is_closed(refusal):
                 raise
-            response = _early_answer(connection, refusal, method, deadline, max_body)
+            response = _early_response(connection, refusal, method, deadline, max_body)
             connection.sock.close()
             return response
-        response = _receive(connection.sock, method, deadline, max_body)
+        response = receive(connection.sock, method, deadline, max_body)
     except BaseException:
         connection.sock.close()
         raise
@@ -169,32 +132,19 @@ def _attempt(
     return response
 
 
-def _receive(
-    sock: socket.socket, method: str, deadline: Deadline, max_body: int | None
-) -> Response:
-    """Read one response, and close the socket if it can't be used again."""
-    sock.settimeout(deadline.remaining())
-    start = sock.recv(_CHUNK)
-    if plain := _ACCEPTED.match(start):
-        return Response(int(plain[1]), "", None, b"")
-    from .response import receive_any
-
-    return receive_any(sock, start, method, deadline, max_body)
-
-
-def _early_answer(
+def _early_response(
     connection: _Connection,
     refusal: OSError,
     method: str,
     deadline: Deadline,
     max_body: int | None,
 ) -> Response:
-    """What the server said (413, 431, 401, a TLS alert) before it closed on the rest of the body.
+    """The response (413, 431, 401, a TLS alert) of a server that closed on the rest of the body.
 
-    Raises ``refusal`` if that is nothing, or a success, which can't be about what it did not read.
+    Raises ``refusal`` if there is none, or a success, which can't be about what it did not read.
     """
     try:
-        response = _receive(connection.sock, method, deadline, max_body)
+        response = receive(connection.sock, method, deadline, max_body)
     except OSError as error:
         if is_tls_error(error) and not is_closed(error):
             raise
@@ -227,7 +177,7 @@ def _put_idle(key: _PoolKey, connection: _Connection) -> None:
     else:
         connection.sock.close()
     if not _pooling or _idle.get(key) is not connections:
-        # The process exits, or another thread has just closed what was idle: nobody would find it.
+        # The process exits, or another thread has just closed what was idle.
         _close_all(connections)
 
 
@@ -246,33 +196,3 @@ def _readable(sock: socket.socket) -> bool:
         poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))
     return bool(select.select([sock], [], [], 0)[0])
-
-
-def _serialise(request: Request, proxy: Proxy | None) -> bytes:
-    target, headers = request.target, list(request.headers)
-    if proxy is not None and request.origin.scheme == "http":
-        target = f"http://{request.origin.authority}{target}"
-        headers += proxy.headers
-    # Of several headers of one name the last is sent, as urllib.request does. The body's length is
-    # ours to say: another one would make the rest of the body a request of its own.
-    given = {name.lower(): (name, value) for name, value in headers}
-    given["content-length"] = ("Content-Length", str(len(request.body)))
-    if not _TOKEN.match(request.method):
-        raise SettingsError(f"{request.method!r} is no HTTP method")
-    lines = [f"{request.method} {target} HTTP/1.1"]
-    if "host" not in given:
-        lines.append(f"Host: {request.origin.authority}")
-    lines += [_header_line(name, value) for name, value in given.values()]
-    return "\r\n".join([*lines, "\r\n"]).encode("latin-1") + request.body
-
-
-def _header_line(name: str, value: object) -> str:
-    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-    if not _TOKEN.match(name) or name.lower() == "transfer-encoding":
-        raise SettingsError(f"HTTP does not allow the header name {name.partition(':')[0]!r} here")
-    if _UNFIT.search(text):
-        raise SettingsError(
-            f"the value of the header {name!r} holds a line break, a NUL or a character outside"
-            " Latin-1; one that was read from a file often ends with a line break"
-        )
-    return f"{name}: {text}"

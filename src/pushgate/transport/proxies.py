@@ -1,7 +1,7 @@
 """Which proxy leads to an origin, by the environment (macOS and Windows: also the system).
 
-Enters: the origin. Leaves: a :class:`Proxy` or None. The rules are urllib.request's, so that what
-held for prometheus_client holds here: ``http_proxy``, ``https_proxy``, ``no_proxy``.
+The rules are urllib.request's, so that what held for prometheus_client holds here: ``http_proxy``,
+``https_proxy``, ``no_proxy``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Making a server's words fit for an error: one line, printable, without the secrets it was sent.
-
-Enters: the headers of a request, then any text. Leaves: the text with ``***`` where a server has
-echoed a credential or the value of a header of the user's.
-"""
+"""Text of a server made fit for an error: one line, printable, without the secrets it was sent."""
 
 from __future__ import annotations
 
@@ -13,15 +9,18 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("Mask", "one_line")
+__all__ = ("Redaction", "one_line")
 
 _PUBLIC = ("accept", "content-encoding", "content-length", "content-type", "host", "user-agent")
 _SHORTEST = 4  # characters; a shorter word is no secret, and a text without it is no text
 _LONGEST_LINE = 500
 
 
-class Mask:
-    """Replaces what is secret in ``headers``: values, their words, the password in Basic."""
+class Redaction:
+    """Writes ``***`` for what is secret in ``headers``: values, their words, the Basic password.
+
+    A server may echo a credential, or the value of a header of the user's.
+    """
 
     def __init__(self, headers: Iterable[tuple[str, object]]) -> None:
         secrets: set[str] = set()

@@ -1,18 +1,18 @@
-"""A gateway's address: what the user wrote, taken apart, with its credentials out of sight.
+"""URLs taken apart, and a gateway's address as people write it.
 
-Enters: ``host:port`` or a URL. Leaves: the base URL, its origin and credentials, or a
-GatewayURLError that never repeats the password.
+No error and no representation holds a password.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import GatewayURLError
 
-__all__ = ("Address", "base_url", "parse", "without_credentials")
+__all__ = ("Address", "Origin", "base_url", "parse", "without_credentials")
 
 _USERINFO = re.compile(r"//[^/?#]*@")
 _UP_TO_AT = re.compile(r"//.*@", re.DOTALL)
@@ -20,19 +20,49 @@ _QUERY = re.compile(r"([?#]).+", re.DOTALL)  # may be a token
 _UNFIT = re.compile(r"[^\x21-\x7e]")
 
 
-class Address(NamedTuple):
-    """A URL taken apart. ``host`` without brackets, ``target`` path and query."""
+class Origin(NamedTuple):
+    """Where a connection leads. ``host`` is without brackets, ``scheme`` http or https."""
 
     scheme: str
     host: str
     port: int
+
+    @property
+    def authority(self) -> str:
+        """``host[:port]`` as the Host header has it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+class Address(NamedTuple):
+    """A URL taken apart. ``target`` is path and query, ``shown`` the URL without credentials."""
+
+    origin: Origin
     target: str
     credentials: tuple[str, str] | None
+    shown: str
+
+    @property
+    def scheme(self) -> str:
+        """http or https."""
+        return self.origin.scheme
+
+    @property
+    def host(self) -> str:
+        """The host, without brackets."""
+        return self.origin.host
+
+    @property
+    def port(self) -> int:
+        """The port, also where the URL has none."""
+        return self.origin.port
 
     def __repr__(self) -> str:
-        return f"Address({self.scheme}://{self.host}:{self.port}{self.target})"
+        return f"Address({self.shown})"
 
 
+@lru_cache(maxsize=64)  # a process pushes to few gateways, again and again
 def base_url(gateway: str) -> str:
     """``gateway`` with a scheme, http where none is given, and without trailing slashes.
 
@@ -69,6 +99,7 @@ def base_url(gateway: str) -> str:
     return gateway
 
 
+@lru_cache(maxsize=64)
 def parse(url: str) -> Address:
     """Take an http or https URL apart. Raises GatewayURLError where that can't be done."""
     if _UNFIT.search(url):
@@ -93,7 +124,8 @@ def parse(url: str) -> Address:
     if port is None:
         port = 443 if scheme == "https" else 80
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Address(scheme, parts.hostname, port, target, _credentials(parts))
+    origin = Origin(scheme, parts.hostname, port)
+    return Address(origin, target, _credentials(parts), without_credentials(url))
 
 
 def without_credentials(url: str) -> str:
