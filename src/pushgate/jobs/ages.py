@@ -1,4 +1,4 @@
-"""Ages and spans as people read them."""
+"""Ages for people to read."""
 
 from __future__ import annotations
 

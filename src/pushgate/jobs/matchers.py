@@ -1,7 +1,6 @@
-"""Which groups are meant: label matchers as PromQL writes them.
+"""Label matchers as in PromQL, which select groups.
 
-Enters: text such as ``job=backup``, ``instance=~"db.*"`` or ``{job="a",task!~"b|c"}``. Leaves:
-:class:`Matcher` values, or a ValueError that says how to write one. Rules:
+They are written ``job=backup``, ``instance=~"db.*"`` or ``{job="a",task!~"b|c"}``. The rules:
 https://prometheus.io/docs/prometheus/latest/querying/basics/#time-series-selectors
 """
 
@@ -31,9 +30,9 @@ _PLAIN_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'
 class Matcher:
     """One condition on one label. ``operator`` is one of ``=``, ``!=``, ``=~`` and ``!~``.
 
-    A regular expression has to match the whole value; it is Python's, which differs from
-    Prometheus's in rare constructs only. A label that is not there has the empty value. Raises
-    ValueError for another operator, and for a regular expression that can't be used.
+    A regular expression has to match the whole value. It is Python's, which differs from
+    Prometheus's in rare constructs only. A missing label has the empty value. Raises ValueError for
+    another operator, and for a regular expression that does not compile.
     """
 
     label: str
@@ -63,13 +62,13 @@ class Matcher:
             return re.compile(self.value, re.DOTALL)  # re keeps what it has compiled
         except re.error as error:
             raise ValueError(
-                f"{self.value!r} is no regular expression: {error}; to match that very text, use"
+                f"{self.value!r} is no regular expression: {error}; to match this text itself, use"
                 f" {self.label}= in place of {self.label}{self.operator}"
             ) from None
 
 
 Matchers = str | Matcher | Iterable[str | Matcher]
-"""What a user may pass as matchers: texts or values, one or many."""
+"""Texts or values, one or many."""
 
 
 def matches(labels: Mapping[str, str], matchers: Iterable[Matcher]) -> bool:
@@ -88,10 +87,10 @@ def read_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
-    """The matchers in ``text``: one at least. Raises ValueError.
+    """The matchers in ``text``: one at least. Raises ValueError, which says how to write one.
 
-    One may go without quotes, which a shell takes away: all that follows its operator is the value.
-    Several, with commas between them, need quotes; braces around them may be there.
+    A single matcher needs no quotes, which a shell removes: everything after its operator is the
+    value. Several, with commas between them, need quotes; braces around them are optional.
     """
     inner = text.strip()
     braces = inner.startswith("{")

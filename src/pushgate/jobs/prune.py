@@ -1,8 +1,4 @@
-"""Deleting groups that are stale, or that are meant by their labels.
-
-Enters: a gateway, and which groups. Leaves: DELETE requests, and which groups are gone. The rules
-are in staleness.py.
-"""
+"""Deletes groups that are stale, or that match. The rules are in ``staleness.py``."""
 
 from __future__ import annotations
 
@@ -40,17 +36,17 @@ def prune(
     dry_run: bool = False,
     timeout: float | None = None,
 ) -> list[StaleGroup]:
-    """Delete the groups that are stale, by the rules of :func:`stale_groups`. Returns them.
+    """Delete the groups that are stale by the rules of :func:`stale_groups`. Returns them.
 
     ``dry_run`` only returns them. ``timeout`` bounds each request, in seconds.
 
-    The gateway's own clock counts. The groups are read right before they are deleted, and again
-    every five seconds while that lasts, or after as long as reading them takes: one that was pushed
-    meanwhile stays. What waits for such a group in an outbox is left alone, and is judged when it
-    is delivered.
+    The gateway's own clock counts. The groups are read before they are deleted, and again every
+    five seconds meanwhile (or after as long as a read takes): a group that was pushed in the
+    meantime stays. A push that waits for one of these groups in an outbox is left alone.
 
-    Raises DeletionError where a group could not be deleted, and says which were; DeliveryError
-    where the gateway can't be read; ValueError for matchers or an age that make no sense.
+    Raises DeletionError, which names the groups that were deleted, where one could not be deleted;
+    DeliveryError where the gateway can't be read; ValueError for matchers or an age that make no
+    sense.
     """
     if not older_than > 0:
         raise ValueError(f"older_than is {older_than!r}; give seconds above 0")
@@ -71,9 +67,9 @@ def delete_groups(
     dry_run: bool = False,
     timeout: float | None = None,
 ) -> list[Group]:
-    """Delete all groups that fulfil all ``matchers``, of which one at least. Returns them.
+    """Delete the groups that fulfil all ``matchers``, of which there must be one. Returns them.
 
-    Otherwise as :func:`prune`, the errors included. Matchers that only say which labels are not
+    Apart from that, as :func:`prune`, errors included. Matchers that only name labels that are not
     there, such as ``instance=``, are a ValueError: most often a script's variable was empty.
     """
     wanted = selective_matchers(matchers)
@@ -88,16 +84,16 @@ def delete_groups(
 
 
 def selective_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
-    """``matchers``, if they say which groups to delete. Raises ValueError."""
+    """``matchers`` as values. Raises ValueError where they would match groups by mistake."""
     wanted = read_matchers(matchers)
     if not wanted:
         raise ValueError(
-            'no matcher says which groups to delete; for all of them, say so: job=~".*"'
+            'no matcher says which groups to delete; to delete all of them, give job=~".*"'
         )
     if all(matcher.operator in ("=", "=~") and not matcher.value for matcher in wanted):
         raise ValueError(
-            f"{','.join(map(str, wanted))} matches every group without that label, of whatever job;"
-            ' if that is meant, add job=~".+"'
+            f"{','.join(map(str, wanted))} matches every group without that label, of any job; to"
+            ' delete all of these, add job=~".+"'
         )
     return wanted
 
@@ -105,12 +101,12 @@ def selective_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
 def _delete(
     gateway: Gateway, choose: Callable[[], list[StaleGroup]], timeout: float | None
 ) -> list[StaleGroup]:
-    began, waiting = time.monotonic(), choose()
-    read_again_at = _read_again_at(began)
     deleted: list[StaleGroup] = []
     refused: list[StaleGroup] = []
     first: PushError | None = None
-    names = _Names(gateway, timeout)
+    deleter = _Deleter(gateway, timeout)
+    began, waiting = time.monotonic(), choose()
+    read_again_at = _read_again_at(began)
     while waiting:
         try:
             if time.monotonic() > read_again_at:
@@ -120,7 +116,7 @@ def _delete(
                 read_again_at = _read_again_at(began)
                 if not waiting:
                     break
-            names.delete(waiting[0].group)
+            deleter.delete(waiting[0].group)
         except PushError as error:
             first = first or error
             if not concerns_one_group(error):
@@ -135,17 +131,16 @@ def _delete(
 
 
 def _read_again_at(began: float) -> float:
-    """When, after a read that began then: some ten thousand groups take longer than the pause."""
+    """When to read again after a read that began then: 10,000 groups take longer than the pause."""
     now = time.monotonic()
     return now + max(_READ_AGAIN_AFTER, now - began)
 
 
-class _NamelessError(PushError):
-    """A group that the gateway shows and nobody can name."""
+class _Deleter:
+    """Deletes groups, also those with labels of invalid UTF-8, which the gateway's JSON can't show.
 
-
-class _Names:
-    """Deletes groups, also those whose labels the gateway's JSON can't tell: bytes, not text."""
+    The JSON has U+FFFD for their bytes. The error of a scrape, which they break, has the bytes.
+    """
 
     def __init__(self, gateway: Gateway, timeout: float | None) -> None:
         self._gateway = gateway
@@ -158,19 +153,19 @@ class _Names:
             self._gateway.delete_group(group.labels, timeout=self._timeout)
             return
         if self._broken is None:
-            self._broken = self._look_up()
-        # Groups that look the same are not told apart: each of them fails every scrape.
+            self._broken = self._read_broken_labels()
+        # Groups that look the same are not told apart: each of them breaks every scrape.
         found = [raw for raw in self._broken if same_but_for_broken_bytes(group.labels, raw)]
         names: Sequence[Mapping[str, str | bytes]] = found or (group.labels,)
         for labels in names:
             self._gateway.delete_group(labels, timeout=self._timeout)
         if self._is_broken and not found and not self._is_gone(group):
-            raise _NamelessError(
+            raise PushError(
                 f"the group {group.labels} has a label that is not valid UTF-8, and the gateway"
-                " does not tell its bytes; delete it at the gateway's own page"
+                " does not tell its bytes; delete it on the gateway's web page"
             )
 
-    def _look_up(self) -> list[dict[str, bytes]]:
+    def _read_broken_labels(self) -> list[dict[str, bytes]]:
         try:
             self._gateway.scrape(timeout=self._timeout)
         except GatewayRejectedError as error:
@@ -181,7 +176,7 @@ class _Names:
         return []
 
     def _is_gone(self, group: Group) -> bool:
-        for pause in (0.0, 0.05, 0.2, 0.8):  # the gateway answers first and deletes then
+        for pause in (0.0, 0.05, 0.2, 0.8):  # the gateway first answers and then deletes
             time.sleep(pause)
             held = self._gateway.groups(timeout=self._timeout)
             if all(other.labels != group.labels for other in held):

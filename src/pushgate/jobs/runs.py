@@ -1,4 +1,4 @@
-"""A job's run and how it ended, as frozen values. Time is an argument: no clock is read here."""
+"""A job's run and its outcome, as values. No clock is read here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ("CommandEnd", "JobRun", "Outcome", "Status")
 
 
 class Status(Enum):
-    """How a run ended. RETRY is a try that failed and will be tried again: no end of the job's."""
+    """How a run ended. RETRY: a try failed and will be repeated, so the run has not ended."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -23,13 +23,12 @@ class Status(Enum):
 
 
 class JobRun(NamedTuple):
-    """One run of a job. ``key`` identifies the job, never the run.
+    """One run of a job. ``key`` identifies the job, not the run.
 
-    ``started_at`` is in Unix seconds, None where not known; ``expected_interval`` is the
-    schedule's period in seconds.
-    ``vanished_runs`` counts the runs of the job so far that began and never reported their end.
-    ``expires_at``, in Unix seconds, is for a key that names the run after all: from then on nobody
-    misses the group, and whoever prunes may delete it.
+    ``started_at`` is in Unix seconds, None where not known; ``expected_interval`` is the schedule's
+    period in seconds. ``vanished_runs`` counts the runs so far that started and never reported
+    their end. ``expires_at``, in Unix seconds, is for a key that names the run after all: from then
+    on the group may be deleted.
     """
 
     key: GroupingKey
@@ -40,7 +39,7 @@ class JobRun(NamedTuple):
 
 
 class CommandEnd(NamedTuple):
-    """What is known of a command that ended, beyond success or failure.
+    """How a command ended, beyond success or failure.
 
     ``exit_code`` is the shell's (128+n for signal n), ``signal`` the number of the signal that
     killed it or 0. The rest is rusage: CPU seconds by mode, peak resident bytes, block
@@ -59,9 +58,8 @@ class CommandEnd(NamedTuple):
 class Outcome(NamedTuple):
     """How a run ended: ``ended_at`` in Unix seconds, ``duration`` in seconds by a monotonic clock.
 
-    A skipped run has a duration only if it had begun: then it has completed as well.
-    ``try_number`` counts from 1; ``queue_wait`` is how many seconds the run waited to be started;
-    ``command`` is for commands.
+    A skipped run has a duration only if it had started; then it has also completed. ``try_number``
+    counts from 1; ``queue_wait`` is how many seconds the run waited for its start.
     """
 
     status: Status

@@ -78,7 +78,7 @@ _LAST = {
 
 
 def start_families(run: JobRun) -> list[Family]:
-    """What is known when a run starts. ``last_start > last_completion`` says that it is running."""
+    """The metrics of a run's start. It is running while ``last_start > last_completion``."""
     families = []
     if run.started_at is not None:
         families.append(_gauge(START, run.started_at))
@@ -92,13 +92,13 @@ def start_families(run: JobRun) -> list[Family]:
 
 
 def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
-    """What is known when a run has ended, the start included: its push may not have arrived."""
-    status = Status(outcome.status)  # also its value; anything else is no failure but a mistake
-    what = [_gauge(_LAST[status], outcome.ended_at)]
+    """The metrics of a run's end. They include the start, whose push may not have arrived."""
+    status = Status(outcome.status)  # raises ValueError for anything else
+    ended = _gauge(_LAST[status], outcome.ended_at)
     if status is Status.SKIPPED and outcome.duration is None:
-        return what  # it never began
-    families = [*start_families(run), *what]
-    if status is not Status.RETRY:  # of which the end is still to come
+        return [ended]  # it never started
+    families = [*start_families(run), ended]
+    if status is not Status.RETRY:  # a retried run has not ended
         families.append(_gauge(COMPLETION, outcome.ended_at))
         if outcome.duration is not None:
             families.append(_gauge(DURATION, outcome.duration))
@@ -114,15 +114,15 @@ def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
 
 
 def deadline_families(deadline: float) -> list[Family]:
-    """A run had not ended at ``deadline``, in Unix seconds. It may go on, and nobody knows how."""
+    """The metric of a run that had not ended at ``deadline``, in Unix seconds."""
     return [_gauge(DEADLINE_MISSED, deadline)]
 
 
 def mapped_families(counts: Mapping[str, int], longest: float | None = None) -> list[Family]:
-    """What a task that ran once for each of many inputs adds to its end, beside its outcome.
+    """The further metrics of a mapped task, which runs once for each of many inputs.
 
-    ``counts`` are its instances by the state in which they ended, those of zero included;
-    ``longest`` is in seconds, None where none began.
+    ``counts`` are its instances by the state in which they ended, with 0 where there is none;
+    ``longest`` is in seconds, None where no instance started.
     """
     families = [_split(MAPPED_RUNS, "state", counts)]
     if longest is not None:
