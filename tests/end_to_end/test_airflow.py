@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from pushgate import Gateway
-from support import airflow_rest, airflow_services, debian, doors, postgres, servers
+from support import airflow_rest, airflow_services, debian, fault_proxy, postgres, servers
 from support.airflow_rest import until
 
 pytestmark = pytest.mark.end_to_end
@@ -23,7 +23,7 @@ END, SUCCESS, FAILURE, SKIPPED, RETRY = (
 
 class Site(NamedTuple):
     airflow: airflow_services.Airflow
-    door: doors.Door
+    proxy: fault_proxy.FaultProxy
     gateway: Gateway
     runs: dict[str, airflow_rest.Run]
 
@@ -48,7 +48,7 @@ def site(tmp_path_factory):
     airflow_services.require()
     with ExitStack() as stack:
         server = stack.enter_context(servers.pushgateway(debian.require("pushgateway-1.11")))
-        door = stack.enter_context(doors.door(server.port))
+        proxy = stack.enter_context(fault_proxy.fault_proxy(server.port))
         # On SQLite, four services at once on a busy machine find their database locked.
         database = stack.enter_context(postgres.postgresql())
         airflow = stack.enter_context(
@@ -68,13 +68,13 @@ def site(tmp_path_factory):
         airflow.api(
             "POST",
             "/connections",
-            {"connection_id": "pushgateway_default", **connection(door.url)},
+            {"connection_id": "pushgateway_default", **connection(proxy.url)},
         )
         triggered = {"outcomes", "listened", "marked", "called_back", "overdue", "operators"}
         airflow.wait_parsed({*triggered, "scheduled", "while_shut"})
         airflow.unpause()
         runs = {dag_id: airflow.trigger(dag_id) for dag_id in sorted(triggered)}
-        yield Site(airflow, door, Gateway(server.url), runs)
+        yield Site(airflow, proxy, Gateway(server.url), runs)
 
 
 def connection(url, **more):
@@ -118,7 +118,7 @@ def test_callback_and_listener_together_push_each_end_once(site):
     site.wait_for(FAILURE, dag_id="outcomes", task_id="killed")  # by the scheduler
     tasks = ("ok", "fails", "retries", "killed", "cleanup", "branch", "chosen")
     for labels in ({}, *({"task_id": task_id} for task_id in tasks)):
-        pushes = site.door.pushes_of(END, job="airflow", dag_id="outcomes", **labels)
+        pushes = site.proxy.pushes_of(END, job="airflow", dag_id="outcomes", **labels)
         assert len(pushes) == 1, pushes
 
 
@@ -174,7 +174,7 @@ def test_the_test_button_says_whether_a_pushgateway_answers(site):
         body = {"connection_id": "tested", "conn_type": "pushgateway", **connection}
         return site.airflow.api("POST", "/connections/test", body)
 
-    good = tested(host=site.door.url)
+    good = tested(host=site.proxy.url)
     assert good["status"], good
     bad = tested(host="http://127.0.0.1:1", login="me", password="dragon")
     assert not bad["status"]
@@ -196,7 +196,7 @@ def test_operators_push_and_delete_and_fail_with_what_the_gateway_says(site):
     assert site.group(job="another") is None or site.group(job="another").families == ()
     key = {"dag_id": "operators", "task_id": "short_lived", "origin": "operator"}
     assert site.group(**key) is None
-    assert len(site.door.pushes_of("x", job="airflow", **key)) == 1
+    assert len(site.proxy.pushes_of("x", job="airflow", **key)) == 1
     path = f"/dags/operators/dagRuns/{run.run_id}/taskInstances/rejected/logs/1"
     assert "inconsistent" in json.dumps(site.airflow.api("GET", path))
 
@@ -204,15 +204,15 @@ def test_operators_push_and_delete_and_fail_with_what_the_gateway_says(site):
 def test_a_gateway_that_hangs_stops_neither_the_scheduler_nor_a_run(site):
     for run in site.runs.values():
         run.wait()
-    site.door.shut()
+    site.proxy.hang()
     try:
         with site.airflow.heartbeat_gaps() as gaps:
             run = site.airflow.run("while_shut")
         assert run.tasks() == {"fails": "failed", "cleanup": "success"}
-        assert site.door.left_waiting > 0
+        assert site.proxy.met_fault > 0
         assert len(gaps) > 2
     finally:
-        site.door.open()
+        site.proxy.heal()
     # What a task's own process could not push in time, the scheduler still does.
     site.wait_for(SUCCESS, dag_id="while_shut")
     site.wait_for(FAILURE, dag_id="while_shut", task_id="fails")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pushgate import Gateway
-from support import airflow_services, brokers, debian, doors, older_celery, postgres, servers
+from support import airflow_services, brokers, debian, fault_proxy, older_celery, postgres, servers
 from support.airflow_rest import until
 
 pytestmark = pytest.mark.end_to_end
@@ -32,7 +32,7 @@ def test_two_workers_and_a_scheduler_report_each_end_once(tmp_path, dags):
     airflow_services.require()
     with ExitStack() as stack:
         server = stack.enter_context(servers.pushgateway(debian.require("pushgateway-1.11")))
-        door = stack.enter_context(doors.door(server.port))
+        proxy = stack.enter_context(fault_proxy.fault_proxy(server.port))
         redis = stack.enter_context(brokers.redis())
         database = stack.enter_context(postgres.postgresql())
         path = [*older_celery.require(), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -48,7 +48,7 @@ def test_two_workers_and_a_scheduler_report_each_end_once(tmp_path, dags):
                     "celery__result_backend": f"db+{database}",
                     "celery__worker_concurrency": "2",
                     "database__sql_alchemy_conn": database,
-                    "pushgate__gateway": door.url,
+                    "pushgate__gateway": proxy.url,
                     "pushgate__listener": "True",
                 },
                 {"C_FORCE_ROOT": "1", "PYTHONPATH": os.pathsep.join(path)},
@@ -82,5 +82,5 @@ def test_two_workers_and_a_scheduler_report_each_end_once(tmp_path, dags):
         # What ended twice by mistake would have been pushed by now, or is once the scheduler ends.
         airflow.services["scheduler"].stop()
         for labels in ({}, *({"task_id": task_id} for task_id in states)):
-            pushes = door.pushes_of(END, job="airflow", dag_id="spread", **labels)
+            pushes = proxy.pushes_of(END, job="airflow", dag_id="spread", **labels)
             assert len(pushes) == 1, pushes

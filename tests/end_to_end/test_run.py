@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pushgate import Gateway, gauge
-from support.doors import door
+from support.fault_proxy import fault_proxy
 from support.gateways import NEW, OLD, open_gateway
 
 pytestmark = pytest.mark.end_to_end
@@ -109,24 +109,24 @@ def test_as_cron_calls_it_again_and_again(cron, scraped, gateway):
 
 def test_what_an_outage_kept_back_arrives_and_overwrites_nothing_newer(cron, scraped, gateway):
     write = 'echo "rows_loaded %d" >> "$PUSHGATE_METRICS_FILE"; exit %d'
-    with door(int(gateway.url.rpartition(":")[2])) as way:
-        options = ("--gateway", way.url, "--push-timeout", "2s")
+    with fault_proxy(int(gateway.url.rpartition(":")[2])) as proxy:
+        options = ("--gateway", proxy.url, "--push-timeout", "2s")
         assert cron(write % (1, 0), *options).stderr == b""
         success, *_ = times(scraped)
-        way.shut()
+        proxy.hang()
         kept = cron(write % (2, 3), *options)
         assert (kept.returncode, kept.stderr.count(b"\n")) == (3, 1)
-        way.open()
+        proxy.heal()
         assert scraped("batch_job_last_exit_code") == 0
         assert cron("exit 0", *options, "--job", "other").stderr == b""
         assert scraped("batch_job_last_exit_code") == 3
         assert scraped('rows_loaded{origin="job"}') == 2
         assert times(scraped)[0] == success
 
-        way.shut()
+        proxy.hang()
         cron("exit 4", *options)
-        way.open()
-        cron("exit 0")  # past the door: the outbox takes it for another gateway
+        proxy.heal()
+        cron("exit 0")  # past the proxy: the outbox takes it for another gateway
         newer = times(scraped)
         cron("exit 0", *options, "--job", "other")
         assert scraped("batch_job_last_exit_code") == 0

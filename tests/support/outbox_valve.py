@@ -1,8 +1,8 @@
 """A valve in front of a gateway: what stands between a job and its gateway on a bad day.
 
 In: the port of a gateway on loopback, and one of MODES at a time. Out: another URL for it. Unlike
-support.doors it lasts for thousands of connections, and knows what it owes: requests that it has
-put aside can be performed later, when nobody waits for them any more.
+support.fault_proxy it lasts for thousands of connections, and knows what it owes: requests that
+it has put aside can be performed later, when nobody waits for them any more.
 """
 
 from __future__ import annotations
