@@ -1,0 +1,232 @@
+"""What every adapter promises, whatever happens to the gateway or to its own process.
+
+The job's result is unchanged. The job is delayed by its deadline at most. The outcome arrives later
+or one line says that it is lost. docs/adapters.md states the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from contract.adapters import ADAPTERS, Adapter, Ended, Job, ended, fork_servers, run
+from pushgate import Gateway
+from pushgate.cli import main
+from pushgate.embedded import EmbeddedGateway
+from support.fault_proxy import FaultProxy, fault_proxy
+from support.faults import Script, answer, hang, respond_and_close, respond_and_drip
+
+CLOSE = (("Connection", "close"),)
+PAGE = b"<!DOCTYPE html><title>Sign in</title><p>Sign in to the guest network."
+
+
+def status(line: str) -> Script:
+    return respond_and_close(answer(line, b"no", CLOSE))
+
+
+class Fault(NamedTuple):
+    """What the gateway does until it heals; ``script`` is None where connections are refused.
+
+    ``refuses`` says that no later try succeeds, so that the outcome is lost, and is in the line
+    that says so; else the outcome is kept. ``fails`` is whether the job itself fails.
+    """
+
+    script: Script | None
+    refuses: str = ""
+    fails: bool = False
+    push_timeout: float = 15.0
+
+
+FAULTS = {
+    "is down": Fault(None),
+    "hangs": Fault(hang, push_timeout=1),
+    "drips": Fault(
+        respond_and_drip(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), fails=True, push_timeout=1
+    ),
+    "sends a web page": Fault(
+        respond_and_close(answer("200 OK", PAGE, (("Content-Type", "text/html"), *CLOSE)))
+    ),
+    "answers 400": Fault(status("400 Bad Request"), "400"),
+    "answers 401": Fault(status("401 Unauthorized"), fails=True),
+    "answers 413": Fault(status("413 Content Too Large"), "413"),
+    "answers 415": Fault(status("415 Unsupported Media Type"), "415", fails=True),
+    "answers 422": Fault(status("422 Unprocessable Content"), "422"),
+    "answers 429": Fault(status("429 Too Many Requests")),
+    "answers 503": Fault(status("503 Service Unavailable"), fails=True),
+}
+SAYS_IT_TWICE = {"airflow-task"}  # at the start and at the end, until it uses DirectSink
+MARKS = {
+    "sends a web page": [
+        pytest.mark.xfail(
+            raises=AssertionError, reason="issue 12: any answer of 2xx counts as delivered"
+        )
+    ]
+}
+
+
+class Site:
+    """A gateway, a proxy with a fault before it, and what a job left in ``folder``."""
+
+    def __init__(self, adapter: Adapter, proxy: FaultProxy, folder: Path, held: Gateway) -> None:
+        self.adapter = adapter
+        self.proxy = proxy
+        self.folder = folder
+        self._held = held
+
+    def job(self, **options: Any) -> Job:
+        return Job(self.proxy.url, self.folder, **options)
+
+    def heal(self, *, was_down: bool = False) -> None:
+        if was_down:
+            self.proxy.listen()
+        self.proxy.heal()
+
+    def run_success(self) -> float | None:
+        """What the gateway holds as the last run's outcome: 1, 0, or None."""
+        found = [g for g in self._held.groups() if g.labels == self.adapter.labels]
+        return found[0].value("batch_job_last_run_success") if found else None
+
+    def ends(self) -> int:
+        """How many pushes told the gateway of an end."""
+        metric = "batch_job_last_completion_timestamp_seconds"
+        return len(self.proxy.pushes_of(metric, **self.adapter.labels))
+
+
+@contextmanager
+def site(
+    adapter: Adapter, folder: Path, fault: Script | None, *, down: bool = False, count: float = 1e9
+) -> Iterator[Site]:
+    folder.mkdir()
+    with (
+        EmbeddedGateway() as gateway,
+        fault_proxy(int(gateway.url.rpartition(":")[2]), fault, count=count, down=down) as proxy,
+    ):
+        yield Site(adapter, proxy, folder, Gateway(gateway.url))
+
+
+Outage = tuple[Site, Ended, ExitStack]
+
+
+@pytest.fixture(scope="session")
+def outages(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, str], Future[Outage]]]:
+    """The runs of the session's tests of outages: most of them wait, so they run beside others."""
+    root = tmp_path_factory.mktemp("contract")
+    pairs = [
+        item.callspec.params
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and "outages" in item.fixturenames
+    ]
+
+    def outage(adapter: Adapter, name: str) -> Outage:
+        fault = FAULTS[name]
+        stack = ExitStack()
+        place = stack.enter_context(
+            site(adapter, root / f"{adapter.name} {name}", fault.script, down=not fault.script)
+        )
+        job = place.job(
+            push_timeout=fault.push_timeout, outage=not fault.refuses, fails=fault.fails
+        )
+        return place, run(adapter, job), stack
+
+    with ThreadPoolExecutor(8) as pool:
+        yield {
+            (p["adapter"].name, p["name"]): pool.submit(outage, p["adapter"], p["name"])
+            for p in pairs
+        }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_servers_end() -> Iterator[None]:
+    yield
+    fork_servers.close()
+
+
+each_adapter = pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+
+
+def flush(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pushgate flush` on the job's host."""
+    for name, value in place.job().environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["flush", "--gateway", place.proxy.url]) == 0
+
+
+@each_adapter
+@pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, [])) for n in FAULTS])
+def test_a_gateway_that(
+    adapter: Adapter,
+    name: str,
+    outages: dict[tuple[str, str], Future[Outage]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fault = FAULTS[name]
+    place, job, stack = outages[adapter.name, name].result()
+    with stack:
+        assert job.output == ["ran", "failure" if fault.fails else "success"], job.errors
+        assert "Traceback" not in job.errors
+        assert job.lines, "nothing is said"
+        if adapter.name not in SAYS_IT_TWICE:
+            assert len(job.lines) == len(set(job.lines))
+        assert any(fault.refuses in line for line in job.lines), job.lines
+
+        place.heal(was_down=fault.script is None)
+        flush(place, monkeypatch)
+        expected = None if fault.refuses else not fault.fails
+        assert place.run_success() == expected
+
+
+@each_adapter
+@pytest.mark.parametrize("fails", [False, True])
+def test_one_end_is_told_once_and_nothing_is_said(
+    adapter: Adapter, fails: bool, tmp_path: Path
+) -> None:
+    with site(adapter, tmp_path / "job", None) as place:
+        job = run(adapter, place.job(fails=fails))
+        assert (job.output, job.errors) == (["ran", "failure" if fails else "success"], "")
+        assert place.run_success() == (not fails)
+        assert place.ends() == 1
+
+
+@each_adapter
+def test_a_gateway_that_is_back_in_time_gets_the_outcome_from_the_job_itself(
+    adapter: Adapter, tmp_path: Path
+) -> None:
+    with site(adapter, tmp_path / "job", status("503 Service Unavailable"), count=1) as place:
+        job = run(adapter, place.job())
+        assert job.output == ["ran", "success"], job.errors
+        assert place.run_success() == 1
+
+
+@each_adapter
+def test_a_job_that_forks_is_told_once(adapter: Adapter, tmp_path: Path) -> None:
+    with site(adapter, tmp_path / "job", None) as place:
+        job = run(adapter, place.job(forks=True))
+        assert (job.output, job.errors) == (["ran", "forked", "success"], "")
+        assert place.run_success() == 1
+        assert place.ends() == 1
+
+
+@each_adapter
+def test_after_a_kill_in_a_push_the_next_run_is_as_any(
+    adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(adapter, tmp_path / "job", hang) as place:
+        process = adapter.start(place.job())
+        place.proxy.wait_for_fault()
+        process.kill()
+        ended(process, place.job())
+        place.heal()
+
+        job = run(adapter, place.job())
+        assert job.output == ["ran", "success"], job.errors
+        assert "Traceback" not in job.errors
+        assert place.run_success() == 1
+        flush(place, monkeypatch)
+        assert place.run_success() == 1
