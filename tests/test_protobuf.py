@@ -31,6 +31,7 @@ from pushgate.protocol.families import needs_protobuf
 from pushgate.protocol.protobuf import CONTENT_TYPE, encode_protobuf
 from pushgate.protocol.protobuf_wire import double, integer, message, signed
 from pushgate.protocol.text import CONTENT_TYPE as TEXT
+from pushgate.transport.response import Response
 from support.gateways import NEW, OLD, open_gateway
 from support.metrics import GROUPINGS, registries
 
@@ -74,11 +75,11 @@ class Sent:
     def __call__(self, url, method, timeout, headers, data):
         return lambda: self.pushes.append((dict(headers)["Content-Type"], data))
 
-    def get(self, url, timeout):
+    def request(self, url, method, timeout, *, path, max_body):
         self.asked += 1
         if isinstance(self._answer, Exception):
             raise self._answer
-        return self._answer
+        return Response(200, "OK", None, self._answer)
 
     @property
     def types(self):

@@ -1,8 +1,7 @@
 """The rules a payload must meet so that a Pushgateway takes it whole and unaltered.
 
-Enters: family names, sample names, label names and encoded series, as the encoder meets them.
-Leaves: an InvalidPayloadError that says what to change, or nothing. Each rule is one the real
-gateway was seen to enforce (400) or to break silently (labels overwritten), on 1.5.1 and 1.11.2.
+Each is one that the real gateway was seen to enforce (400) or to break silently (labels
+overwritten), on 1.5.1 and 1.11.2. The encoder asks while it writes.
 
 Names are compared as a Prometheus reads them that knows no UTF-8 names, with underscores: of two
 samples that are then one it drops the second, and for two labels that are then one it refuses the
@@ -22,31 +21,28 @@ from .names import underscored_label, underscored_metric
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ("Preflight",)
+__all__ = ("PayloadChecks", "not_a_number", "not_unicode", "with_timestamp")
 
 # The gateway adds these to every group itself. Pushed, the first is dropped without a word, and the
 # second takes the place of its own: as a counter, it makes every new group's push fail.
 _RESERVED_FAMILIES = frozenset({"push_time_seconds", "push_failure_time_seconds"})
 # Which sample names the text format's types own beside the family's; any other is an untyped family
 # of its own.
-_MEMBERS = {
-    "histogram": ("_bucket", "_count", "_sum"),
-    "summary": ("_count", "_sum"),
-}
-# The label that tells the series of one distribution apart; nobody else may set it.
+_MEMBERS = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}
+# The label that tells the series of one distribution apart; no other metric may set it.
 _BOUNDS = {"histogram": "le", "summary": "quantile"}
-# Compiled by what needs them: a few checks do, and a wrapper of short commands has no such metric.
-# What Go's parser reads as a number: no underscores, blanks or other scripts' digits.
+_TYPES = ("counter", "gauge", "histogram", "summary", "untyped")
+# Compiled where they are needed: few payloads do, and a wrapper of short commands has none of them.
+# A number as Go's parser reads it: no underscores, blanks or other scripts' digits.
 _GO_FLOAT = r"(?ai)[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)\Z"
 _NO_INSTANCE = r'(?<=\{)instance="",?|,instance=""(?=[,}])'
-_TYPES = ("counter", "gauge", "histogram", "summary", "untyped")
 _SURROGATE = "[\ud800-\udfff]"
 
 
-class Preflight:
-    """The checks of one payload, fed by the encoder.
+class PayloadChecks:
+    """The checks of one payload. ``grouping`` are the key's label names, with underscores.
 
-    ``grouping`` are the key's label names, with underscores.
+    The methods raise InvalidPayloadError, which says what to change.
     """
 
     utf8_names: bool
@@ -93,24 +89,29 @@ class Preflight:
 
     def distribution(self, name: str, kind: str, samples: Iterable[Any]) -> None:
         """The samples of a histogram or summary, where a gateway reads bounds and counts."""
-        bound, bucket = _BOUNDS[kind], "_bucket" if kind == "histogram" else ""
-        counts = ("_bucket", "_count") if bucket else ("_count",)
+        bound, bucket = _BOUNDS[kind], name + ("_bucket" if kind == "histogram" else "")
+        count = f"{name}_count"
         bounds: set[Any] = set()
         for sample in samples:
-            if bucket and sample.name == name:
+            of = sample.name
+            if of == bucket:
+                bounds.add((sample.labels or {}).get(bound))
+                if kind == "summary":
+                    continue
+            elif of == name:
                 raise InvalidPayloadError(
                     f"{name!r} is a native histogram, which the text format has no way to write;"
                     " give it buckets, or push to a gateway that takes protobuf",
                     metric=name,
                 )
-            if sample.name == name + bucket:
-                bounds.add((sample.labels or {}).get(bound))
+            elif of != count:
+                continue
             # Written as its type wants it: a negative or missing count wraps round to 1.8e19.
-            if sample.name.endswith(counts) and not float(sample.value) >= 0:
+            if not float(sample.value) >= 0:
                 raise InvalidPayloadError(
-                    f"a sample of {sample.name!r} has the value {sample.value!r}; a {kind}'s counts"
-                    " begin at 0",
-                    metric=sample.name,
+                    f"a sample of {of!r} has the value {sample.value!r}; a {kind}'s counts begin"
+                    " at 0",
+                    metric=of,
                 )
         is_number = re.compile(_GO_FLOAT).match
         for text in bounds:
@@ -118,7 +119,7 @@ class Preflight:
                 raise InvalidPayloadError(
                     f"a sample of the {kind} {name!r} has {bound}={text!r}; that label must hold a"
                     " number",
-                    metric=name + bucket,
+                    metric=bucket,
                     label=bound,
                 )
 
@@ -126,8 +127,16 @@ class Preflight:
         """Samples called ``name`` with these label names belong to ``family``."""
         if name != family:
             self._member(family, name)
-        if labels:
-            self._labels(name, labels)
+        for label in labels:
+            self._label(name, label)
+        if len(set(map(underscored_label, labels))) < len(labels):
+            twin = Counter(map(underscored_label, labels)).most_common(1)[0][0]
+            raise InvalidPayloadError(
+                f"the metric {name!r} has two labels that are both written {twin!r} without UTF-8"
+                " names; rename one",
+                metric=name,
+                label=twin,
+            )
 
     def _member(self, family: str, name: str) -> None:
         plain, own = underscored_metric(name), underscored_metric(family)
@@ -144,40 +153,31 @@ class Preflight:
             )
         self._types[plain] = "stray"
 
-    def _labels(self, name: str, labels: Sequence[str]) -> None:
-        for label in labels:
-            written = underscored_label(label)
-            if written != label:
-                self._utf8(name, label, f"label name {label!r}")
-            if written in self._grouping:
-                raise InvalidPayloadError(
-                    f"the metric {name!r} has the label {label!r}, which the grouping key of the"
-                    " same name would silently overwrite; rename the label, or take it out of"
-                    " the grouping key",
-                    metric=name,
-                    label=label,
-                )
-            if label.startswith("__") or not label or written == "__name__":
-                raise InvalidPayloadError(
-                    f"the metric {name!r} has the label {label!r}; a label name must not be empty"
-                    " or begin with '__', nor with underscores be '__name__'",
-                    metric=name,
-                    label=label,
-                )
-        self._with_instance = self._with_instance or "instance" in labels
-        if len(set(map(underscored_label, labels))) < len(labels):
-            label = Counter(map(underscored_label, labels)).most_common(1)[0][0]
+    def _label(self, name: str, label: str) -> None:
+        plain = underscored_label(label)
+        if plain != label:
+            self._utf8(name, label, f"label name {label!r}")
+        if plain in self._grouping:
             raise InvalidPayloadError(
-                f"the metric {name!r} has two labels that are both written {label!r} without UTF-8"
-                " names; rename one",
+                f"the metric {name!r} has the label {label!r}, which the grouping key of the"
+                " same name would silently overwrite; rename the label, or take it out of"
+                " the grouping key",
                 metric=name,
                 label=label,
             )
+        if label.startswith("__") or not label or plain == "__name__":
+            raise InvalidPayloadError(
+                f"the metric {name!r} has the label {label!r}; a label name must not be empty"
+                " or begin with '__', nor with underscores be '__name__'",
+                metric=name,
+                label=label,
+            )
+        self._with_instance |= label == "instance"
 
     def series(self, heads: Sequence[str]) -> None:
         """All series of a family, each written ``name{labels}``."""
         if self._with_instance and "instance" not in self._grouping:
-            # The gateway gives instance="" to whatever has no instance.
+            # The gateway gives instance="" to each series without one.
             without = re.compile(_NO_INSTANCE).sub
             heads = [without("", head).replace("{}", "") for head in heads]
         if len(set(heads)) == len(heads):
@@ -190,48 +190,15 @@ class Preflight:
         )
 
     def finish(self) -> None:
-        """Everything was written: names that only clash together."""
+        """All is written: names that only clash together."""
         for name, kind in self._types.items():
-            if kind not in _MEMBERS:
-                continue
-            for suffix in _MEMBERS[kind]:
+            for suffix in _MEMBERS.get(kind, ()):
                 if name + suffix in self._types:
                     raise InvalidPayloadError(
                         f"the metric {name + suffix!r} has the name of a series of the {kind}"
                         f" {name!r}; rename one of them",
                         metric=name + suffix,
                     )
-
-    def timestamp(self, name: str) -> InvalidPayloadError:
-        """The error for a sample that carries a timestamp."""
-        return InvalidPayloadError(
-            f"a sample of {name!r} has a timestamp, which a Pushgateway refuses; drop it, or push"
-            " the time as a gauge of its own",
-            metric=name,
-        )
-
-    def not_a_number(self, name: str, value: object) -> InvalidPayloadError:
-        """The error for a value that float() does not take."""
-        return InvalidPayloadError(
-            f"a sample of {name!r} has the value {value!r}, which is not a number", metric=name
-        )
-
-    def not_unicode(self, text: str) -> InvalidPayloadError:
-        """The error for text that has no UTF-8 encoding."""
-        line = next(line for line in text.split("\n") if re.search(_SURROGATE, line))
-        name = _metric_of(line.removeprefix("# HELP "))
-        label = next(
-            (n for n, v in re.findall(r'([^"{,]+)"?="([^"]*)', line) if re.search(_SURROGATE, v)),
-            None,
-        )
-        where = f"the label {label!r}" if label else "the help text"
-        return InvalidPayloadError(
-            f"{where} of the metric {name!r} is not valid Unicode: it holds a lone surrogate, most"
-            " often from a file name decoded with 'surrogateescape'; decode it with"
-            " errors='replace'",
-            metric=name,
-            label=label,
-        )
 
     def _utf8(self, metric: str, name: str, what: str) -> None:
         self.utf8_names = True
@@ -242,6 +209,40 @@ class Preflight:
                 metric=metric,
                 label=None if name == metric else name,
             )
+
+
+def with_timestamp(name: str) -> InvalidPayloadError:
+    """The error for a sample that has a timestamp."""
+    return InvalidPayloadError(
+        f"a sample of {name!r} has a timestamp, which a Pushgateway refuses; drop it, or push"
+        " the time as a gauge of its own",
+        metric=name,
+    )
+
+
+def not_a_number(name: str, value: object) -> InvalidPayloadError:
+    """The error for a value that float() does not take."""
+    return InvalidPayloadError(
+        f"a sample of {name!r} has the value {value!r}, which is not a number", metric=name
+    )
+
+
+def not_unicode(text: str) -> InvalidPayloadError:
+    """The error for text that has no UTF-8 encoding."""
+    line = next(line for line in text.split("\n") if re.search(_SURROGATE, line))
+    name = _metric_of(line.removeprefix("# HELP "))
+    label = next(
+        (n for n, v in re.findall(r'([^"{,]+)"?="([^"]*)', line) if re.search(_SURROGATE, v)),
+        None,
+    )
+    where = f"the label {label!r}" if label else "the help text"
+    return InvalidPayloadError(
+        f"{where} of the metric {name!r} is not valid Unicode: it holds a lone surrogate, most"
+        " often from a file name decoded with 'surrogateescape'; decode it with"
+        " errors='replace'",
+        metric=name,
+        label=label,
+    )
 
 
 def _metric_of(line: str) -> str:

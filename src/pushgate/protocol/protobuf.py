@@ -19,7 +19,8 @@ from .names import Naming, naming
 from .native_histograms import check_native_histogram
 from .protobuf_values import counter, histogram, labels, labels_of, scalar, summary
 from .protobuf_wire import integer, message, text
-from .text import SIDE_FAMILIES, encode_families, text_type
+from .sample_heads import SIDE_FAMILIES
+from .text import encode_families, text_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

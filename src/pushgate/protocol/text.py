@@ -1,38 +1,34 @@
-"""Metric families to payload: the text format 0.0.4, preflight checks included.
+"""Metric families as a payload: the text format 0.0.4, checked while it is written.
 
-Enters: a collector or families, and the grouping key they will be pushed under. Leaves: the bytes
-prometheus_client's ``generate_latest`` would write for the same families, or an
-InvalidPayloadError where a Pushgateway would refuse or silently alter them. Pure.
+The bytes are those that prometheus_client's ``generate_latest`` writes for the same families.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isnan
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .checks import Preflight
+from .checks import PayloadChecks, not_a_number, not_unicode, with_timestamp
 from .families import families_of
-from .names import Naming, from_path, naming, quoted_label, quoted_metric, underscored_label
+from .names import from_path, naming, quoted_metric, underscored_label
+from .sample_heads import schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .families import FamilyLike, Metrics
     from .grouping_key import GroupingKey
 
-__all__ = (
-    "CONTENT_TYPE",
-    "SIDE_FAMILIES",
-    "Payload",
-    "encode",
-    "encode_families",
-    "text_type",
-)
+__all__ = ("CONTENT_TYPE", "Payload", "encode", "encode_families", "text_type")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+if TYPE_CHECKING:
+    # What writes the head of a sample from its labels, and what adds its line to the family's.
+    _HeadAndTarget = tuple[Callable[[Mapping[str, str]], str], Callable[[str], None]]
 
 _INFINITY = float("inf")
 _MOST_NEGATIVE = -1.7976931348623157e308
@@ -45,8 +41,6 @@ _TEXT_TYPES = {
     "unknown": "untyped",
 }
 _NAME_SUFFIXES = {"counter": "_total", "info": "_info"}
-SIDE_FAMILIES = ("_created", "_gcount", "_gsum")
-"""Ends of samples of OpenMetrics only, written as gauge families of their own after the rest."""
 
 
 class Payload(NamedTuple):
@@ -80,22 +74,21 @@ def encode_families(
     families: Iterable[FamilyLike], key: GroupingKey | None, *, utf8_names: bool
 ) -> Payload:
     """As encode, where the families are at hand."""
-    preflight = Preflight(_grouping_labels(key) if key else frozenset())
-    names = naming(utf8_names=utf8_names)
+    checks = PayloadChecks(_grouping_labels(key) if key else frozenset())
     out: list[str] = []
     count = 0
     for family in families:
-        count += _encode_family(family, out, preflight, names)
-    preflight.finish()
+        count += _write_family(family, out, checks, utf8_names)
+    checks.finish()
     text = "".join(out)
     try:
-        return Payload(text.encode(), count, preflight.utf8_names)
+        return Payload(text.encode(), count, checks.utf8_names)
     except UnicodeEncodeError:
-        raise preflight.not_unicode(text) from None
+        raise not_unicode(text) from None
 
 
 def _grouping_labels(key: GroupingKey) -> frozenset[str]:
-    """As preflight compares them. What is written with ``U__`` may be taken for either."""
+    """As the checks compare them. What is written with ``U__`` may be taken for either."""
     if key.utf8_names:
         return frozenset(map(underscored_label, key.labels))
     labels = frozenset(key.labels)
@@ -104,32 +97,43 @@ def _grouping_labels(key: GroupingKey) -> frozenset[str]:
     return labels.union(underscored_label(from_path(label) or label) for label in labels)
 
 
-def _encode_family(family: FamilyLike, out: list[str], preflight: Preflight, names: Naming) -> int:
-    kind = family.type
-    name = names.metric(family.name + _NAME_SUFFIXES.get(kind, ""))
-    kind = _TEXT_TYPES.get(kind, kind)
-    written = quoted_metric(name)
-    comment = (family.documentation or "").replace("\\", r"\\").replace("\n", r"\n")
-    preflight.family(name, kind)
+@lru_cache(maxsize=1024)  # a process pushes the same families again and again
+def _names_of(family: str, kind: str, utf8_names: bool) -> tuple[str, str, str]:
+    """A family's name and type as the text has them, and the name as it is written."""
+    text_kind, suffix = text_type(kind)
+    name = naming(utf8_names=utf8_names).metric(family + suffix)
+    return name, text_kind, quoted_metric(name)
+
+
+def _write_family(
+    family: FamilyLike, out: list[str], checks: PayloadChecks, utf8_names: bool
+) -> int:
+    name, kind, written = _names_of(family.name, family.type, utf8_names)
+    checks.family(name, kind)
+    comment = family.documentation or ""
+    if "\\" in comment or "\n" in comment:
+        comment = comment.replace("\\", r"\\").replace("\n", r"\n")
     out.append(f"# HELP {written} {comment}\n# TYPE {written} {kind}\n")
 
-    lines = _FamilyLines(family.name, name, preflight, names)
-    heads = lines.write(family.samples, escape=False)
-    if _need_escaping(heads, family.samples):
-        lines = lines.emptied()
-        heads = lines.write(family.samples, escape=True)
+    samples = family.samples
+    lines = _Lines(family.name, name, checks, utf8_names)
+    heads = lines.write(samples, escape=False)
+    if lines.with_labels and _need_escaping(heads, samples):
+        lines = _Lines(family.name, name, None, utf8_names)
+        heads = lines.write(samples, escape=True)
     if kind in ("histogram", "summary"):
-        preflight.distribution(family.name, kind, family.samples)
-    preflight.series(heads)
+        checks.distribution(family.name, kind, samples)
+    if len(heads) > 1:
+        checks.series(heads)
     out += lines.own
-    for suffix, side in sorted(lines.side.items()):
-        written = quoted_metric(names.metric(family.name + suffix))
+    for end, side in sorted(lines.sides.items()):
+        written = quoted_metric(naming(utf8_names=utf8_names).metric(family.name + end))
         out.append(f"# HELP {written} {comment}\n# TYPE {written} gauge\n")
         out += side
     return len(heads)
 
 
-def _need_escaping(heads: list[str], samples: Iterable[Any]) -> bool:
+def _need_escaping(heads: Sequence[str], samples: Iterable[Any]) -> bool:
     """Whether a label value in ``heads``, written plainly, holds a quote, backslash or newline.
 
     Or a name is in quotes: then all is written again to no harm.
@@ -137,105 +141,84 @@ def _need_escaping(heads: list[str], samples: Iterable[Any]) -> bool:
     text = "".join(heads)
     if "\\" in text or "\n" in text:
         return True
-    quotes = text.count('"')
-    return quotes > 0 and quotes != 2 * sum([len(s.labels) for s in samples if s.labels])
+    return text.count('"') != 2 * sum([len(s.labels) for s in samples if s.labels])
 
 
-class _Schema(NamedTuple):
-    """How the samples of one name and one set of label names are written."""
+class _Lines:
+    """The sample lines of one family. Without ``checks`` they were checked before."""
 
-    template: str  # name{label="%s",…}
-    names: tuple[str, ...]  # the labels in written order
-    values_of: Callable[[Mapping[str, str]], tuple[Any, ...]] | None  # None: already in order
-    target: list[str]  # the lines: the family's own or a side family's
+    __slots__ = ("_checks", "_family", "_name", "_utf8_names", "own", "sides", "with_labels")
 
-
-class _FamilyLines:
-    """The sample lines of one family. The hot loop: about a microsecond a sample."""
-
-    __slots__ = ("_family", "_names", "_preflight", "_schemas", "_written_as", "own", "side")
-
-    def __init__(self, family: str, written_as: str, preflight: Preflight, names: Naming) -> None:
+    def __init__(
+        self, family: str, name: str, checks: PayloadChecks | None, utf8_names: bool
+    ) -> None:
         self._family = family
-        self._names = names
-        self._written_as = written_as
-        self._preflight = preflight
-        self._schemas: dict[tuple[str, tuple[str, ...]], _Schema] = {}
+        self._name = name
+        self._checks = checks
+        self._utf8_names = utf8_names
         self.own: list[str] = []
-        self.side: dict[str, list[str]] = {}
-
-    def emptied(self) -> _FamilyLines:
-        """This object, ready to write all samples again."""
-        self.own.clear()
-        for side in self.side.values():
-            side.clear()
-        return self
+        self.sides: dict[str, list[str]] = {}
+        self.with_labels = False
 
     def write(self, samples: Iterable[Any], *, escape: bool) -> list[str]:
         """Write all samples; the result is ``name{labels}`` of each.
 
-        Without ``escape`` label values are taken as they are, which is right for nearly all.
+        Without ``escape`` label values are taken as they are, which is right for nearly all. The
+        hot loop: below a microsecond a sample.
         """
         heads: list[str] = []
-        known = self._schemas.get
+        add_head = heads.append
+        known: dict[
+            tuple[str, tuple[str, ...]], tuple[Callable[..., str], Callable[..., None]]
+        ] = {}
+        of_name, of_labels = None, None
         for sample in samples:
-            labels, value = sample.labels or {}, sample.value
-            names = tuple(labels)
-            schema = known((sample.name, names)) or self._new_schema(sample.name, names)
-            template, ordered, values_of, target = schema
+            name, labels, value = sample.name, sample.labels or {}, sample.value
+            given = tuple(labels)
+            if given != of_labels or name != of_name:  # mostly as the sample before
+                of_name, of_labels = name, given
+                if (name, given) not in known:
+                    known[name, given] = self._schema_of(name, given)
+                head_of, write = known[name, given]
             if escape:
-                head = template % tuple([_escaped(labels[name]) for name in ordered])
-            elif values_of is None:
-                head = template % tuple(labels.values())
-            else:
-                head = template % values_of(labels)
-            heads.append(head)
+                labels = {label: _escaped(text) for label, text in labels.items()}
+            head = head_of(labels)
+            add_head(head)
             # Below a million repr() is what Go writes, save for the infinities and NaN.
             if type(value) is float and _MOST_NEGATIVE <= value < 1e6:
-                target.append(f"{head} {value!r}\n")
+                write(f"{head} {value!r}\n")
             else:
-                target.append(f"{head} {self._go_float(sample.name, value)}\n")
+                write(f"{head} {_number(name, value)}\n")
             if sample.timestamp is not None:
-                raise self._preflight.timestamp(sample.name)
+                raise with_timestamp(name)
         return heads
 
-    def _new_schema(self, sample_name: str, names: tuple[str, ...]) -> _Schema:
-        name = self._names.metric(sample_name)
-        target, family = self.own, self._written_as
-        for suffix in SIDE_FAMILIES:
-            if sample_name == self._family + suffix:
-                if suffix not in self.side:
-                    self._preflight.family(name, "gauge")
-                target, family = self.side.setdefault(suffix, []), name
-        ordered = tuple(sorted(names))
-        written = [self._names.label(label) for label in ordered]
-        self._preflight.schema(family, name, written)
-        schema = _Schema(
-            _template(name, written) if written or quoted_metric(name) != name else name,
-            ordered,
-            None if ordered == names else itemgetter(*ordered),
-            target,
-        )
-        self._schemas[sample_name, names] = schema
-        return schema
-
-    def _go_float(self, name: str, value: Any) -> str:
-        try:
-            return go_float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise self._preflight.not_a_number(name, value) from None
-
-
-def _template(name: str, labels: Iterable[str]) -> str:
-    parts = [quoted_label(label).replace("%", "%%") + '="%s"' for label in labels]
-    written = quoted_metric(name)
-    if written == name:
-        return f"{name}{{{','.join(parts)}}}"
-    return f"{{{','.join([written.replace('%', '%%'), *parts])}}}"
+    def _schema_of(self, sample: str, given: tuple[str, ...]) -> _HeadAndTarget:
+        """What writes the samples' heads, once they are checked, and what adds their lines."""
+        schema = schema_of(sample, given, self._family, self._utf8_names)
+        name, target = self._name, self.own
+        if schema.side:
+            name = schema.name
+            if schema.side not in self.sides:
+                self.sides[schema.side] = []
+                if self._checks is not None:
+                    self._checks.family(name, "gauge")
+            target = self.sides[schema.side]
+        self.with_labels |= bool(given)
+        if self._checks is not None and (given or schema.name != name):
+            self._checks.schema(name, schema.name, schema.labels)
+        return schema.head, target.append
 
 
 def _escaped(value: str) -> str:
     return str(value).replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _number(name: str, value: Any) -> str:
+    try:
+        return go_float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise not_a_number(name, value) from None
 
 
 def go_float(value: Any) -> str:
