@@ -1,6 +1,8 @@
 """QueueSink: nobody waits, the newest of each group is pushed, nothing older than what is there."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -293,3 +295,16 @@ def test_a_forked_child_has_none_of_it(gate, server):
     assert values(server) == {"etl": {"childs": 1}}
     assert sink.flush(PATIENCE) == 0
     assert values(server) == {"etl": {"childs": 1, "parents": 1}}
+
+
+def test_the_exit_of_a_forked_child_does_not_wait_for_what_its_parent_has_to_deliver():
+    code = """if True:
+        import os, sys
+        from pushgate import Gateway, QueueSink
+        sink = QueueSink(Gateway("h"), patience=3600)
+        sink.put("a", list, delay=3600)
+        if os.fork() == 0:
+            sys.exit()
+        os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import signal
 import struct
@@ -21,8 +20,6 @@ import pytest
 
 from pushgate import (
     Gateway,
-    GroupingKey,
-    InlineRelay,
     Outbox,
     Relay,
     Settings,
@@ -30,11 +27,6 @@ from pushgate import (
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
-from pushgate.relay._descriptor import Descriptor
-from pushgate.relay._frames import MAX_FRAME, Dropped, Frames, dropped_frame, record_frame
-from pushgate.relay._keeping import Keeping
-from pushgate.relay._pipe import Writer
-from pushgate.relay._said import Said
 from support import debian, faults, servers
 from support.faults import FaultServer, answer
 from support.servers import free_port
@@ -224,7 +216,7 @@ def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(
     deep: list[object] = []
     for _ in range(10_000):
         deep = [deep]
-    fits = MAX_FRAME - len(record_frame(["g", 1, "x" * 300])) + 300
+    fits = 4096 - len('["g",1,""]\n')
 
     assert relay.write(["g", 1, "x" * fits])
     for record in (["g", 2, "x" * (fits + 1)], [object()], deep, {"g": Path()}):
@@ -240,40 +232,7 @@ def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(
         "closed": {"closed": 1},
     }
     (record,) = caplog.records
-    assert f"{MAX_FRAME - 8} is the limit" in record.getMessage()
-
-
-class Float(float):
-    """As numpy's."""
-
-
-@pytest.mark.parametrize("size", [1, 3, 10_000])
-def test_frames_are_put_together_from_chunks_of_any_size(size: int) -> None:
-    records = [["g", 1, "é"], {"a": [None, True, 1.5]}, [Float(2.5), ("t",)], []]
-    data = b"".join((*map(record_frame, records), dropped_frame(70_000)))
-    frames = Frames()
-    read = [r for at in range(0, len(data), size) for r in frames.split(data[at : at + size])]
-    read += frames.end()
-
-    assert read == [["g", 1, "é"], {"a": [None, True, 1.5]}, [2.5, ["t"]], [], Dropped(70_000)]
-    assert isinstance(read[-1], Dropped)
-
-
-@pytest.mark.parametrize("size", [1, 10_000])
-def test_a_torn_frame_costs_itself_only(size: int) -> None:
-    whole = [record_frame(["g", n]) for n in range(3)]
-    for cut in range(1, len(whole[1])):
-        data = whole[0] + whole[1][:cut] + whole[2] + whole[0]
-        frames = Frames()
-        read = [r for at in range(0, len(data), size) for r in frames.split(data[at : at + size])]
-
-        assert [*read, *frames.end()] == [["g", 0], Dropped(1), ["g", 2], ["g", 0]], cut
-
-
-def test_what_is_cut_off_by_the_end_is_told_of() -> None:
-    frames = Frames()
-    assert list(frames.split(record_frame(["g", 1])[:-1])) == []
-    assert list(frames.end()) == [Dropped(1)]
+    assert "4096 is the limit" in record.getMessage()
 
 
 def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(
@@ -304,28 +263,6 @@ def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(
     )
     (record,) = caplog.records
     assert "does not keep up" in record.getMessage()
-
-
-def test_what_found_no_room_is_written_in_order_and_the_count_is_kept_until_then() -> None:
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    writer, frames = Writer(Descriptor(write_end)), Frames()
-    with suppress(BlockingIOError):
-        while True:
-            os.write(write_end, record_frame("full"))
-    assert not writer.write(object())
-    assert not writer.flush()
-    assert writer.dropped == 1
-    assert writer.write("later")
-
-    received = list(frames.split(os.read(read_end, 1 << 20)))
-    assert writer.flush()
-    assert writer.dropped == 0
-    received += frames.split(os.read(read_end, 1 << 20))
-    assert [one for one in received if one != "full"] == ["later", 1]
-    assert isinstance(received[-1], Dropped)
-    for fd in (read_end, write_end):
-        os.close(fd)
 
 
 def test_a_child_that_detached_lets_the_pipe_end_and_nobody_else_s_file_is_touched(
@@ -690,31 +627,6 @@ def test_an_aggregator_that_raises_loses_the_record_and_says_so_once(
     assert "the ledger refuses 13" in line
 
 
-def test_the_gateway_is_read_before_anything_is_pushed(
-    embedded: EmbeddedGateway, make_relay: MakeRelay
-) -> None:
-    Gateway(embedded.url).push("before", [gauge("m", "", 1)])
-    relay = make_relay(embedded.url, options={"review_interval": FOREVER})
-    assert relay.write(["g", 1])
-    assert relay.close(PATIENCE)
-    assert values(embedded.url)["review"] == {"groups_found": 1}
-
-
-@pytest.mark.parametrize(
-    "reading", [answer("404 Not Found"), answer(body=b"{}"), answer(body=b"<html>")]
-)
-def test_a_gateway_that_cannot_be_read_is_pushed_to_all_the_same(
-    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str], reading: bytes
-) -> None:
-    with FaultServer(faults.respond(reading, faults.OK)) as server:
-        relay = make_relay(server.url, options={"review_interval": FOREVER})
-        assert relay.write(["g", 1])
-        assert relay.close(PATIENCE)
-        assert [seen.method for seen in server.requests][:2] == ["GET", "PUT"]
-    (line,) = capfd.readouterr().err.splitlines()
-    assert "can't be read" in line
-
-
 # The process.
 
 
@@ -848,83 +760,3 @@ def test_what_a_relay_cannot_use_is_refused_when_it_is_made() -> None:
         Relay(LEDGER, settings=settings, options={"a": {1}})
     with pytest.raises(ValueError, match="interval is -1"):
         Relay(LEDGER, settings=settings, interval=-1)
-
-
-# Without a process.
-
-
-def test_an_inline_relay_pushes_what_a_record_changes_before_write_returns(
-    embedded: EmbeddedGateway,
-) -> None:
-    relay = InlineRelay(LEDGER, gateway=Gateway(embedded.url))
-    relay.start()
-    for n in range(3):
-        assert relay.write(("g", n))
-        assert values(embedded.url) == {"g": page(range(n + 1))}
-    assert not relay.write(object())
-    assert relay.close(0.0)
-    assert not relay.write(("g", 4))
-    assert values(embedded.url) == {
-        "g": page(range(3)),
-        "drops": {"dropped": 1},
-        "closed": {"closed": 1},
-    }
-
-
-def test_an_inline_relay_never_raises_and_delivers_later(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with FaultServer(faults.reset, faults.reset, faults.accept) as server:
-        relay = InlineRelay(
-            LEDGER,
-            gateway=Gateway(server.url, retries=0),
-            options={"review_interval": 1.0, "raise_on": 2},
-        )
-        relay.start()
-        assert relay.write(["g", 1])
-        assert relay.write(["g", 2])
-        assert server.accepted == 2
-        assert not relay.flush()
-        assert relay.close(0.0)
-        assert [f"{seen.method} {seen.target}" for seen in server.requests][2:] == [
-            "PUT /metrics/job/g",
-            "POST /metrics/job/closed",
-        ]
-    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 4
-
-
-def test_an_inline_relay_leaves_in_the_outbox_what_it_could_not_deliver_at_the_end() -> None:
-    port = free_port()
-    down = Gateway(f"http://127.0.0.1:{port}", retries=0)
-    relay = InlineRelay(LEDGER, gateway=down, outbox=the_outbox())
-    assert relay.write(["g", 1])
-    assert not relay.close(0.0)
-    with EmbeddedGateway(port=port) as gateway:
-        relay = InlineRelay(LEDGER, gateway=Gateway(gateway.url), outbox=the_outbox())
-        assert relay.write(["h", 1])
-        assert the_outbox().is_empty()
-        assert values(gateway.url) == {"g": page([1]), "h": page([1]), "closed": {"closed": 1}}
-
-
-# The outbox, and when.
-
-
-def test_what_waits_is_copied_every_minute_of_an_outage_and_the_outbox_flushed_after_it() -> None:
-    said: list[str] = []
-    with EmbeddedGateway() as gateway:
-        keeping = Keeping(Gateway(gateway.url), the_outbox(), Said(said.append))
-        assert keeping.next_flush() is None, "before the gateway has answered"
-        seconds = (0.0, 30.0, 60.0, 90.0, 119.0, 121.0)
-        assert [keeping.settled(False, now) for now in seconds] == [
-            *(False, False, True, False, False, True)
-        ]
-        assert keeping.keep([("PUT", GroupingKey("g"), b"x 1\n", 1.0)])
-        assert keeping.next_flush() is None
-        assert not keeping.settled(True, 130.0)
-        assert not keeping.settled(True, 131.0)
-        assert keeping.next_flush() == 130.0
-        keeping.flush(131.0)
-        assert keeping.next_flush() == 191.0
-        assert values(gateway.url) == {"g": {"x": 1}}
-        assert not keeping.settled(False, 200.0), "an outage of its own"
-    assert said == ["groups of the outbox that were delivered: 1"]

@@ -13,14 +13,12 @@ if TYPE_CHECKING:
     from pushgate_celery._install import Installation as Installation
     from pushgate_celery._install import install as install
     from pushgate_celery._per_run import per_run as per_run
-    from pushgate_celery._prune import add_prune_task as add_prune_task
 
-__all__ = ("CurrentTask", "Installation", "add_prune_task", "current", "install", "per_run")
+__all__ = ("CurrentTask", "Installation", "current", "install", "per_run")
 
 _MODULE_OF = {
     "CurrentTask": "_in_task",
     "Installation": "_install",
-    "add_prune_task": "_prune",
     "current": "_in_task",
     "install": "_install",
     "per_run": "_per_run",

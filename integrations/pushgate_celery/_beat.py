@@ -1,7 +1,6 @@
 """Beat: which entry of the schedule is being sent, and when it is due again.
 
-A scheduler enters; while one of its entries is sent, :func:`due` is that entry. Nothing is written
-into the entry or its options: a persistent scheduler would save it.
+Nothing is written into the entry or its options: a persistent scheduler would save it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The children of the prefork pool: how many were lost, how many were recycled.
-
-Ended processes enter, as the pool cleans them up; COUNT records leave.
-"""
+"""The children of the prefork pool: how many died in a task."""
 
 from __future__ import annotations
 
@@ -9,21 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from billiard.pool import EX_OK, EX_RECYCLE
+from celery.worker import state
 
-from pushgate_celery._records import COUNT
+from pushgate_celery._task_records import COUNT
 from pushgate_celery._wrapped import Wrapped
 
 __all__ = ("Children",)
 
 
 class Children:
-    """Counts the children of one pool that end."""
+    """Counts the children of one pool that are lost."""
 
     def __init__(self, write: Callable[[object], object]) -> None:
         self._write = write
         self._doomed: set[int] = set()
         self._wrapped: Wrapped | None = None
-        self.closing = False
 
     def watch(self, pool: Any) -> None:
         """Begin with a billiard pool, of a kind that tells of its processes."""
@@ -48,12 +45,11 @@ class Children:
         return on_process_down
 
     def _down(self, process: Any) -> None:
-        code = process.exitcode
-        doomed = process.pid in self._doomed
+        is_killed_on_purpose = (
+            process.pid in self._doomed
+            or getattr(process, "_controlled_termination", False)
+            or not (state.should_terminate is None or state.should_terminate is False)
+        )
         self._doomed.discard(process.pid)
-        if code == EX_RECYCLE:
-            self._write([COUNT, "children_recycled", {}, 1])
-        elif code in (None, EX_OK) or doomed or self.closing:
-            pass
-        elif not getattr(process, "_controlled_termination", False):
+        if process.exitcode not in (None, EX_OK, EX_RECYCLE) and not is_killed_on_purpose:
             self._write([COUNT, "children_lost", {}, 1])

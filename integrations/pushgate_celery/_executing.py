@@ -1,8 +1,7 @@
 """task_prerun and task_postrun, in the process that executes a task: the hot path.
 
-A task enters, with its request on its stack. A START record leaves, and an END record for each run
-whose end is certain here. What is not is left in ``unfinished``, for a task_failure
-or task_revoked that comes later, or for the main process where this one is being killed.
+An END record is written for each run whose end is certain here. Others stay in ``unfinished``, for
+a task_failure or task_revoked that comes later, or for the main process where this one is killed.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from typing import Any
 
 from celery.exceptions import Reject, Retry, WorkerShutdown, WorkerTerminate
 
-from pushgate_celery._records import COUNT, State
-from pushgate_celery._run import Run, RunFactory, class_name
-from pushgate_celery._soft_limits import SoftTimeLimitExceeded, send_again, undisturbed
-from pushgate_celery._voice import Voice
+from pushgate import RateLimitedLogger
+from pushgate_celery._soft_limits import SoftTimeLimitExceeded, send_again
+from pushgate_celery._task_records import State
+from pushgate_celery._task_run import Run, RunFactory, class_name, log_failure
 
 __all__ = ("Executing", "Unfinished")
 
@@ -47,11 +46,6 @@ class Unfinished:
         """The run, which is then forgotten."""
         return self._runs.pop(task_id, None)
 
-    def take_all(self) -> list[Run]:
-        """All of them, which are then forgotten."""
-        runs, self._runs = list(self._runs.values()), OrderedDict()
-        return runs
-
 
 class Executing:
     """The handlers. ``eager`` says whether tasks that are executed eagerly count.
@@ -65,7 +59,7 @@ class Executing:
         self,
         runs: RunFactory,
         write: Callable[[object], object],
-        voice: Voice,
+        log: RateLimitedLogger,
         *,
         eager: bool,
         unfinished: Unfinished,
@@ -73,7 +67,7 @@ class Executing:
     ) -> None:
         self._runs = runs
         self._write = write
-        self._voice = voice
+        self._log = log
         self._eager = eager
         self._ended = ended
         self.in_child = False
@@ -102,7 +96,7 @@ class Executing:
         except SoftTimeLimitExceeded:
             send_again(lambda: run is not None and run.ended)
         except Exception as error:
-            self._voice.failed("noting that a task starts", error)
+            log_failure(self._log, "noting that a task starts", error)
 
     def postrun(
         self, sender: Any, task_id: str, state: str | None = None, retval: Any = None, **_: object
@@ -115,12 +109,13 @@ class Executing:
             raised = sys.exc_info()[1]
             if raised is not None and id(raised) == run.outer:
                 raised = None
-            if run.soft_limited and self.in_child:
-                undisturbed(lambda: self._finish(run, task_id, state, retval, raised))
-            else:
+            try:
                 self._finish(run, task_id, state, retval, raised)
+            except SoftTimeLimitExceeded:  # sent once, and too late for the task
+                if not run.ended:
+                    self._finish(run, task_id, state, retval, raised)
         except Exception as error:
-            self._voice.failed("noting that a task ended", error)
+            log_failure(self._log, "noting that a task ended", error)
 
     def _finish(
         self,
@@ -130,7 +125,6 @@ class Executing:
         retval: Any,
         raised: BaseException | None,
     ) -> None:
-        run.ended = True
         self.open.discard(run)
         if raised is not None:
             self._cut_short(run, task_id, raised)
@@ -140,6 +134,7 @@ class Executing:
             self._end(run, task_id, _STATES[state], _blamed(state, retval))
         else:
             self._unfinished.add(task_id, run)
+        run.ended = True
 
     def _cut_short(self, run: Run, task_id: str, raised: BaseException) -> None:
         """Something left Celery's tracer: its own trouble after the task, or what kills a task."""
@@ -150,8 +145,7 @@ class Executing:
             # revocation and the child's death are told by the main process.
             self._unfinished.add(task_id, run)
         elif isinstance(raised, (WorkerShutdown, WorkerTerminate)):
-            self._ended(task_id)
-            self._write([COUNT, "interrupted", {"task": run.task}, 1])
+            self._ended(task_id)  # it is handed back, and will run again
         else:  # in a thread or greenlet nobody else tells
             self._end(run, task_id, "failure", class_name(raised))
 

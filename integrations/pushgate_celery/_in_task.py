@@ -1,7 +1,6 @@
 """A task's own metrics: ``current().inc("rows_loaded", 5, table="orders")``.
 
-Names, values and labels enter from the user's code; METRIC records leave, from a task that a
-worker runs. Elsewhere they are checked all the same, so that a test finds a wrong name.
+Elsewhere than in a worker's task they are only checked, so that a test finds a wrong name.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import Literal
 
 from celery._state import _task_stack
 
-from pushgate_celery._names import RESERVED_PREFIXES
-from pushgate_celery._records import METRIC
+from pushgate_celery._metric_specs import RESERVED_PREFIXES
+from pushgate_celery._task_records import METRIC
 
 __all__ = ("CurrentTask", "current")
 

@@ -1,12 +1,10 @@
 """``install``: everything begins here, in every process that imports the app.
 
-An app and options enter; an :class:`Installation` leaves, whose ``uninstall`` undoes it. Publishers
-get one signal handler, beat a watched scheduler, and only a worker a pusher.
+Publishers get one signal handler, beat a watched scheduler, and only a worker a pusher.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterable
@@ -16,16 +14,27 @@ from weakref import WeakKeyDictionary
 from celery import signals
 from celery.utils.nodenames import default_nodename
 
-from pushgate import Gateway, InlineRelay, Relay, Settings, SettingsError
+from pushgate import (
+    Gateway,
+    InlineRelay,
+    RateLimitedLogger,
+    Relay,
+    Settings,
+    SettingsError,
+)
 from pushgate_celery import _beat, _stamp
-from pushgate_celery._options import Options, checked, from_conf, gateway_of
-from pushgate_celery._voice import Voice
+from pushgate_celery._celery_options import (
+    Options,
+    gateway_of,
+    given_options,
+    options_in_configuration,
+)
 from pushgate_celery._worker import Worker
 from pushgate_celery._wrapped import Wrapped
 
 __all__ = ("Installation", "install")
 
-_AGGREGATOR = "pushgate_celery._aggregate:create"
+_AGGREGATOR = "pushgate_celery._worker_aggregator:create"
 _NO_GATEWAY = (
     "no gateway is configured, so this worker's tasks are not observed: give install() a gateway,"
     " or set pushgate_gateway in the app's configuration, or PUSHGATE_GATEWAY"
@@ -86,7 +95,7 @@ def install(
     app = getattr(app, "_get_current_object", lambda: app)()
     if not hasattr(app, "conf"):
         raise TypeError(f"install() observes a Celery app, not a {type(app).__name__}")
-    given = checked(
+    given = given_options(
         {
             "gateway": gateway,
             "job": job,
@@ -126,7 +135,7 @@ class Installation:
     def __init__(self, app: Any, given: dict[str, Any]) -> None:
         self.given = given
         self._app = app
-        self._voice = Voice()
+        self._log = RateLimitedLogger()
         self._worker: Worker | None = None
         self._schedulers: list[Wrapped] = []
         self._stamps: bool | None = given.get("stamp_headers")
@@ -169,7 +178,7 @@ class Installation:
             if self._stamps:
                 _stamp.write(headers, body, time.time(), _beat.due(sender))
         except Exception as error:
-            logging.getLogger("pushgate").debug("a message could not be stamped: %s", error)
+            self._log.info(f"a message could not be stamped: {error}", subject="stamp")
 
     def _beat_begins(self, sender: Any, **_: object) -> None:
         if sender.app is self._app:
@@ -181,7 +190,7 @@ class Installation:
             return
         from celery.apps.worker import Worker as Program
 
-        self._voice = Voice(wait=isinstance(sender, Program))
+        self._log = RateLimitedLogger(held=isinstance(sender, Program))
         try:
             if self._worker is not None and self._worker.is_over:
                 self._worker.stop()  # of a worker that this process ran before
@@ -192,28 +201,25 @@ class Installation:
                 self._worker.stop()
                 raise SettingsError(_INLINE_PREFORK)
         except Exception as error:
-            self._voice.say(
-                "begin", f"this worker's tasks are not observed: {error}", logging.ERROR
-            )
+            self._log.error(f"this worker's tasks are not observed: {error}")
 
     def _logging_is_set_up(self, **_: object) -> None:
-        self._voice.speak()
+        self._log.release()
 
     def _observe(self, node: str, controller: Any = None) -> None:
         """Start the relay, and connect the handlers of tasks. Raises SettingsError or OSError."""
-        conf = from_conf(self._app)
+        conf = options_in_configuration(self._app)
         merged = {**conf, **self.given}
         merged.pop("gateway", None)
         options = Options(**merged)
         gateway = gateway_of(self.given, conf, os.environ)
         if gateway is None:
-            self._voice.say("gateway", _NO_GATEWAY)
+            self._log.warning(_NO_GATEWAY)
             return
         for_aggregator = {
             "job": options.job,
             "node": node,
             "started_at": time.time(),
-            "interval": options.interval,
             "max_series": options.max_series,
             "on_exit": options.on_exit,
         }
@@ -221,10 +227,9 @@ class Installation:
         if options.transport == "inline":
             if _is_prefork(controller):
                 raise SettingsError(_INLINE_PREFORK)
-            outbox = None
             if isinstance(gateway, Settings):
-                outbox, gateway = gateway.to_outbox(), gateway.to_gateway()
-            relay = InlineRelay(_AGGREGATOR, gateway=gateway, options=for_aggregator, outbox=outbox)
+                gateway = gateway.to_gateway()
+            relay = InlineRelay(_AGGREGATOR, gateway=gateway, options=for_aggregator)
         else:
             if isinstance(gateway, Gateway):
                 raise SettingsError(_NEEDS_SETTINGS)
@@ -239,7 +244,7 @@ class Installation:
             )
             relay.start()
         soft_limited = bool(getattr(controller, "soft_time_limit", None))
-        self._worker = Worker(self._app, options, relay, self._voice, soft_limited=soft_limited)
+        self._worker = Worker(self._app, options, relay, self._log, soft_limited=soft_limited)
         self._worker.connect()
 
 

@@ -1,7 +1,7 @@
 """What only the worker's main process learns of tasks: limits, lost children, revocations.
 
-Celery's signals enter; END records leave for runs that the executing process could not report, and
-COUNT records. Where a pool executes in this very process, :class:`Executing` comes first.
+It writes END records for runs that the executing process could not report, and COUNT records. Where
+a pool executes in this very process, :class:`Executing` comes first.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from weakref import WeakValueDictionary
 
 from celery.exceptions import Reject, TimeLimitExceeded
 
+from pushgate import RateLimitedLogger
 from pushgate_celery._executing import Unfinished
-from pushgate_celery._records import COUNT, State
-from pushgate_celery._run import Run, RunFactory, class_name
-from pushgate_celery._voice import Voice
+from pushgate_celery._task_records import COUNT, State
+from pushgate_celery._task_run import Run, RunFactory, class_name, log_failure
 
 __all__ = ("MainProcess",)
 
@@ -25,22 +25,19 @@ _MAX_REMEMBERED = 1000
 
 
 class MainProcess:
-    """The handlers. ``cancelled`` is called with a request that a shutdown or a lost connection
-    cut off, ``killed`` with the process id of a child whose death is no accident."""
+    """The handlers. ``killed`` is called with the process id of a child that dies on purpose."""
 
     def __init__(
         self,
         runs: RunFactory,
         write: Callable[[object], object],
-        voice: Voice,
+        log: RateLimitedLogger,
         *,
-        cancelled: Callable[[Any], None],
         killed: Callable[[int], None],
     ) -> None:
         self._runs = runs
         self._write = write
-        self._voice = voice
-        self._cancelled = cancelled
+        self._log = log
         self._killed = killed
         self._pid = os.getpid()
         self._requests: WeakValueDictionary[str, Any] = WeakValueDictionary()
@@ -52,7 +49,7 @@ class MainProcess:
         try:
             self._requests[request.id] = request
         except Exception as error:
-            self._voice.failed("noting that a task was received", error)
+            log_failure(self._log, "noting that a task was received", error)
 
     def ended(self, task_id: str) -> None:
         """The task's run was reported by the executing side, in this process."""
@@ -73,21 +70,19 @@ class MainProcess:
                 self._killed(getattr(request, "worker_pid", None) or 0)
             self._end(sender, task_id, request, top, "failure", class_name(exception))
         except Exception as error:
-            self._voice.failed("noting that a task failed", error)
+            log_failure(self._log, "noting that a task failed", error)
 
     def retry(self, sender: Any, request: Any, reason: Any = None, **_: object) -> None:
         """task_retry. In the main process: a child was lost, or a task was cut off."""
         try:
             if _is_executing(request, request.id) or os.getpid() != self._pid:
                 return
-            found = self._requests.get(request.id)
-            if reason is None:
-                self._cancelled(found)
-            else:
+            if reason is not None:
+                found = self._requests.get(request.id)
                 name = class_name(getattr(reason, "exc", None))
                 self._end(sender, request.id, found, request, "retry", name)
         except Exception as error:
-            self._voice.failed("noting that a task is retried", error)
+            log_failure(self._log, "noting that a task is retried", error)
 
     def revoked(
         self,
@@ -109,7 +104,7 @@ class MainProcess:
                 self._killed(getattr(found, "worker_pid", None) or 0)
                 self._end(sender, request.id, found, request, "revoked", "")
         except Exception as error:
-            self._voice.failed("noting that a task was revoked", error)
+            log_failure(self._log, "noting that a task was revoked", error)
 
     def unknown(self, **_: object) -> None:
         """task_unknown: a message for a task that is not registered."""

@@ -1,7 +1,4 @@
-"""``@per_run``: runs of a task that deserve a group each, for as long as the user says.
-
-A task's function enters, and later the arguments of its runs; the labels that name a run leave.
-"""
+"""``@per_run``: runs of a task that deserve a group each, for as long as the user says."""
 
 from __future__ import annotations
 
@@ -9,8 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from pushgate import GroupingKey
-from pushgate_celery._options import seconds
+from pushgate import GroupingKey, readers
 
 __all__ = ("Grouping", "PerRunSpec", "per_run", "spec_of")
 
@@ -55,8 +51,9 @@ def per_run(
     defaults included, and returns the labels. If it raises, that is logged once and the run is
     reported in the task's group alone. The labels job, task, instance and origin are taken.
 
-    ``lifetime`` is when the group is deleted, counted from the run's end: seconds, or text such as
-    ``"1h"``. Every run makes a group, so choose it with the number of runs in mind.
+    ``lifetime`` is how long the group is of use after the run's end: seconds, or text such as
+    ``"1h"``. The group says until when, and ``pushgate prune`` deletes it then. Every run makes a
+    group, so choose it with the number of runs in mind.
 
     Works above and below ``@app.task``. Raises ValueError for what can't be used.
     """
@@ -83,9 +80,10 @@ def spec_of(task: Any) -> PerRunSpec | None:
 
 
 def _lifetime(value: float | str) -> float:
-    if (lifetime := seconds(value)) <= 0:
-        raise ValueError(f"lifetime is {value!r}; give seconds above 0, or text such as '1h'")
-    return lifetime
+    try:
+        return readers.positive_duration(value)
+    except ValueError as error:
+        raise ValueError(f"lifetime: {error}") from None
 
 
 def _as_function(grouping: Grouping | Iterable[str] | str) -> Grouping:

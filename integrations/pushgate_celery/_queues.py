@@ -1,12 +1,10 @@
 """Which queue a message came from, and where tasks are routed to.
 
-A message's delivery information, or the app's routes, enter; names of queues leave. Nothing is
-declared or created on the way.
+Nothing is declared or created on the way.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from celery.app.routes import MapRoute
@@ -50,16 +48,7 @@ class Queues:
         for queue in bound:
             if queue.routing_key == routing_key:
                 return str(queue.name)
-        for queue in bound:
-            if _matches(str(queue.routing_key or ""), str(routing_key)):
-                return str(queue.name)
         return str(bound[0].name) if len(bound) == 1 else ""
-
-
-def _matches(pattern: str, routing_key: str) -> bool:
-    """Whether a topic exchange would route so: ``*`` is a word, ``#`` any number of them."""
-    words = re.escape(pattern).replace(r"\*", r"[^.]+").replace(r"\#", ".*")
-    return re.fullmatch(words, routing_key) is not None
 
 
 def routed_tasks(app: Any) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """Counters, histograms and gauges of a bounded number of label sets.
 
-Label values and amounts enter; metric families leave. A label set that would exceed the budget is
-counted under label values of ``other`` instead, so memory and payload are bounded, and sums stay
-right.
+A label set that would exceed the budget is counted under label values of ``other`` instead, so
+memory and payload are bounded, and sums stay right.
 
 They stand in for prometheus_client's types, which would cost the pusher 11 MB for the import and
 4 KB for each label set of a histogram, and which write files into the user's directory wherever

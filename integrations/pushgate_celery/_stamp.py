@@ -1,8 +1,8 @@
 """The header that says when a message was published: written by publishers, read by workers.
 
-The headers of a message enter; the header ``pushgate`` leaves: ``[published_at,
-first_published_at]`` in Unix seconds, and for a periodic task ``interval, entry`` behind it, where
-the interval is the seconds until it is due again. Both protocols of task messages carry it.
+The header ``pushgate`` is ``[published_at, first_published_at]`` in Unix seconds, and for a
+periodic task ``interval, entry`` behind it, where the interval is the seconds until it is due
+again. Both protocols of task messages carry it.
 """
 
 from __future__ import annotations

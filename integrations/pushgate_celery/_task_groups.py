@@ -1,7 +1,6 @@
 """Runs as groups: one for each task, ``{job, task}``, and one for a run that asks for its own.
 
-Starts and ends enter; POSTs of the vocabulary's outcome gauges leave, and for a run's own group
-the DELETE that is due when its lifetime is over.
+A run's own group says until when it is of use, in the metric that ``pushgate prune`` goes by.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from pushgate_celery._series import clean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pushgate_celery._once import Once
-    from pushgate_celery._records import End, PerRun, Start
+    from pushgate import RateLimitedLogger
+    from pushgate_celery._task_records import End, PerRun, Start
 
 __all__ = ("TaskGroups",)
 
@@ -37,7 +36,6 @@ _STATUS = {
     "rejected": Status.SKIPPED,
 }
 
-_MARGIN = 60.0  # seconds: the worker whose run it was deletes the group first, if it still can
 _CLOCK_SET_BACK = 60.0  # seconds that a start lies after what happens later
 
 
@@ -47,22 +45,16 @@ class TaskGroups:
     ``overflow`` is called for each run that found no group.
     """
 
-    def __init__(self, job: str, limit: int, once: Once, overflow: Callable[[], None]) -> None:
+    def __init__(
+        self, job: str, limit: int, log: RateLimitedLogger, overflow: Callable[[], None]
+    ) -> None:
         self._job = job
         self._limit = limit
-        self._once = once
+        self._log = log
         self._overflow = overflow
         self._keys: dict[str, GroupingKey] = {}
         self._latest_start: dict[str, float] = {}
         self._expiries: dict[GroupingKey, float] = {}
-
-    def found(self, key: GroupingKey, expiry: float, now: float) -> list[Change]:
-        """What to do about a run's own group that the gateway holds until ``expiry``."""
-        ours = self._expiries.get(key)
-        if ours is not None and ours < expiry:  # another worker renewed it
-            self._expiries[key] = expiry
-            return [Change("DELETE", key, not_before=expiry)]
-        return [Change("DELETE", key)] if max(expiry, ours or 0.0) + _MARGIN < now else []
 
     def started(self, start: Start) -> list[Change]:
         """What the groups of a run that began are told."""
@@ -110,21 +102,23 @@ class TaskGroups:
             labels = {name: clean(value) for name, value in per_run.labels.items()}
             key = GroupingKey(self._job, {**labels, "task": clean(task)})
         except InvalidGroupingKeyError as error:
-            self._once.say(("per_run", task), f"a run of {task} gets no group of its own: {error}")
+            self._log.warning(
+                f"a run of {task} gets no group of its own: {error}", subject=("per_run", task)
+            )
             return []
         if key not in self._expiries and not self._has_room(now):
-            self._once.say(
-                ("per_run room",),
+            self._log.warning(
                 f"{self._limit} runs have groups of their own, as many as max_series allows: more"
                 f" get none until some expire ({task} was the first); group by less, or set a"
                 " shorter lifetime",
+                subject="per_run room",
             )
             self._overflow()
             return []
         expiry = max(now + per_run.lifetime, self._expiries.get(key, 0.0))
         self._expiries[key] = expiry
         run = JobRun(key, started_at, expires_at=expiry)
-        return [_post(run, outcome), Change("DELETE", key, not_before=expiry)]
+        return [_post(run, outcome)]
 
     def _has_room(self, now: float) -> bool:
         if len(self._expiries) >= self._limit:
@@ -133,10 +127,10 @@ class TaskGroups:
 
     def _new_key(self, task: str) -> GroupingKey | None:
         if len(self._keys) >= self._limit:
-            self._once.say(
-                ("task groups",),
+            self._log.warning(
                 f"the outcomes of {self._limit} tasks are published, as many as max_series allows:"
                 f" those of {clean(task)} and others are not; raise max_series",
+                subject="task groups",
             )
             self._overflow()
             return None

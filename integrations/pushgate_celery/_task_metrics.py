@@ -1,9 +1,9 @@
 """The metrics that tasks' code sets, in groups beside those of the worker and the task.
 
-Metric records enter. Leave: counters and histograms in ``{job, instance, origin="job"}``, one
-writer, and gauges in ``{job, task, origin="job"}``, the last writer's. They have groups of their
-own, because a gateway refuses a push whole when any of its names has another type in somebody's
-group: that must not cost the worker's totals or the task's outcome.
+Counters and histograms are in ``{job, instance, origin="job"}``, with one writer, and gauges in
+``{job, task, origin="job"}``, where the last writer counts. They have groups of their own, because
+a gateway refuses a push whole when any of its names has another type in a group that it holds: that
+must not cost the worker's totals or the task's outcome.
 """
 
 from __future__ import annotations
@@ -12,25 +12,24 @@ import re
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from pushgate import Change, GroupingKey
-from pushgate_celery._names import ANY_UNIT, RESERVED_PREFIXES, TASK_SECONDS
+from pushgate import Change, GroupingKey, own_metrics_key
+from pushgate_celery._metric_specs import ANY_UNIT, RESERVED_PREFIXES, TASK_SECONDS
 from pushgate_celery._series import Counter, Gauge, Histogram, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pushgate import Family
-    from pushgate_celery._once import Once
-    from pushgate_celery._records import Metric
+    from pushgate import Family, RateLimitedLogger
     from pushgate_celery._series import Budget
+    from pushgate_celery._task_records import MetricUpdate
 
-__all__ = ("ORIGIN", "TaskMetrics")
+__all__ = ("TaskMetrics",)
 
-ORIGIN = {"origin": "job"}  # as the wrapper of commands has it
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _NOT_LABELS = frozenset({"job", "instance", "task", "origin", "le", "quantile"})
 _SUFFIXES = {"observe": ("", "_bucket", "_count", "_sum"), "inc": ("",), "set": ("",)}
+_MAX_LOGGED = 100
 _TYPES = {"inc": "counter", "observe": "histogram", "set": "gauge"}
 
 
@@ -54,14 +53,20 @@ class TaskMetrics:
     """
 
     def __init__(
-        self, job: str, node: str, budget: Budget, once: Once, refused: Callable[[], None]
+        self,
+        job: str,
+        node: str,
+        budget: Budget,
+        log: RateLimitedLogger,
+        refused: Callable[[], None],
     ) -> None:
         self._job = job
         self._budget = budget
-        self._once = once
+        self._log = log
         self._refused = refused
-        self.key = GroupingKey(job, {"instance": node, **ORIGIN})
+        self.key = own_metrics_key(GroupingKey(job, {"instance": node}))
         self._put = Change("PUT", self.key, self)
+        self._logged: set[tuple[str, ...]] = set()
         self._claims: dict[str, _Claim] = {}
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -73,7 +78,7 @@ class TaskMetrics:
             for metric in metrics.values():
                 yield from metric.collect()
 
-    def feed(self, metric: Metric) -> list[Change]:
+    def feed(self, metric: MetricUpdate) -> list[Change]:
         """What an update changes; nothing, where it had to be refused, which is said once."""
         names = tuple(sorted(metric.labels))
         name = metric.name
@@ -104,10 +109,10 @@ class TaskMetrics:
         in_use = self._counters or self._histograms
         return [Change("DELETE", self.key)] if in_use else []
 
-    def _may_add(self, metric: Metric) -> bool:
+    def _may_add(self, metric: MetricUpdate) -> bool:
         return metric.op != "inc" or metric.value >= 0
 
-    def _set(self, claim: _Claim, metric: Metric, values: tuple[str, ...]) -> list[Change]:
+    def _set(self, claim: _Claim, metric: MetricUpdate, values: tuple[str, ...]) -> list[Change]:
         at = (claim.name, metric.task)
         gauge = self._gauges.get(at)
         if gauge is None:
@@ -118,7 +123,7 @@ class TaskMetrics:
         if not family.samples:
             return []
         self._gauges[at] = gauge
-        key = GroupingKey(self._job, {"task": clean(metric.task), **ORIGIN})
+        key = own_metrics_key(GroupingKey(self._job, {"task": clean(metric.task)}))
         # The whole family: a POST that lacked the other label sets would delete them.
         return [Change("POST", key, [family])]
 
@@ -163,6 +168,9 @@ class TaskMetrics:
         return None
 
     def _refuse(self, subject: tuple[str, ...], text: str) -> list[Change]:
-        self._once.say(("metric", *subject), text)
+        if len(self._logged) < _MAX_LOGGED:
+            self._logged.add(subject)
+        # A task may make up a name each time, and not each gets a line.
+        self._log.warning(text, subject=subject if subject in self._logged else "refused")
         self._refused()
         return []

@@ -1,38 +1,33 @@
 """One worker's life, in its main process: signals on, records out, the goodbye at its end.
 
-A relay that is started enters; Celery's signals are its events. The children of a prefork pool
-inherit all of this by fork and use its handlers of a task's start and end.
+The children of a prefork pool inherit all of this by fork and use its handlers of a task's start
+and end.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import logging
 import os
 from typing import Any, Protocol
 
 from celery import signals
 from celery.worker import state
 
+from pushgate import RateLimitedLogger
+from pushgate_celery._celery_options import Options
 from pushgate_celery._children import Children
-from pushgate_celery._cut_off import CutOff
 from pushgate_celery._executing import Executing
 from pushgate_celery._main_process import MainProcess
-from pushgate_celery._options import Options
 from pushgate_celery._queues import routed_tasks
-from pushgate_celery._records import COUNT, GOODBYE, KNOWN, WORKER
-from pushgate_celery._run import RunFactory
-from pushgate_celery._voice import Voice
-from pushgate_celery._wrapped import Wrapped
+from pushgate_celery._task_records import GOODBYE, KNOWN, WORKER
+from pushgate_celery._task_run import RunFactory, log_failure
 
 __all__ = ("RelayLike", "Worker")
 
 _MAX_TICK = 5.0  # seconds between two looks at the worker's state
 _CHILD_FLUSH = 1.0  # seconds that a child may wait for room in the pipe, when it ends
 _MAX_KNOWN_BYTES = 3500  # of the 4096 that a record may have
-# Both names of what cancels running tasks in a cold shutdown; the first is Celery's up to 5.5.
-_CANCELLING = ("cancel_all_unacked_requests", "cancel_active_requests")
 
 
 class RelayLike(Protocol):
@@ -53,30 +48,28 @@ class Worker:
     """
 
     def __init__(
-        self, app: Any, options: Options, relay: RelayLike, voice: Voice, *, soft_limited: bool
+        self,
+        app: Any,
+        options: Options,
+        relay: RelayLike,
+        log: RateLimitedLogger,
+        *,
+        soft_limited: bool,
     ) -> None:
         self._app = app
         self._options = options
         self._relay = relay
-        self._voice = voice
+        self._log = log
         self._pid = os.getpid()
         self.is_over = False
         self._timer: tuple[Any, Any] | None = None
-        self._wrapped: list[Wrapped] = []
-        self._runs = RunFactory(app, options.tasks, soft_limited, relay.write, voice)
-        self._cut_off = CutOff()
+        self._runs = RunFactory(app, options.tasks, soft_limited, relay.write, log)
         self._children = Children(relay.write)
-        self._main = MainProcess(
-            self._runs,
-            relay.write,
-            voice,
-            cancelled=self._cut_off.add,
-            killed=self._children.doom,
-        )
+        self._main = MainProcess(self._runs, relay.write, log, killed=self._children.doom)
         self._executing = Executing(
             self._runs,
             relay.write,
-            voice,
+            log,
             eager=options.transport == "inline",
             unfinished=self._main.unfinished,
             ended=self._main.ended,
@@ -114,8 +107,6 @@ class Worker:
             timer, entry = self._timer
             timer.cancel(entry)
             self._timer = None
-        for wrapped in self._wrapped:
-            wrapped.undo()
         self._children.undo()
         self._goodbye()
 
@@ -132,18 +123,14 @@ class Worker:
 
     def _ready(self, sender: Any, **_: object) -> None:
         """worker_ready, whose sender is the consumer. It is sent once, reconnects aside."""
-        self._voice.speak()
+        self._log.release()
         try:
             if getattr(getattr(sender, "controller", None), "task_events", False):
-                self._voice.say(
-                    "events",
+                self._log.warning(
                     "this worker sends task events (-E, worker_send_task_events), which cost much"
                     " of its throughput and which pushgate does not need; switch them off unless"
                     " Flower or an exporter needs them",
                 )
-            for name in _CANCELLING:
-                if hasattr(sender, name):
-                    self._wrapped.append(Wrapped(sender, name, self._before_cancelling))
             self._children.watch(getattr(sender.pool, "_pool", None))
             self._tell_known()
             self._tick()
@@ -151,15 +138,7 @@ class Worker:
             seconds = min(self._options.interval, _MAX_TICK)
             self._timer = sender.timer, sender.timer.call_repeatedly(seconds, self._tick)
         except Exception as error:
-            self._voice.failed("observing the worker", error)
-
-    def _before_cancelling(self, cancel: Any) -> Any:
-        def cancel_requests(*args: Any, **kwargs: Any) -> Any:
-            self._children.closing = True
-            self._cut_off.add_active()
-            return cancel(*args, **kwargs)
-
-        return cancel_requests
+            log_failure(self._log, "observing the worker", error)
 
     def _tell_known(self) -> None:
         """What runs here, for zeros from the beginning; in pieces that fit into a record."""
@@ -183,16 +162,10 @@ class Worker:
             prefetched = max(0, len(state.reserved_requests) - len(active))
             starts = [request.time_start for request in active if request.time_start]
             self._relay.write([WORKER, len(active), prefetched, min(starts, default=None)])
-            self._tell_cut_off()
             if self._relay.ensure_running():
                 self._tell_known()
         except Exception as error:  # threads change the sets while they are read
-            self._voice.say("tick", f"looking at the worker's state failed: {error}", logging.DEBUG)
-
-    def _tell_cut_off(self, *, finally_: bool = False) -> None:
-        for task in self._cut_off.settle(finally_=finally_):
-            if (facts := self._runs.facts(task)) is not None:
-                self._relay.write([COUNT, "interrupted", {"task": facts.name}, 1])
+            self._log.info(f"looking at the worker's state failed: {error}", subject="tick")
 
     def _shut_down(self, **_: object) -> None:
         if not state.active_requests and not self._executing.open:
@@ -205,19 +178,14 @@ class Worker:
         if self.is_over or os.getpid() != self._pid:
             return
         self.is_over = True
-        self._voice.speak()
+        self._log.release()
         try:
-            self._cut_off.add_active()
-            self._tell_cut_off(finally_=True)
-            for run in [*self._executing.open, *self._main.unfinished.take_all()]:
-                self._relay.write([COUNT, "interrupted", {"task": run.task}, 1])
             self._relay.write([GOODBYE])
             if not self._relay.close(self._options.shutdown_timeout):
-                self._voice.say(
-                    "close",
+                self._log.warning(
                     "the last push did not end in time; the pusher goes on with it by itself, if"
                     " it is left running, and keeps it in the outbox: where neither outlives this"
                     " worker, as in a container without a volume, raise pushgate_shutdown_timeout",
                 )
         except Exception as error:
-            self._voice.failed("saying goodbye", error)
+            log_failure(self._log, "saying goodbye", error)

@@ -1,7 +1,7 @@
 """The totals of one worker: what its group ``{job, instance}`` holds.
 
-Records enter; the object itself is the collector of the group, read whenever it is pushed. One
-writer, so each push replaces the group, and a gauge that is unset is gone from it.
+The object itself is the collector of the group, read whenever it is pushed. The group has one
+writer, so each push replaces it, and a gauge that is unset is gone from it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pushgate import GatewayRejectedError, InvalidPayloadError
-from pushgate_celery._names import COUNTERS, GAUGES, HISTOGRAMS, TASK_SECONDS
+from pushgate_celery._metric_specs import COUNTERS, GAUGES, HISTOGRAMS, TASK_SECONDS
 from pushgate_celery._series import Budget, Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pushgate import Family
-    from pushgate_celery._once import Once
-    from pushgate_celery._records import Count, End, Known, Start, What, Worker
+    from pushgate import Family, RateLimitedLogger
+    from pushgate_celery._task_records import Count, End, Known, Start, What, WorkerState
 
 __all__ = ("FINISHED", "WorkerGroup")
 
@@ -26,17 +25,14 @@ FINISHED = ("success", "failure", "ignored", "rejected", "revoked")
 
 _COUNTS: dict[What, str] = {
     "revoked": "celery_task_revoked",
-    "interrupted": "celery_task_interrupted",
     "unknown": "celery_task_unknown",
     "rejected": "celery_task_message_rejected",
     "children_lost": "celery_worker_children_lost",
-    "children_recycled": "celery_worker_children_recycled",
 }
 _FROM_ZERO = (
     "celery_task_unknown",
     "celery_task_message_rejected",
     "celery_worker_children_lost",
-    "celery_worker_children_recycled",
     "pushgate_records",
     "pushgate_records_dropped",
     "pushgate_series_overflowed",
@@ -50,9 +46,9 @@ class WorkerGroup:
     ``budget`` bounds the label sets; those of the health metrics are few and not in it.
     """
 
-    def __init__(self, started_at: float, budget: Budget, once: Once) -> None:
+    def __init__(self, started_at: float, budget: Budget, log: RateLimitedLogger) -> None:
         self._budget = budget
-        self._once = once
+        self._log = log
         few = Budget(100, lambda: None)
         self._counters: dict[str, Counter] = {}
         for spec in COUNTERS.values():
@@ -102,10 +98,10 @@ class WorkerGroup:
         """
         for task, queue in known.tasks.items():
             if self._budget.used + 3 > self._budget.limit // 2:
-                self._once.say(
-                    ("known",),
+                self._log.warning(
                     "the worker has more tasks than half of max_series holds: some have no series"
                     " before their first run; raise max_series, or choose tasks with tasks=",
+                    subject="known",
                 )
                 return
             self._started((task, queue), 0.0)
@@ -140,7 +136,7 @@ class WorkerGroup:
         values = tuple(count.labels.get(label, "") for label in counter.labels)
         counter.add(values, count.amount)
 
-    def state(self, worker: Worker) -> None:
+    def state(self, worker: WorkerState) -> None:
         """Take over the worker's own state."""
         self._set("celery_worker_tasks_active", worker.active)
         self._set("celery_worker_tasks_prefetched", worker.prefetched)

@@ -74,10 +74,11 @@ if TYPE_CHECKING:
     from .protocol.parse import parse_leniently as parse_leniently
     from .protocol.parse import parse_text as parse_text
     from .protocol.text import encode as encode
-    from .relay import Aggregator as Aggregator
-    from .relay import Change as Change
-    from .relay import InlineRelay as InlineRelay
-    from .relay import Relay as Relay
+    from .relay.aggregator import Aggregator as Aggregator
+    from .relay.aggregator import Change as Change
+    from .relay.inline_relay import InlineRelay as InlineRelay
+    from .relay.relay import Relay as Relay
+    from .relay.relay_sink import RelaySink as RelaySink
     from .settings import readers as readers
     from .settings.environment import child_environment as child_environment
     from .settings.environment import state_directory as state_directory
@@ -146,10 +147,11 @@ _MODULE_OF = {
     "parse_leniently": "protocol.parse",
     "parse_text": "protocol.parse",
     # many writers, one pusher process
-    "Relay": "relay",
-    "InlineRelay": "relay",
-    "Change": "relay",
-    "Aggregator": "relay",
+    "Relay": "relay.relay",
+    "RelaySink": "relay.relay_sink",
+    "InlineRelay": "relay.inline_relay",
+    "Change": "relay.aggregator",
+    "Aggregator": "relay.aggregator",
     # what a gateway holds
     "prune": "jobs.prune",
     "delete_groups": "jobs.prune",

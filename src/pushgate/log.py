@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ("RateLimitedLogger",)
 
-_WARNING, _INFO = 30, 20  # logging's numbers; importing logging takes 8 ms
+_ERROR, _WARNING, _INFO = 40, 30, 20  # logging's numbers; importing logging takes 8 ms
 _REMEMBERED = 1000  # subjects; they may hold names that come from outside
 _LONGEST_WAIT = 1.0  # seconds, for another thread that writes
 
@@ -50,6 +50,10 @@ class RateLimitedLogger:
         is replaced by the sum of ``count`` since the subject's last line.
         """
         return self._log(_WARNING, text, subject, count)
+
+    def error(self, text: str, *, subject: Hashable = None) -> bool:
+        """Write ``text`` as an error: whether that was done."""
+        return self._log(_ERROR, text, subject, 0)
 
     def info(self, text: str, *, subject: Hashable = None) -> bool:
         """Write ``text`` as information: whether that was done."""

@@ -28,8 +28,8 @@ from pushgate import (
 )
 from pushgate.jobs import health
 from pushgate.prometheus import queries
-from pushgate_celery._aggregate import create
-from pushgate_celery._records import COUNT, END, START, WORKER
+from pushgate_celery._task_records import COUNT, END, START, WORKER
+from pushgate_celery._worker_aggregator import create
 from support import debian
 from support.gateways import NEW, GatewayUnderTest
 from support.prometheus import prometheus, promtool

@@ -9,18 +9,18 @@ from celery import Celery
 from celery.app.trace import build_tracer
 from celery.utils import uuid
 
-from pushgate_celery import _records
-from pushgate_celery._options import Options
-from pushgate_celery._voice import Voice
+from pushgate import RateLimitedLogger
+from pushgate_celery import _task_records
+from pushgate_celery._celery_options import Options
 from pushgate_celery._worker import Worker
 
 _TYPES = {
-    _records.START: _records.Start,
-    _records.END: _records.End,
-    _records.COUNT: _records.Count,
-    _records.METRIC: _records.Metric,
-    _records.WORKER: _records.Worker,
-    _records.KNOWN: _records.Known,
+    _task_records.START: _task_records.Start,
+    _task_records.END: _task_records.End,
+    _task_records.COUNT: _task_records.Count,
+    _task_records.METRIC: _task_records.MetricUpdate,
+    _task_records.WORKER: _task_records.WorkerState,
+    _task_records.KNOWN: _task_records.Known,
 }
 
 
@@ -62,19 +62,19 @@ class ListRelay:
 
     @property
     def starts(self):
-        return self.of(_records.START)
+        return self.of(_task_records.START)
 
     @property
     def ends(self):
-        return self.of(_records.END)
+        return self.of(_task_records.END)
 
     @property
     def counts(self):
-        return self.of(_records.COUNT)
+        return self.of(_task_records.COUNT)
 
     @property
     def metrics(self):
-        return self.of(_records.METRIC)
+        return self.of(_task_records.METRIC)
 
 
 def make_app(**conf):
@@ -87,7 +87,7 @@ def make_app(**conf):
 def observed(app, *, soft_limited=False, **options):
     """A ListRelay that gets what a worker of this app would tell the pusher."""
     relay = ListRelay()
-    worker = Worker(app, Options(**options), relay, Voice(), soft_limited=soft_limited)
+    worker = Worker(app, Options(**options), relay, RateLimitedLogger(), soft_limited=soft_limited)
     relay.worker = worker
     worker.connect()
     try:

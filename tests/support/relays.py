@@ -1,14 +1,15 @@
 """Aggregators for tests of the relay, which its pusher process imports.
 
-In: records `[group, number]`. Out: groups `{job=<group>}` that tell which numbers arrived.
+In: records `[group, number]`, or changes as they are. Out: groups `{job=<group>}` that tell which
+numbers arrived, or what the changes say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pushgate import Change, Family, Group, GroupingKey, gauge
+from pushgate import Change, Family, GroupingKey, gauge
 
 DROPS = GroupingKey("drops")
 
@@ -16,12 +17,10 @@ DROPS = GroupingKey("drops")
 class Ledger:
     """Counts what it is fed, so that a test can tell whether every record arrived, and once.
 
-    Options: `raise_on`, a number to raise on; `counter_of`, a group to push as a counter;
-    `review_interval`.
+    Options: `raise_on`, a number to raise on; `counter_of`, a group to push as a counter.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self.review_interval: float | None = options.get("review_interval")
         self._raise_on = options.get("raise_on")
         self._counter_of = options.get("counter_of")
         self._numbers: dict[str, list[int]] = {}
@@ -45,10 +44,6 @@ class Ledger:
     def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
         pass
 
-    def review(self, groups: Sequence[Group], now: float) -> Iterable[Change]:
-        found = gauge("groups_found", "", len(list(groups)))
-        return [Change("POST", GroupingKey("review"), [found])]
-
     def _page(self, group: str) -> list[Family]:
         numbers = self._numbers[group]
         values = {"records": len(numbers), "distinct": len(set(numbers)), "sum": sum(numbers)}
@@ -60,6 +55,28 @@ class Ledger:
 class _Page:
     def __init__(self, collect: Any) -> None:
         self.collect = collect
+
+
+class Echo:
+    """Its records are changes: `[method, group, {name: value}]`; "live" collects them later."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._live: dict[str, _Page] = {}
+
+    def feed(self, record: Any, now: float) -> Iterable[Change]:
+        method, group, values, *live = record
+        families = [gauge(name, "", value) for name, value in values.items()]
+        metrics: Any = self._live.setdefault(str(values), _Page(lambda: families))
+        return [Change(method, GroupingKey(group), metrics if live else families)]
+
+    def dropped(self, count: int) -> Iterable[Change]:
+        return ()
+
+    def closed(self, now: float) -> Iterable[Change]:
+        return ()
+
+    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
+        raise ZeroDivisionError  # a mistake that costs nothing
 
 
 def refusing(options: Mapping[str, Any]) -> Ledger:

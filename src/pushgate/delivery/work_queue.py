@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import math
+import os
 import threading
 import time
 from itertools import count
@@ -73,6 +74,7 @@ class WorkQueue:
         self._patience = patience
         self._keep_timeout = keep_timeout
         self._log = log
+        self._process = os.getpid()
         self._change = threading.Condition()
         self._waiting: Pending[Hashable, WaitingWork] = Pending(lambda _, newer: newer)
         self._weight = 0  # of what waits
@@ -121,6 +123,8 @@ class WorkQueue:
 
     def close(self) -> None:
         """Flush, keep what is left, and log what is lost. What comes later begins anew."""
+        if self._process != os.getpid():
+            return  # at the exit of a forked child, which has neither the thread nor the work
         if not self.flush(self._patience):
             return
         with self._change:

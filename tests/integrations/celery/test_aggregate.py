@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushgate import Change, Gateway, Group, GroupingKey, encode
+from pushgate import Change, Gateway, GroupingKey, encode
 from pushgate.errors import GatewayRejectedError, GatewayUnreachableError
-from pushgate_celery._aggregate import Aggregator, create
-from pushgate_celery._records import END, KNOWN, METRIC, START, WORKER
+from pushgate_celery._task_records import END, KNOWN, METRIC, START, WORKER
+from pushgate_celery._worker_aggregator import WorkerAggregator, create
 
 NOW = 1_700_000_000.0
 BORN = NOW - 100
@@ -30,18 +30,18 @@ def task_key(task: str, **labels: str) -> GroupingKey:
     return GroupingKey("celery", {"task": task, **labels})
 
 
-def a_worker(**options: object) -> Aggregator:
-    given_ = {"job": "celery", "node": "w1@host", "started_at": BORN, "interval": 15.0}
+def a_worker(**options: object) -> WorkerAggregator:
+    given_ = {"job": "celery", "node": "w1@host", "started_at": BORN}
     return create({**given_, **options})
 
 
 class Groups:
     """What a gateway would hold after the changes, as lines of text."""
 
-    def __init__(self, aggregator: Aggregator) -> None:
+    def __init__(self, aggregator: WorkerAggregator) -> None:
         self.aggregator = aggregator
         self.families: dict[GroupingKey, dict[str, object]] = {}
-        self.deletes: dict[GroupingKey, float | None] = {}
+        self.deleted: set[GroupingKey] = set()
 
     def feed(self, *record: object, now: float = NOW) -> None:
         self.apply(self.aggregator.feed(list(record), now))
@@ -49,7 +49,7 @@ class Groups:
     def apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
             if change.method == "DELETE":
-                self.deletes[change.key] = change.not_before
+                self.deleted.add(change.key)
             elif change.method == "PUT":
                 self.families[change.key] = {"": change.metrics}
             else:
@@ -225,8 +225,7 @@ def test_known_tasks_leave_half_of_the_room_to_those_that_run():
 
 def test_what_the_main_process_counts_is_added_up(groups: Groups):
     groups.feed("n", "revoked", {"task": "t", "reason": "expired"}, 2)
-    groups.feed("n", "interrupted", {"task": "t"}, 1)
-    for what in ("unknown", "rejected", "children_lost", "children_recycled"):
+    for what in ("unknown", "rejected", "children_lost"):
         groups.feed("n", what, {}, 3)
     groups.apply(groups.aggregator.dropped(7))
     groups.aggregator.delivery(WORKER_KEY, None, NOW)
@@ -235,12 +234,10 @@ def test_what_the_main_process_counts_is_added_up(groups: Groups):
 
     expected = {
         'celery_task_revoked_total{reason="expired",task="t"}': 2,
-        'celery_task_interrupted_total{task="t"}': 1,
         "celery_task_unknown_total": 3,
         "celery_task_message_rejected_total": 3,
         "celery_worker_children_lost_total": 3,
-        "celery_worker_children_recycled_total": 3,
-        "pushgate_records_total": 6,
+        "pushgate_records_total": 4,
         "pushgate_records_dropped_total": 7,
         'pushgate_pushes_total{result="success"}': 1,
         'pushgate_pushes_total{result="failure"}': 1,
@@ -281,7 +278,7 @@ def test_a_worker_that_shuts_down_is_not_up_and_has_not_crashed(groups: Groups):
     totals = groups.lines(WORKER_KEY)
     assert (totals["celery_worker_up"], totals["celery_worker_crashed"]) == (0, 0)
     assert totals["celery_worker_tasks_active"] == 0
-    assert not groups.deletes
+    assert not groups.deleted
 
 
 @pytest.mark.parametrize("on_exit", ["keep", "delete"])
@@ -290,7 +287,7 @@ def test_the_goodbye_is_the_end_however_long_the_pipe_is_held(on_exit: str):
     groups = Groups(a_worker(on_exit=on_exit))
     groups.feed("g")
 
-    assert bool(groups.deletes) == (on_exit == "delete")
+    assert bool(groups.deleted) == (on_exit == "delete")
     assert on_exit == "delete" or groups.lines(WORKER_KEY)["celery_worker_up"] == 0
     assert not list(groups.aggregator.closed(NOW))
 
@@ -301,12 +298,12 @@ def test_what_comes_after_the_goodbye_counts_and_the_worker_stays_ended(on_exit:
     groups.feed("g")
     groups.feed(*start())
     groups.feed(*end())
-    groups.deletes.clear()
+    groups.deleted.clear()
     groups.apply(groups.aggregator.closed(NOW))
 
     assert groups.total("celery_task_finished_total") == 1
     assert groups.lines(WORKER_KEY)["celery_worker_up"] == 0
-    assert bool(groups.deletes) == (on_exit == "delete")
+    assert bool(groups.deleted) == (on_exit == "delete")
 
 
 @pytest.mark.parametrize("on_exit", ["keep", "delete"])
@@ -319,7 +316,7 @@ def test_a_worker_that_vanishes_has_crashed_and_shows_what_it_was_doing(on_exit:
     assert (alive["celery_worker_up"], alive["celery_worker_crashed"]) == (1, 0)
     assert (gone["celery_worker_up"], gone["celery_worker_crashed"]) == (0, 1)
     assert gone["celery_worker_tasks_active"] == 3
-    assert not groups.deletes
+    assert not groups.deleted
 
 
 def test_a_clean_exit_deletes_the_workers_groups_where_that_is_asked_for():
@@ -328,11 +325,11 @@ def test_a_clean_exit_deletes_the_workers_groups_where_that_is_asked_for():
     groups.feed("g")
     groups.apply(groups.aggregator.closed(NOW))
 
-    assert groups.deletes == {WORKER_KEY: None, OWN_KEY: None}
+    assert groups.deleted == {WORKER_KEY, OWN_KEY}
 
 
 def test_the_pusher_is_spared_celery_and_prometheus_client():
-    code = "import sys, pushgate_celery._aggregate; print(*sys.modules)"
+    code = "import sys, pushgate_celery._worker_aggregator; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"celery", "kombu", "prometheus_client"} & set(found.stdout.split())
 
@@ -533,21 +530,18 @@ def test_a_label_of_a_tasks_own_leaves_room_for_the_totals():
 # -- groups of single runs
 
 
-def test_a_run_with_a_group_of_its_own_is_deleted_when_its_lifetime_is_over(groups: Groups):
-    key = task_key("t", table="orders")
-    groups.feed(*start(per_run=[{"table": "orders"}, 60.0]))
-    assert groups.deletes == {key: NOW + 60}
-    groups.feed(*end(ended_at=NOW + 2, per_run=[{"table": "orders"}, 60.0]))
-    assert groups.deletes == {key: NOW + 62}
-    outcome = groups.lines(key)
-
-    assert outcome["batch_job_group_expiry_timestamp_seconds"] == NOW + 62
-    assert outcome["batch_job_last_success_timestamp_seconds"] == NOW + 2
-    assert "batch_job_group_expiry_timestamp_seconds" not in groups.lines(task_key("t"))
-    groups.feed(*start(at=NOW + 50, per_run=[{"table": "orders"}, 60.0]))
-    assert groups.deletes == {key: NOW + 110}
-    groups.feed(*end(ended_at=NOW + 51, per_run=[{"table": "orders"}, 5.0]))
-    assert groups.deletes == {key: NOW + 110}
+def test_a_run_with_a_group_of_its_own_says_until_when_it_is_of_use(groups: Groups):
+    key, expiry = task_key("t", table="orders"), "batch_job_group_expiry_timestamp_seconds"
+    for record, expires_at in (
+        (start(per_run=[{"table": "orders"}, 60.0]), NOW + 60),
+        (end(ended_at=NOW + 2, per_run=[{"table": "orders"}, 60.0]), NOW + 62),
+        (start(at=NOW + 50, per_run=[{"table": "orders"}, 60.0]), NOW + 110),
+        (end(ended_at=NOW + 51, per_run=[{"table": "orders"}, 5.0]), NOW + 110),
+    ):
+        groups.feed(*record)
+        assert groups.lines(key)[expiry] == expires_at
+    assert groups.lines(key)["batch_job_last_success_timestamp_seconds"] == NOW + 51
+    assert expiry not in groups.lines(task_key("t"))
 
 
 @pytest.mark.parametrize("labels", [{"job": "x"}, {"task": "x"}, {"a-b": "x"}, {"instance": ""}])
@@ -566,113 +560,11 @@ def test_the_groups_of_runs_are_bounded_until_some_expire():
     groups = Groups(a_worker(max_series=10))
     for n in range(30):
         groups.feed(*start(at=NOW + n, per_run=[{"n": str(n)}, 60.0]))
-    assert len(groups.deletes) == 10
+    assert len(groups.families) == 12, "ten, beside the worker's and the task's"
     groups.feed(*start(at=NOW + 65, per_run=[{"n": "later"}, 60.0]))
 
     assert task_key("t", n="later") in groups.families
     assert groups.total("pushgate_series_overflowed_total") == 20
-
-
-# -- what the gateway holds
-
-
-def a_group(push_time: float, values: dict[str, float], **labels: str) -> Group:
-    from pushgate import GroupFamily, Sample
-
-    families = tuple(
-        GroupFamily(name, "gauge", "", push_time, (Sample(name, labels, value),))
-        for name, value in values.items()
-    )
-    return Group(labels, True, push_time, 0.0, families)
-
-
-EXPIRY = "batch_job_group_expiry_timestamp_seconds"
-A_RUN = {"job": "celery", "task": "t", "n": "1"}
-
-
-@pytest.mark.parametrize(
-    ("labels", "expiry", "goes"),
-    [
-        (A_RUN, NOW - 3600, True),
-        (A_RUN, NOW - 1, False),
-        (A_RUN, NOW + 3600, False),
-        ({**A_RUN, "job": "airflow"}, NOW - 3600, False),
-        ({"job": "celery", "n": "1"}, NOW - 3600, False),
-    ],
-)
-def test_groups_of_runs_that_a_dead_worker_left_behind_are_deleted(
-    groups: Groups, labels: dict[str, str], expiry: float, goes: bool
-):
-    groups.apply(groups.aggregator.review([a_group(NOW - 9e3, {EXPIRY: expiry}, **labels)], NOW))
-
-    key = GroupingKey(labels["job"], {k: v for k, v in labels.items() if k != "job"})
-    assert groups.deletes == ({key: None} if goes else {})
-
-
-def test_a_group_that_another_worker_renewed_goes_when_that_lifetime_is_over(groups: Groups):
-    key = task_key("t", n="1")
-    groups.feed(*start(per_run=[{"n": "1"}, 60.0]))
-    renewed = a_group(NOW + 50, {EXPIRY: NOW + 100}, **A_RUN)
-    for _ in range(2):
-        groups.apply(groups.aggregator.review([renewed], NOW + 61))
-        assert groups.deletes == {key: NOW + 100}
-
-
-def test_a_group_that_we_have_renewed_is_not_deleted_for_what_the_gateway_still_holds(
-    groups: Groups,
-):
-    groups.feed(*start(per_run=[{"n": "1"}, 600.0]))
-    old = a_group(NOW - 500, {EXPIRY: NOW - 400}, **A_RUN)
-    groups.apply(groups.aggregator.review([old], NOW + 1))
-    assert groups.deletes == {task_key("t", n="1"): NOW + 600}
-
-
-def of_worker(started_at: float, pushed_at: float, up: int = 1) -> list[Group]:
-    values = {"celery_worker_start_timestamp_seconds": started_at, "celery_worker_up": up}
-    return [a_group(pushed_at, values, job="celery", instance="w1@host")]
-
-
-def test_another_worker_of_this_name_is_told_once(groups: Groups, caplog):
-    worker = groups.aggregator
-    worker.review([], NOW)
-    worker.delivery(WORKER_KEY, None, NOW)
-    worker.review(of_worker(BORN, NOW + 290), NOW + 300)
-    assert not caplog.messages
-
-    for later in (600, 900):
-        worker.review(of_worker(NOW - 50, NOW + later - 5), NOW + later)
-    (line,) = caplog.messages
-    assert "another worker 'w1@host'" in line
-    assert "-n NAME@%h" in line
-
-
-@pytest.mark.parametrize(
-    ("found", "warned"),
-    [
-        (of_worker(NOW - 5000, NOW - 10), True),  # alive, or killed with its pusher just now
-        (of_worker(NOW - 5000, NOW - 400), False),  # long gone, with its host
-        (of_worker(NOW - 5000, NOW - 10, up=0), False),  # restarted
-        (of_worker(BORN, NOW - 10), False),  # ours: this pusher took another's place
-        ([], False),
-    ],
-)
-def test_what_a_starting_worker_finds_is_no_alarm_if_it_may_be_its_predecessors(
-    groups: Groups, found: list[Group], warned: bool, caplog
-):
-    groups.aggregator.delivery(task_key("t"), None, NOW - 100)
-    groups.aggregator.review(found, NOW)
-
-    assert any("all is well" in line for line in caplog.messages) == warned
-
-
-def test_a_predecessors_group_that_our_pushes_do_not_reach_is_no_alarm(groups: Groups, caplog):
-    worker = groups.aggregator
-    worker.delivery(WORKER_KEY, None, NOW)
-    left_behind = of_worker(NOW - 5000, NOW - 400)
-    worker.review(left_behind, NOW + 1)
-    worker.review(left_behind, NOW + 301)
-
-    assert not caplog.messages
 
 
 # -- real gateways
@@ -695,23 +587,18 @@ def test_a_gateway_takes_it_all(gateway_url: str, caplog):
         (METRIC, "set", "level", float("nan"), {}, "t"),
         *[
             ("n", what, {"task": "t", "reason": "expired"}, 1)
-            for what in ("revoked", "interrupted", "unknown", "rejected", "children_recycled")
+            for what in ("revoked", "unknown", "rejected", "children_lost")
         ],
     ]
     pushes = {"PUT": gateway.push, "POST": gateway.pushadd}
     for record in records:
         for change in worker.feed(record, NOW):
-            if change.method != "DELETE":
-                pushes[change.method](change.key, change.metrics)
+            pushes[change.method](change.key, change.metrics)
 
     held = {GroupingKey(g.labels.pop("job"), g.labels): g for g in gateway.groups()}
     assert {WORKER_KEY, OWN_KEY, task_key("t"), task_key("t", table="a/b")} <= set(held)
     assert held[WORKER_KEY].value("celery_task_finished_total", state="revoked") == 1
     assert held[task_key("t")].value("batch_job_last_run_success") == 1
-    # And what a gateway holds is what a review reads.
-    worker.delivery(WORKER_KEY, None, NOW)
-    deletes = list(worker.review(gateway.groups(), NOW + 10_000))
-    assert [change.key for change in deletes] == [task_key("t", table="a/b")]
     assert not [line for line in caplog.messages if "worker" in line]
 
 
@@ -730,4 +617,3 @@ def test_what_is_said_once_is_bounded_too(groups: Groups, caplog):
         groups.feed(METRIC, "set", f"celery_{n}", 1, {}, "t")
 
     assert len(caplog.messages) < 150
-    assert "not logged" in caplog.messages[-1]

@@ -13,11 +13,10 @@ from billiard.exceptions import (
     TimeLimitExceeded,
     WorkerLostError,
 )
-from billiard.pool import ApplyResult
 from celery import signals
 from celery.exceptions import Ignore, Reject, Retry
 
-from pushgate_celery._records import KNOWN
+from pushgate_celery._task_records import KNOWN
 from support.celery_runs import make_app, observed, request_of, run
 
 
@@ -284,28 +283,6 @@ def test_a_retry_for_a_lost_child_is_the_end_of_that_run(work, relay):
     signals.task_retry.send(sender=work, request=context, reason=reason, einfo=None)
 
     assert [(end.state, end.exception) for end in relay.ends] == [("retry", "WorkerLostError")]
-
-
-@pytest.mark.parametrize(
-    ("result", "interrupted"),
-    [((True, (0, None, 1.0)), 0), ((False, None), 1), (None, 1)],
-    ids=["ended by itself", "was killed", "unknown at the end"],
-)
-def test_only_what_did_not_end_by_itself_was_cut_off(app, work, result, interrupted):
-    """Celery sends task_retry also for what ends within the window of a soft shutdown."""
-    applied = ApplyResult({}, None)
-    request = Request(work)
-    request._apply_result = lambda: applied
-    with observed(app) as relay:
-        signals.task_received.send(sender=None, request=request)
-        context = SimpleNamespace(id=request.id, retries=0, is_eager=False)
-        signals.task_retry.send(sender=work, request=context, einfo=None)
-        if result is not None:
-            applied._set(None, result)
-
-    counts = [("interrupted", {"task": work.name}, 1)] * interrupted
-    assert [tuple(count) for count in relay.counts] == counts
-    assert not relay.ends
 
 
 def test_messages_that_are_no_known_task_are_counted_without_their_names(relay):

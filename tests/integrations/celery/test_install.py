@@ -73,7 +73,6 @@ def test_a_worker_starts_a_relay_with_all_that_the_pusher_needs(app, relays):
     assert options == {
         "job": "shop",
         "node": "celery@here",
-        "interval": 5.0,
         "max_series": 99,
         "on_exit": "delete",
     }
@@ -161,7 +160,7 @@ def test_a_worker_of_another_app_is_not_observed(app, relays):
     ("conf", "fields", "line"),
     [
         ({"pushgate_on_exit": "drop"}, {}, "pushgate_on_exit: 'drop'"),
-        ({"pushgate_intervall": 3}, {}, "did you mean pushgate_interval"),
+        ({"pushgate_intervall": 3}, {}, "did you mean 'interval'"),
         ({}, {"pool_cls": "prefork", "pool_start_method": "spawn"}, "'fork'"),
         ({"pushgate_transport": "inline"}, {"pool_cls": "prefork"}, "every child"),
     ],
@@ -253,7 +252,8 @@ def python(code):
 
 def test_the_pusher_needs_no_celery():
     found = python(
-        "import sys; sys.modules['celery'] = None; import pushgate_celery._aggregate; print('ok')"
+        "import sys; sys.modules['celery'] = None;"
+        "import pushgate_celery._worker_aggregator; print('ok')"
     )
     assert found.stdout == "ok\n", found.stderr
 

@@ -6,7 +6,7 @@ import pytest
 from celery import Celery
 
 from pushgate import Gateway, Settings, SettingsError
-from pushgate_celery._options import checked, from_conf, gateway_of
+from pushgate_celery._celery_options import gateway_of, given_options, options_in_configuration
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def app():
 
 
 def test_durations_may_be_text():
-    given = checked({"interval": "1m", "linger": 5, "shutdown_timeout": None})
+    given = given_options({"interval": "1m", "linger": 5, "shutdown_timeout": None})
 
     assert given == {"interval": 60.0, "linger": 5.0}
 
@@ -26,32 +26,31 @@ def test_durations_may_be_text():
         ("gateway", "ftp://gateway", "http://"),
         ("gateway", 9091, "give a URL"),
         ("job", "", "job"),
-        ("job", 5, "is no text"),
-        ("transport", "thread", "'pipe', 'inline'"),
+        ("job", 5, "text"),
+        ("transport", "thread", "pipe"),
         ("interval", 0, "at least"),
         ("interval", "soon", "15m"),
-        ("interval", True, "is no duration"),
-        ("max_series", 2.5, "whole number"),
-        ("max_series", 0, "from 10 on"),
-        ("on_exit", "drop", "'keep', 'delete'"),
-        ("shutdown_timeout", -1, "is no duration"),
-        ("linger", float("nan"), "is no duration"),
-        ("tasks", "shop.*", r"give a list of patterns, such as \['shop\.\*'\]"),
-        ("tasks", [1], "patterns of task names"),
-        ("tasks", 1, "is no list"),
-        ("stamp_headers", "no", "neither True nor False"),
+        ("interval", True, "not a duration"),
+        ("max_series", 2.5, "number"),
+        ("max_series", 0, "10"),
+        ("on_exit", "drop", "keep"),
+        ("shutdown_timeout", -1, "not a duration"),
+        ("linger", float("nan"), "not a duration"),
+        ("tasks", [1], "name"),
+        ("tasks", 1, "not a list"),
+        ("stamp_headers", "nein", "true"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_to_give(option, value, hint):
-    with pytest.raises(SettingsError, match=f"^pushgate_{option}: ") as caught:
-        checked({option: value}, prefix="pushgate_")
+    with pytest.raises(SettingsError, match=f"^{option}: ") as caught:
+        given_options({option: value})
 
     assert caught.match(hint)
 
 
 def test_a_gateways_secret_is_in_no_error(app):
     with pytest.raises(SettingsError) as caught:
-        checked({"gateway": "ftp://user:hunter2@gateway"})
+        given_options({"gateway": "ftp://user:hunter2@gateway"})
 
     assert "hunter2" not in str(caught.value)
 
@@ -60,7 +59,7 @@ def test_options_stand_in_the_apps_configuration(app):
     app.conf.update(pushgate_interval="30s", pushgate_tasks=["a.*"])
     app.conf.pushgate_job = "shop"
 
-    assert from_conf(app) == {"interval": 30.0, "tasks": ("a.*",), "job": "shop"}
+    assert options_in_configuration(app) == {"interval": 30.0, "tasks": ("a.*",), "job": "shop"}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +72,7 @@ def test_options_stand_in_the_apps_configuration(app):
 def test_options_stand_in_a_configuration_object(app, namespace, module):
     app.config_from_object(module, namespace=namespace)
 
-    assert from_conf(app) == {"job": "shop"}
+    assert options_in_configuration(app) == {"job": "shop"}
 
 
 @pytest.mark.parametrize(
@@ -86,10 +85,8 @@ def test_options_stand_in_a_configuration_object(app, namespace, module):
 def test_a_misspelled_option_is_an_error_that_names_the_right_one(app, namespace, module):
     app.config_from_object(module, namespace=namespace)
 
-    with pytest.raises(
-        SettingsError, match=r"pushgate_intervall: .*did you mean pushgate_interval"
-    ):
-        from_conf(app)
+    with pytest.raises(SettingsError, match=r"pushgate_intervall: .*did you mean 'interval'"):
+        options_in_configuration(app)
 
 
 def test_the_gateway_is_the_arguments_then_the_configurations_then_the_environments():

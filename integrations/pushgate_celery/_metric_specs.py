@@ -59,17 +59,9 @@ COUNTERS = {
             ("task", "reason"),
             "Tasks revoked or expired before they ran, or terminated while they did.",
         ),
-        Spec(
-            "celery_task_interrupted",
-            ("task",),
-            "Runs that the worker's shutdown cut off and handed back, to run again.",
-        ),
         Spec("celery_task_unknown", (), "Messages for a task that the worker does not have."),
         Spec("celery_task_message_rejected", (), "Messages that were no task and were rejected."),
         Spec("celery_worker_children_lost", (), "Child processes that died while they ran a task."),
-        Spec(
-            "celery_worker_children_recycled", (), "Child processes replaced after their last task."
-        ),
         Spec("pushgate_records", (), "Records that the pusher took from the worker's processes."),
         Spec(
             "pushgate_records_dropped",

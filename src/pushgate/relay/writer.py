@@ -1,7 +1,5 @@
 """The writers' end of the pipe, for any process and thread that has it.
 
-Enters: records. Leaves: frames on the pipe, and the count of the records that found no room.
-
 Writing uses ``posix.write``, because eventlet replaces ``os.write`` by one that loses records when
 two greenlets write. There is no lock, which a fork could copy while it is held, and which a signal
 handler that writes would wait for in vain: a record and a count belong to whoever popped it from
@@ -16,10 +14,10 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ._frames import dropped_frame, record_frame
+from .records import dropped_line, record_line
 
 if TYPE_CHECKING:
-    from ._descriptor import Descriptor
+    from .descriptor import Descriptor
 
 __all__ = ("Writer",)
 
@@ -72,36 +70,35 @@ class Writer:
         if local.pid != posix.getpid():
             local = self._mine()
         try:
-            frame = record_frame(record)
+            line = record_line(record)
         except (TypeError, ValueError) as error:
             return self._drop(local, f"a record that can't be written was dropped: {error}")
         if local.checked and not local.waiting and not local.drops:
             try:
-                # On Linux this writes all of it or nothing. Where less were written, the reader
-                # would count the torn frame as dropped.
-                posix.write(self._pipe.number, frame)
+                # On Linux this writes all of it or nothing.
+                posix.write(self._pipe.number, line)
             except OSError:
                 pass  # no room, most likely
             else:
                 return True
-        return self._write_last(local, frame)
+        return self._write_last(local, line)
 
     def flush(self) -> bool:
         """Write what waits, and how much was dropped, if there is room: whether all is written."""
         local = self._mine()
         while True:
             try:
-                frame = local.waiting.popleft()
+                line = local.waiting.popleft()
             except IndexError:
                 break
-            if not self._try(frame):
-                local.waiting.appendleft(frame)
+            if not self._try(line):
+                local.waiting.appendleft(line)
                 return False
         try:
             count = local.drops.pop()
         except IndexError:
             return True
-        if not self._try(dropped_frame(count)):
+        if not self._try(dropped_line(count)):
             local.drop(count)
             return False
         return self.flush() if local.drops else True
@@ -113,22 +110,22 @@ class Writer:
             self._local = _Local(pid)
         return self._local
 
-    def _write_last(self, local: _Local, frame: bytes) -> bool:
+    def _write_last(self, local: _Local, line: bytes) -> bool:
         if not local.checked:
             self._pipe.check()
             local.checked = True
         if self._pipe.number < 0:
             return False
-        if self.flush() and self._try(frame):
+        if self.flush() and self._try(line):
             return True
         if len(local.waiting) < _MAX_WAITING:
-            local.waiting.append(frame)
+            local.waiting.append(line)
             return True
         return self._drop(local, "the pusher does not keep up, records are dropped and counted")
 
-    def _try(self, frame: bytes) -> bool:
+    def _try(self, line: bytes) -> bool:
         try:
-            posix.write(self._pipe.number, frame)
+            posix.write(self._pipe.number, line)
         except OSError:
             return False
         return True

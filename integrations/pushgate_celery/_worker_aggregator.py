@@ -1,17 +1,14 @@
-"""A worker's records to groups at the gateway, in the pusher process. Must not import celery.
-
-Records enter, as :mod:`pushgate_celery._records` has them; :class:`pushgate.Change` values leave.
-The pusher (:mod:`pushgate.relay`) calls from one thread at a time.
-"""
+"""A worker's records to groups at the gateway, in the pusher process. Must not import celery."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pushgate import Change, GroupingKey
-from pushgate_celery._neighbours import Neighbours
-from pushgate_celery._once import Once
-from pushgate_celery._records import (
+from pushgate import Change, GroupingKey, RateLimitedLogger
+from pushgate_celery._series import Budget
+from pushgate_celery._task_groups import TaskGroups
+from pushgate_celery._task_metrics import TaskMetrics
+from pushgate_celery._task_records import (
     COUNT,
     END,
     GOODBYE,
@@ -22,41 +19,32 @@ from pushgate_celery._records import (
     Count,
     End,
     Known,
-    Metric,
+    MetricUpdate,
     PerRun,
     Start,
-    Worker,
+    WorkerState,
 )
-from pushgate_celery._series import Budget
-from pushgate_celery._task_groups import TaskGroups
-from pushgate_celery._task_metrics import TaskMetrics
 from pushgate_celery._worker_group import WorkerGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pushgate import Group
-
-__all__ = ("Aggregator", "create")
-
-_REVIEW_INTERVAL = 300.0  # seconds; the answer holds everybody's groups
+__all__ = ("WorkerAggregator", "create")
 
 
-def create(options: Mapping[str, Any]) -> Aggregator:
+def create(options: Mapping[str, Any]) -> WorkerAggregator:
     """The aggregator of one worker.
 
     ``options``: ``job`` and ``node``, the worker's name; ``started_at`` in Unix seconds;
-    ``interval`` between two pushes in seconds; ``max_series``, how many label sets the metrics of
+    ``max_series``, how many label sets the metrics of
     the worker may have, and how many groups its tasks; ``on_exit``, whether to ``keep`` or
     ``delete`` the worker's groups when it has shut down.
     """
-    return Aggregator(**options)
+    return WorkerAggregator(**options)
 
 
-class Aggregator:
-    """Implements the relay's protocol of the same name; :func:`create` has the options."""
-
-    review_interval: float | None = _REVIEW_INTERVAL
+class WorkerAggregator:
+    """Implements the relay's Aggregator; :func:`create` has the options."""
 
     def __init__(
         self,
@@ -64,7 +52,6 @@ class Aggregator:
         job: str,
         node: str,
         started_at: float,
-        interval: float = 15.0,
         max_series: int = 2000,
         on_exit: str = "keep",
     ) -> None:
@@ -72,18 +59,15 @@ class Aggregator:
             raise ValueError(f"on_exit is {on_exit!r}; it can be 'keep' or 'delete'")
         self._deletes = on_exit == "delete"
         self._max_series = max_series
-        self._once = Once()
+        self._log = RateLimitedLogger()
         self._said_goodbye = self._end_is_told = False
         budget = Budget(max_series, self._overflowed)
         # Half: what a task's code puts into labels must not take the room of the outcomes.
         part = Budget(max_series // 2, self._overflowed, within=budget)
         self._key = GroupingKey(job, {"instance": node})
-        self._worker = WorkerGroup(started_at, budget, self._once)
-        self._tasks = TaskGroups(job, max_series, self._once, self._overflowed)
-        self._own = TaskMetrics(job, node, part, self._once, self._refused)
-        self._neighbours = Neighbours(
-            self._key, started_at, interval, self._once, self._tasks.found
-        )
+        self._worker = WorkerGroup(started_at, budget, self._log)
+        self._tasks = TaskGroups(job, max_series, self._log, self._overflowed)
+        self._own = TaskMetrics(job, node, part, self._log, self._refused)
         self._put = Change("PUT", self._key, self._worker)
         self._handlers = {
             START: self._start,
@@ -108,15 +92,9 @@ class Aggregator:
         self._worker.tick("pushgate_records_dropped", count)
         return (self._put,)
 
-    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
+    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:  # noqa: ARG002
         """How a push to ``key`` ended."""
         self._worker.pushed(error)
-        if error is None and key == self._key:
-            self._neighbours.pushed(now)
-
-    def review(self, groups: Iterable[Group], now: float) -> Iterable[Change]:
-        """Look for another worker of our name, and for groups to delete."""
-        return self._neighbours.review(groups, now)
 
     def closed(self, now: float) -> Iterable[Change]:  # noqa: ARG002
         """Every process of the worker is gone: it shut down if it said so, else it crashed."""
@@ -145,10 +123,10 @@ class Aggregator:
         return (self._put,)
 
     def _metric(self, fields: Sequence[Any]) -> Iterable[Change]:
-        return self._own.feed(Metric(*fields)) or (self._put,)
+        return self._own.feed(MetricUpdate(*fields)) or (self._put,)
 
     def _state(self, fields: Sequence[Any]) -> Iterable[Change]:
-        self._worker.state(Worker(*fields))
+        self._worker.state(WorkerState(*fields))
         return (self._put,)
 
     def _know(self, fields: Sequence[Any]) -> Iterable[Change]:
@@ -168,11 +146,11 @@ class Aggregator:
         return (self._put,)
 
     def _overflowed(self) -> None:
-        self._once.say(
-            ("overflow",),
+        self._log.warning(
             f"there are max_series={self._max_series} label sets: further label values are counted"
             " as 'other', those of gauges left out; raise it, or find the label that has too many"
             " values",
+            subject="overflow",
         )
         self._worker.tick("pushgate_series_overflowed")
 

@@ -1,8 +1,4 @@
-"""One run of a task: what is known when it starts, and the record of how it ended.
-
-A task's request enters, as the fields of its message; START and END records leave, as plain lists
-(:mod:`pushgate_celery._records` has their layout).
-"""
+"""One run of a task: what is known when it starts, and the record of how it ended."""
 
 from __future__ import annotations
 
@@ -15,13 +11,13 @@ from typing import Any
 
 from celery.utils.time import maybe_iso8601
 
+from pushgate import RateLimitedLogger
 from pushgate_celery._per_run import PerRunSpec, spec_of
 from pushgate_celery._queues import Queues
-from pushgate_celery._records import END, START, State
 from pushgate_celery._stamp import read
-from pushgate_celery._voice import Voice
+from pushgate_celery._task_records import END, START, State
 
-__all__ = ("Facts", "Run", "RunFactory", "class_name")
+__all__ = ("Facts", "Run", "RunFactory", "class_name", "log_failure")
 
 _NO_IDENTIFIER = re.compile(r"\W")
 
@@ -29,6 +25,15 @@ _NO_IDENTIFIER = re.compile(r"\W")
 def class_name(error: object) -> str:
     """The name of an exception's class. It may come from a message, hence capped and cleaned."""
     return _NO_IDENTIFIER.sub("_", type(error).__name__)[:80]
+
+
+def log_failure(log: RateLimitedLogger, doing: str, error: BaseException) -> None:
+    """Log that we failed at something, once an hour for each kind of error."""
+    log.warning(
+        f"{doing} failed, which the task does not notice but the metrics may lack:"
+        f" {type(error).__name__}: {error}",
+        subject=(doing, type(error).__name__),
+    )
 
 
 class Facts:
@@ -127,13 +132,13 @@ class RunFactory:
         tasks: tuple[str, ...] | None,
         soft_limited: bool,
         write: Callable[[object], object],
-        voice: Voice,
+        log: RateLimitedLogger,
     ) -> None:
         self._app = app
         self._patterns = tasks
         self._soft_limited = soft_limited
         self._write = write
-        self._voice = voice
+        self._log = log
         self._queues = Queues(app)
         self._facts: dict[str, Facts | None] = {}
 
@@ -178,7 +183,7 @@ class RunFactory:
         try:
             run.per_run = spec.of_run(task, args, kwargs)
         except Exception as error:
-            self._voice.failed(f"naming a run of {run.task}, as per_run asks,", error)
+            log_failure(self._log, f"naming a run of {run.task}, as per_run asks,", error)
 
     def _look_at(self, task: Any) -> Facts | None:
         name = task.name if task.name in self._app.tasks else "<unknown>"

@@ -1,7 +1,7 @@
 """A file descriptor that is closed only as long as it is ours.
 
-Enters: a number. Leaves: the number, or -1. A forked child may have closed everything that it
-inherited, as Celery's embedded beat does, and the number may be that of its next socket.
+A forked child may have closed everything that it inherited, as Celery's embedded beat does, and the
+number may be that of its next socket.
 """
 
 from __future__ import annotations

@@ -1,22 +1,20 @@
-"""The pusher process: what it is to the system, from its bootstrap to its exit.
-
-Enters: the configuration, from the bootstrap. Leaves: a running Pusher, an answer to who started
-it, and an exit once all is delivered or the time for it is over.
-"""
+"""The pusher process, from its bootstrap to its exit."""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ..log import RateLimitedLogger
 from ..settings.loader import Settings
-from ._loading import load
-from ._loops import Pusher
-from ._process import ANSWER, CHANNEL, IGNORED
-from ._said import Said, describe, log_to_stderr, to_stderr
+from .aggregator import load_aggregator
+from .outbox_copy import OutboxCopy
+from .pusher import Pusher
+from .pusher_process import ANSWER, CHANNEL, IGNORED
+from .sender import Sender
+from .standard_error import describe, log_to_stderr, to_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,16 +44,22 @@ def main(configuration: Mapping[str, Any]) -> None:
 
 def _make(configuration: Mapping[str, Any]) -> Pusher:
     settings = Settings(**configuration["settings"])
-    said = Said(to_stderr)
-    return Pusher(
-        load(configuration["aggregator"], configuration["options"]),
-        # Trying again is what the schedule does, with newer values.
-        settings._replace(retries=0).to_gateway(),
+    # Trying again is what the pending table does, with newer values.
+    gateway = settings._replace(retries=0).to_gateway()
+    log = RateLimitedLogger()
+    sender = Sender(
+        load_aggregator(configuration["aggregator"], configuration["options"]),
+        url=gateway.url,
         interval=configuration["interval"],
+        log=log,
+        utf8_names=gateway.utf8_names,
+    )
+    return Pusher(
+        sender,
+        OutboxCopy(gateway, settings.to_outbox(log.warning), log),
+        url=gateway.url,
         linger=configuration["linger"],
         timeout=settings.timeout,
-        said=said,
-        outbox=settings.to_outbox(lambda text: said.once(text, time.monotonic())),
     )
 
 

@@ -1,22 +1,18 @@
-"""What a relay's adapter writes: an aggregator, and the changes of groups that it asks for.
-
-Enters: nothing. Leaves: the value :class:`Change`, and the protocol :class:`Aggregator`.
-"""
+"""What a relay's adapter writes: an aggregator, which turns records into changes of groups."""
 
 from __future__ import annotations
 
+import json
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ..protocol.families import Metrics
     from ..protocol.grouping_key import GroupingKey
-    from ..protocol.groups import Group
 
-__all__ = ("Aggregator", "Change", "Method")
-
-Method = Literal["PUT", "POST", "DELETE"]
+__all__ = ("Aggregator", "Change", "load_aggregator", "options_text")
 
 
 class Change(NamedTuple):
@@ -29,17 +25,11 @@ class Change(NamedTuple):
     An object with ``collect()`` is collected when it is pushed, not before, so that one change
     stands for all that it counts until then: one value for each group, made once and returned for
     each record, costs nearly nothing.
-
-    ``not_before`` is for a DELETE, the Unix time before which it is not sent: pushes that wait go
-    first. The last change decides: any later PUT or POST of the group revokes a DELETE that still
-    waits for its time, so give it again with each push. An aggregator that reviews is given a
-    review between that time and the DELETE, and may give the DELETE again with a later time.
     """
 
-    method: Method
+    method: Literal["PUT", "POST", "DELETE"]
     key: GroupingKey
     metrics: Metrics = ()
-    not_before: float | None = None
 
 
 class Aggregator(Protocol):
@@ -48,11 +38,8 @@ class Aggregator(Protocol):
     A relay gets it from a factory, ``factory(options)``. ``now`` is in Unix seconds.
     """
 
-    review_interval: float | None
-    """Seconds between two reviews, the first of which is at the start; None is for no review."""
-
     def feed(self, record: Any, now: float) -> Iterable[Change]:
-        """A record as it was written; its tuples may have become lists."""
+        """A record as it was written; its tuples have become lists."""
 
     def dropped(self, count: int) -> Iterable[Change]:
         """So many records were lost since the last call, because the writers could not write."""
@@ -63,5 +50,19 @@ class Aggregator(Protocol):
     def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
         """A push of this group has ended: in time for the metrics of the adapter's own health."""
 
-    def review(self, groups: Iterable[Group], now: float) -> Iterable[Change]:
-        """What the gateway holds, to be gone through once."""
+
+def options_text(options: Mapping[str, object]) -> str:
+    """The options as JSON. Raises TypeError or ValueError for what JSON can't hold."""
+    return json.dumps(dict(options))
+
+
+def load_aggregator(name: str, options: str) -> Aggregator:
+    """Call the factory ``package.module:factory`` with the options that ``options_text`` wrote.
+
+    Raises ValueError for another name, and what importing and the factory raise.
+    """
+    module, colon, factory = name.partition(":")
+    if not colon:
+        raise ValueError(f"the aggregator is {name!r}; give package.module:factory")
+    aggregator: Aggregator = getattr(import_module(module), factory)(json.loads(options))
+    return aggregator

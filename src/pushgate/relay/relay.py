@@ -1,9 +1,7 @@
 """The worker's end: a pipe that all its processes write to, and the process that reads it.
 
-Enters: records, from this process and those it forks. Leaves: pushes, made by the pusher process
-with an aggregator that the caller names. What the writers do takes microseconds, never blocks and
-never raises; what they wrote is pushed even if all of them are killed, because the pusher sees the
-end of the pipe.
+A writer's call takes microseconds, never blocks and never raises. What it wrote is pushed even if
+all writers are killed, because the pusher sees the end of the pipe.
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ._descriptor import Descriptor, move_up
-from ._loading import plain
-from ._pipe import Writer
-from ._process import PusherProcess, start_pusher
-from ._schedule import Restarts
+from ..transport.backoff import Backoff
+from .aggregator import options_text
+from .descriptor import Descriptor, move_up
+from .pusher_process import PusherProcess, start_pusher
+from .writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +30,7 @@ __all__ = ("Relay",)
 _PIPE_BYTES = 1 << 20  # Linux lets anyone have so much; the default of 64 KiB is some 500 records
 _BEGIN_SECONDS = 10.0  # how long start() waits to hear whether the pusher could begin
 _FLUSH_STEP = 0.01  # seconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds until a pusher that died young is replaced
 
 _log = logging.getLogger("pushgate")
 
@@ -64,7 +63,7 @@ class Relay:
         settings.to_gateway()  # what can't be used fails here, where somebody sees it
         self._configuration: Mapping[str, Any] = {
             "aggregator": aggregator,
-            "options": plain(options),
+            "options": options_text(options),
             "settings": {**settings._asdict(), "origins": dict(settings.origins)},
             "interval": float(interval),
             "linger": float(linger),
@@ -73,7 +72,9 @@ class Relay:
         self._write_end = self._read_end = Descriptor(-1)
         self._owner = -1
         self._pusher: PusherProcess | None = None
-        self._restarts = Restarts()
+        self._restarts = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        self._pause = 0.0
+        self._started_at = self._may_start_at = float("-inf")
 
     def start(self) -> None:
         """Make the pipe and start the pusher, before any child is forked that is to write.
@@ -145,10 +146,10 @@ class Relay:
             _pass_on(self._pusher)
             if not is_gone:
                 return False
-            _log.warning("the pusher process is gone: %s", _ending(self._pusher.reap()))
+            _log.warning("the pusher process is gone: %s", _exit_text(self._pusher.reap()))
             self._pusher = None
-            self._restarts.died(now)
-        return self._restarts.may_start(now) and self._try_again()
+            self._died(now)
+        return now >= self._may_start_at and self._try_again()
 
     def detach(self) -> None:
         """Let go of the pipe in a child that must not keep it open; what it writes is not taken."""
@@ -176,31 +177,40 @@ class Relay:
             has_ended = self._pusher.is_gone(max(0.0, deadline - time.monotonic()))
             _pass_on(self._pusher)
             if has_ended and (code := self._pusher.reap()):
-                _log.warning("the pusher process is gone: %s", _ending(code))
+                _log.warning("the pusher process is gone: %s", _exit_text(code))
                 has_ended = False
         self.detach()
         return has_ended
 
     def _begin(self) -> PusherProcess:
-        self._restarts.started(time.monotonic())
+        self._started_at = time.monotonic()
         return start_pusher(self._read_end.number, self._configuration)
+
+    def _died(self, now: float) -> None:
+        """The pusher died, or did not start: one that dies young is replaced ever more seldom."""
+        if now - self._started_at > max(_FIRST_PAUSE, 2 * self._pause):
+            self._restarts.succeeded()
+            self._pause = 0.0
+        else:
+            self._pause = self._restarts.failed()
+        self._may_start_at = now + self._pause
 
     def _try_again(self) -> bool:
         try:
             self._pusher = self._begin()
         except OSError as error:
-            self._restarts.died(time.monotonic())
+            self._died(time.monotonic())
             _log.warning("the pusher process could not be started again: %s", error)
             return False
         return True
 
 
 def _pass_on(pusher: PusherProcess) -> None:
-    for line in pusher.said():
+    for line in pusher.lines():
         _log.warning("%s", line)
 
 
-def _ending(code: int | None) -> str:
+def _exit_text(code: int | None) -> str:
     if code is None:
         return "it ended"
     return f"it exited with {code}" if code >= 0 else f"signal {-code} killed it"

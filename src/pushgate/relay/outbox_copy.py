@@ -1,10 +1,4 @@
-"""What a pusher has to do with the outbox: what it can't deliver goes there, what waits there out.
-
-Enters: changes that are not delivered, and whether the gateway answers. Leaves: entries of the
-outbox, and requests. What a pusher has tried for a minute to deliver is in the outbox too, in case
-that it is killed. While anything waits there, pushes go through it: it then forgets what arrives,
-and what another process delivers of it at this moment stays in order with them.
-"""
+"""What a pusher can't deliver is copied to the outbox, and what waits there is delivered."""
 
 from __future__ import annotations
 
@@ -12,20 +6,19 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ._deliveries import may_pass
+from ..errors import is_permanent, may_have_arrived
+from .sender import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..gateway.client import Gateway
+    from ..log import RateLimitedLogger
     from ..outbox import Outbox
     from ..protocol.grouping_key import GroupingKey
-    from ._changes import Method
-    from ._deliveries import Parcel
-    from ._pending import KeptChange
-    from ._said import Said
+    from .sender import ReadyPush
 
-__all__ = ("Keeping",)
+__all__ = ("OutboxCopy",)
 
 _EVERY = 60.0  # seconds, between two looks into the outbox, and between two copies to it
 _FLUSH_SECONDS = 5.0  # pushes wait as long at most
@@ -33,51 +26,49 @@ _LAST_SECONDS = 2.0
 _UNANSWERED = 16  # requests that are remembered, since the gateway may yet do them
 
 
-class Keeping:
+class OutboxCopy:
     """One pusher's use of ``outbox``; None is for none, and nothing is then kept.
 
-    ``now`` is in seconds of any monotonic clock.
+    ``now`` is in seconds of the monotonic clock.
     """
 
-    def __init__(self, gateway: Gateway, outbox: Outbox | None, said: Said) -> None:
+    def __init__(self, gateway: Gateway, outbox: Outbox | None, log: RateLimitedLogger) -> None:
         self._gateway = gateway
         self._outbox = outbox
-        self._said = said
+        self._log = log
         self._flush_at: float | None = None  # None: not before the gateway answers
         self._copy_at: float | None = None  # None: while it answers
         self._has_copied = False
-        self._delivered = 0  # by flushes, and not yet said
-        self._unanswered: deque[tuple[Method, GroupingKey, bytes]] = deque(maxlen=_UNANSWERED)
+        self._delivered = 0  # by flushes, and not yet logged
+        self._unanswered: deque[tuple[str, GroupingKey, bytes]] = deque(maxlen=_UNANSWERED)
 
     @property
     def path(self) -> str | None:
-        """The outbox's file."""
+        """Where the outbox is."""
         return None if self._outbox is None else self._outbox.path
 
-    def send(self, parcel: Parcel, timeout: float | None) -> None:
-        """Send it. Raises as ``Gateway.send`` does."""
-        gateway, request = self._gateway, (parcel.method, parcel.key, parcel.body)
+    def send(self, request: ReadyPush, timeout: float | None) -> None:
+        """Send it, in order with what waits in the outbox. Raises as ``Gateway.send`` does."""
+        gateway, arguments = self._gateway, (request.push.method, request.key, request.body)
         if self._outbox is None:
-            gateway.send(*request, timeout=timeout)
+            gateway.send(*arguments, timeout=timeout)
         elif not self._outbox.is_empty():
-            self._outbox.send(gateway, *request, timeout=timeout)
+            self._outbox.send(gateway, *arguments, timeout=timeout)
         else:
-            self._unanswered.append(request)
+            self._unanswered.append(arguments)
             try:
-                gateway.send(*request, timeout=timeout)
+                gateway.send(*arguments, timeout=timeout)
             except OSError as error:
-                from ..errors import is_permanent, may_have_arrived
-
                 if not may_have_arrived(error):
                     self._unanswered.pop()
                 if not may_pass(error) and not is_permanent(error):
                     # Not to be tried again here, but by whoever has mended it, as a password.
-                    changes = parcel.waiting.changes(parcel.key, time.time())
+                    changes = request.push.changes(request.key, time.time())
                     error.kept = self.keep(changes)  # type: ignore[attr-defined]  # as Outbox.send
                 raise
             self._unanswered.pop()
 
-    def keep(self, changes: Iterable[KeptChange]) -> bool:
+    def keep(self, changes: Iterable[tuple[str, GroupingKey, bytes, float]]) -> bool:
         """Copy to the outbox what is not delivered: whether it is there now."""
         if self._outbox is None:
             return False
@@ -87,24 +78,27 @@ class Keeping:
         self._has_copied = True
         return True
 
-    def settled(self, answers: bool, now: float) -> bool:
-        """The gateway was asked, and answered or not: whether it is time to keep what waits."""
-        if answers:
+    def is_due(self, now: float, *, gateway_answers: bool) -> bool:
+        """The gateway was asked: whether it is time to keep what waits.
+
+        That is each minute of an outage, in case that the pusher is killed.
+        """
+        if gateway_answers:
             self._copy_at = None
             self._flush_at = now if self._flush_at is None else self._flush_at
             return False
         self._flush_at = None
-        is_time = self._copy_at is not None and now >= self._copy_at
-        if self._copy_at is None or is_time:
+        is_due = self._copy_at is not None and now >= self._copy_at
+        if self._copy_at is None or is_due:
             self._copy_at = now + _EVERY
-        return is_time
+        return is_due
 
     def next_flush(self) -> float | None:
-        """When to call ``flush``, if at all."""
+        """When to call :meth:`flush`, if at all."""
         return None if self._outbox is None else self._flush_at
 
     def flush(self, now: float) -> None:
-        """Deliver what waits in the outbox, or some of it, and say at the end how much that was."""
+        """Deliver what waits in the outbox, or some of it, and log at the end how much that was."""
         if self._outbox is None:
             return
         self._flush_at = now + _EVERY
@@ -115,7 +109,7 @@ class Keeping:
         if flushed.delivered and flushed.left:
             self._flush_at = now  # after the pushes that wait
         elif self._delivered:
-            self._said.say(f"groups of the outbox that were delivered: {self._delivered}")
+            self._log.info(f"groups of the outbox that were delivered: {self._delivered}")
             self._delivered = 0
 
     def forget(self) -> None:

@@ -1,7 +1,4 @@
-"""What a pusher has to say: each text once an hour at most, as one line.
-
-Enters: texts and errors. Leaves: lines to a function, such as ``to_stderr``.
-"""
+"""A pusher's lines, on the standard error that it shares with the worker."""
 
 from __future__ import annotations
 
@@ -10,34 +7,10 @@ import os
 import select
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = ("describe", "log_to_stderr", "to_stderr")
 
-__all__ = ("Said", "describe", "log_to_stderr", "to_stderr")
-
-_AGAIN_AFTER = 3600.0  # seconds
-_REMEMBERED = 1000
 _LONGEST = 1000  # characters
-
-
-class Said:
-    """Says lines by ``write``."""
-
-    def __init__(self, write: Callable[[str], object]) -> None:
-        self.say = write
-        self._said: dict[str, float] = {}
-
-    def once(self, text: str, now: float) -> bool:
-        """Say it, unless it was said in the hour before ``now``, in seconds: whether it was."""
-        if now < self._said.get(text, float("-inf")) + _AGAIN_AFTER:
-            return False
-        if len(self._said) >= _REMEMBERED:
-            self._said.clear()
-        self._said[text] = now
-        self.say(text)
-        return True
 
 
 def describe(error: BaseException) -> str:
@@ -48,13 +21,14 @@ def describe(error: BaseException) -> str:
 
 
 def log_to_stderr() -> None:
-    """Write what is logged to ``pushgate``, as an aggregator may, by ``to_stderr`` as well."""
+    """Write what is logged to ``pushgate`` by :func:`to_stderr`."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             to_stderr(record.getMessage())
 
     logger = logging.getLogger("pushgate")
+    logger.setLevel(logging.INFO)
     logger.addHandler(Handler())
     logger.propagate = False
 

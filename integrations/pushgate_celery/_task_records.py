@@ -3,11 +3,8 @@
 The handlers write plain lists, which is what a few microseconds a task allow; the pusher reads them
 as these tuples. Both sides are of one version, so the layout may change from one to the next.
 Times are Unix seconds, durations seconds; None is not known. A PerRun inside a record is a list
-of its own, ``[labels, lifetime]``.
-
-The tasks' own metrics end up in groups of their own, with the grouping label ``origin="job"``
-beside those of the worker (inc, observe) or the task (set). A pusher that takes another's place
-begins its totals at 0: tell it KNOWN again.
+of its own, ``[labels, lifetime]``. A pusher that takes another's place begins its totals at 0: tell
+it KNOWN again.
 """
 
 from __future__ import annotations
@@ -25,12 +22,12 @@ __all__ = (
     "Count",
     "End",
     "Known",
-    "Metric",
+    "MetricUpdate",
     "PerRun",
     "Start",
     "State",
     "What",
-    "Worker",
+    "WorkerState",
 )
 
 START, END, COUNT, METRIC, WORKER, KNOWN, GOODBYE = "s", "e", "n", "m", "w", "k", "g"
@@ -38,15 +35,13 @@ START, END, COUNT, METRIC, WORKER, KNOWN, GOODBYE = "s", "e", "n", "m", "w", "k"
 State = Literal["success", "failure", "retry", "ignored", "rejected", "revoked"]
 """How a task's run ended. ``revoked`` is one that was terminated while it ran."""
 
-What = Literal[
-    "revoked", "interrupted", "unknown", "rejected", "children_lost", "children_recycled"
-]
+What = Literal["revoked", "unknown", "rejected", "children_lost"]
 """What the worker's main process counts. ``revoked`` has the labels task and reason (revoked,
-expired or terminated), ``interrupted`` the label task, the others none."""
+expired or terminated), the others none."""
 
 
 class PerRun(NamedTuple):
-    """A group of this run's own: ``labels`` beside job and task, deleted ``lifetime`` s later."""
+    """A run's own group: ``labels`` beside job and task, of use for ``lifetime`` seconds."""
 
     labels: dict[str, str]
     lifetime: float
@@ -92,7 +87,7 @@ class Count(NamedTuple):
     amount: int
 
 
-class Metric(NamedTuple):
+class MetricUpdate(NamedTuple):
     """A metric that a task's code set: ``op`` is inc, observe or set."""
 
     op: Literal["inc", "observe", "set"]
@@ -102,7 +97,7 @@ class Metric(NamedTuple):
     task: str
 
 
-class Worker(NamedTuple):
+class WorkerState(NamedTuple):
     """The worker's own state, at each heartbeat.
 
     ``oldest_start`` is when the task that has been running longest began.

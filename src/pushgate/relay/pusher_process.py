@@ -1,9 +1,8 @@
 """The pusher's process, seen from the worker: started, watched, waited for.
 
-Enters: the read end of the records' pipe and the configuration. Leaves: a running process, whether
-it still runs, and what it says that nobody else hears. No threads, and nothing that gevent or
-eventlet replace: a child is started by posix_spawn(3), and a socket that only the child holds the
-other end of says when it is gone, also where something else reaps our children.
+It uses no threads and nothing that gevent or eventlet replace. posix_spawn(3) starts the child, and
+a socket, of which only the child holds the other end, tells when it is gone, also where something
+else reaps our children.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..settings.environment import child_environment
-from ._descriptor import Descriptor, move_up
+from .descriptor import Descriptor, move_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +49,7 @@ IGNORED = (
 # with whatever a project calls logging.py. Secrets come through the channel, and never in argv.
 _BOOTSTRAP = (
     f"import marshal,sys;c=marshal.load(open({CHANNEL},'rb',closefd=False));"
-    "sys.path[:]=c['path'];from pushgate.relay._pusher import main;main(c)"
+    "sys.path[:]=c['path'];from pushgate.relay.pusher_main import main;main(c)"
 )
 # Version 4 is read by every Python from 3.4 on.
 _MARSHAL_VERSION = 4
@@ -65,7 +64,7 @@ class PusherProcess:
         self.pid = pid
         self.channel = channel
         self._answer: str | None = None
-        self._said: list[str] = []
+        self._lines: list[str] = []
         self._rest = b""
         self._gone = False
 
@@ -81,9 +80,9 @@ class PusherProcess:
             return f"{sys.executable} ended before it could begin; {_NO_PYTHON}"
         return self._answer
 
-    def said(self) -> list[str]:
+    def lines(self) -> list[str]:
         """The lines of its standard error since the last call, where ours leads nowhere."""
-        lines, self._said = self._said, []
+        lines, self._lines = self._lines, []
         return lines
 
     def is_gone(self, timeout: float = 0.0) -> bool:
@@ -125,7 +124,7 @@ class PusherProcess:
             if text.startswith(ANSWER):
                 self._answer = text.removeprefix(ANSWER)
             else:
-                self._said.append(text.removeprefix("pushgate: "))
+                self._lines.append(text.removeprefix("pushgate: "))
         self._gone = not data
         return True
 
@@ -168,7 +167,7 @@ def _spawn(records: int, channel: int) -> int:
         (posix.POSIX_SPAWN_DUP2, records, RECORDS),
         (posix.POSIX_SPAWN_DUP2, channel, CHANNEL),
     ]
-    if not _is_heard():  # a daemon's: what the pusher says comes back to us, for the log
+    if not _has_standard_error():  # a daemon's: the pusher's lines come back to us, for the log
         actions.append((posix.POSIX_SPAWN_DUP2, CHANNEL, 2))
     actions.append((posix.POSIX_SPAWN_DUP2, 2, 1))
     return posix.posix_spawn(
@@ -181,7 +180,7 @@ def _spawn(records: int, channel: int) -> int:
     )
 
 
-def _is_heard() -> bool:
+def _has_standard_error() -> bool:
     """Whether our standard error leads anywhere."""
     if sys.__stderr__ is None:  # closed when we began: the number may be any socket's by now
         return False

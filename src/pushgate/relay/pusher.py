@@ -1,0 +1,175 @@
+"""The pusher's two threads: one reads and aggregates, the other sends.
+
+There are two so that the pipe has room however long a push takes. What is sent is encoded under the
+lock, and sent without it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from .pusher_process import RECORDS
+from .records import Dropped, RecordReader
+from .standard_error import describe, to_stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .outbox_copy import OutboxCopy
+    from .sender import ReadyPush, Sender
+
+__all__ = ("Pusher",)
+
+_CHUNK = 1 << 17  # bytes
+# After each read that took less, so that a busy worker's records are read many at once: its writes
+# then wake nobody.
+_NAP = 0.05  # seconds
+_LEAST_TIMEOUT = 0.1  # seconds
+_KEEP_AFTER = 1.0  # seconds after the end: who started us may take us along when it ends itself
+_LONGEST_WAIT = 86_400.0  # seconds; beyond, another record will wake us
+
+
+class Pusher:
+    """Feeds the records on the descriptor RECORDS to ``sender``, and sends what that gives.
+
+    ``linger`` (how long to go on trying after the end) and ``timeout`` (of one request) are in
+    seconds. What is not delivered then is in the outbox of ``copy``, if there is one; that is
+    flushed when the gateway has answered and every minute, while no push waits.
+    """
+
+    def __init__(
+        self, sender: Sender, copy: OutboxCopy, *, url: str, linger: float, timeout: float
+    ) -> None:
+        self._sender = sender
+        self._copy = copy
+        self._url = url
+        self._linger = linger
+        self._timeout = timeout
+        self._changed = threading.Condition()
+        self._deadline: float | None = None  # on the monotonic clock, once there are no writers
+        self._sleeps_until = float("-inf")  # the sending thread
+
+    def run(self) -> None:
+        """Read and push until the end of file, and then push what is left."""
+        thread = threading.Thread(target=self._send_all, name="pushgate-send", daemon=True)
+        thread.start()
+        self._read_all()
+        is_kept = self._linger_on(thread)
+        with self._changed:
+            left = self._sender.undelivered
+            why = self._sender.last_error or f"no answer within {self._linger:g} s"
+        if not left:
+            self._copy.forget()
+            return
+        fate = f"they wait in the outbox {self._copy.path}" if is_kept else "they are lost"
+        to_stderr(
+            f"at the end, groups whose last push could not be delivered: {left}; {fate}; the"
+            f" gateway {self._url}: {why}"
+        )
+
+    def _linger_on(self, thread: threading.Thread) -> bool:
+        """Let ``thread`` try until the time for it is over: whether what is left is kept.
+
+        It is kept as soon as nothing is delivered any more: who started us may take us along when
+        it ends itself, as a container does.
+        """
+        is_kept, is_over, left = False, False, self._sender.undelivered
+        while left and not is_over:
+            rest = max(0.0, (self._deadline or 0.0) - time.monotonic())
+            thread.join(rest if is_kept else min(rest, _KEEP_AFTER))
+            with self._changed:
+                before, left = left, self._sender.undelivered
+                is_stuck = left == before or self._sender.last_error is not None
+            is_over = rest <= _KEEP_AFTER or is_kept or not thread.is_alive()
+            if left and not is_kept and (is_stuck or is_over):
+                is_kept = self._keep()
+        return is_kept
+
+    def _keep(self) -> bool:
+        """Copy to the outbox what is not delivered: whether it is there now."""
+        with self._changed:
+            changes = self._sender.changes()
+        return self._copy.keep(changes) if changes else False
+
+    # The reading thread.
+
+    def _read_all(self) -> None:
+        reader = RecordReader()
+        while chunk := os.read(RECORDS, _CHUNK):
+            with self._changed:
+                self._feed(reader.split(chunk))
+                self._wake()
+            if len(chunk) < _CHUNK:
+                time.sleep(_NAP)
+        with self._changed:
+            self._feed(reader.end())
+            self._sender.closed()
+            self._deadline = time.monotonic() + self._linger
+            self._changed.notify()
+
+    def _feed(self, records: Iterator[Any]) -> None:
+        for record in records:
+            if isinstance(record, Dropped):
+                self._sender.dropped(record)
+            else:
+                self._sender.feed(record)
+
+    def _wake(self) -> None:
+        """Wake the sending thread, if its next turn has become an earlier one."""
+        due = self._sender.next_due()
+        if due is not None and due < self._sleeps_until:
+            self._sleeps_until = float("-inf")
+            self._changed.notify()
+
+    # The sending thread.
+
+    def _send_all(self) -> None:
+        try:
+            while (request := self._next()) is not None:
+                error = self._send(request)
+                with self._changed:
+                    self._sender.settle(request, error)
+                    answers = self._sender.last_error is None
+                if self._copy.is_due(time.monotonic(), gateway_answers=answers):
+                    self._keep()
+        except BaseException as error:
+            to_stderr(f"the pusher failed: {describe(error)}")
+            os._exit(1)  # the worker starts another one; a reader alone would only look alive
+
+    def _next(self) -> ReadyPush | None:
+        """Wait for the next request, and return it; None at the end."""
+        while True:
+            with self._changed:
+                is_idle = not self._sender.undelivered
+                if self._deadline is not None and (is_idle or self._left() <= 0):
+                    return None
+                if (request := self._sender.take()) is not None:
+                    return request
+                now = time.monotonic()
+                flush_at = None if self._deadline is not None else self._copy.next_flush()
+                if flush_at is None or flush_at > now:
+                    turns = (self._sender.next_due(), self._deadline, flush_at)
+                    self._sleeps_until = min(
+                        (turn for turn in turns if turn is not None), default=float("inf")
+                    )
+                    pause = self._sleeps_until - now
+                    self._changed.wait(max(0.0, pause) if pause < _LONGEST_WAIT else None)
+                    self._sleeps_until = float("-inf")
+                    continue
+            self._copy.flush(now)
+
+    def _send(self, request: ReadyPush) -> Exception | None:
+        try:
+            self._copy.send(request, max(self._left(), _LEAST_TIMEOUT))
+        except Exception as error:
+            return error
+        return None
+
+    def _left(self) -> float:
+        """Seconds that a request may take."""
+        if self._deadline is None:
+            return self._timeout
+        return min(self._timeout, self._deadline - time.monotonic())

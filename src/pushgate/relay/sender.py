@@ -1,0 +1,200 @@
+"""From records to requests: the aggregator, what waits, whose turn it is, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..delivery.messages import one_line, was_kept
+from ..delivery.pending import Pending
+from ..delivery.pending_push import PendingPush, combine, pending_push
+from ..errors import GatewayRejectedError, GatewayUnreachableError, PushError, is_retryable
+from ..transport.backoff import Backoff
+from .standard_error import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..log import RateLimitedLogger
+    from ..protocol.grouping_key import GroupingKey
+    from .aggregator import Aggregator, Change
+
+__all__ = ("ReadyPush", "Sender", "may_pass")
+
+_FIRST_PAUSE = 1.0  # seconds, while the gateway takes nothing
+_LONGEST_ASKED = 300.0  # seconds of a Retry-After
+
+
+class ReadyPush(NamedTuple):
+    """What is to be sent to one group now, and what it was made of."""
+
+    key: GroupingKey
+    push: PendingPush
+    body: bytes
+
+
+class Sender:
+    """Turns records into requests: at once for a group, and then once in ``interval`` seconds.
+
+    ``url`` is the gateway's, for log lines. Never raises: what an aggregator or a collector raises
+    is logged and skipped. Not safe to use from two threads at once.
+    """
+
+    def __init__(
+        self,
+        aggregator: Aggregator,
+        *,
+        url: str,
+        interval: float,
+        log: RateLimitedLogger,
+        utf8_names: bool = False,
+    ) -> None:
+        self._aggregator = aggregator
+        self._url = url
+        self._log = log
+        self._utf8_names = utf8_names
+        self._pending: Pending[GroupingKey, PendingPush] = Pending(combine, interval=interval)
+        self._backoff = Backoff(_FIRST_PAUSE, interval)
+        self._blocked_until = float("-inf")
+        self._under_way: ReadyPush | None = None
+        self._closed_at: float | None = None
+        self._outage_is_logged = False
+        self.last_error: Exception | None = None
+        """Why the gateway does not take what waits, while it does not."""
+
+    @property
+    def undelivered(self) -> int:
+        """How many groups something waits for or is on its way to."""
+        sent = self._under_way
+        return len(self._pending) + (sent is not None and self._pending.get(sent.key) is None)
+
+    def feed(self, record: Any) -> None:
+        """A record arrived."""
+        now = time.time()
+        self._ask(self._aggregator.feed, record, now)
+
+    def dropped(self, count: int) -> None:
+        """So many records did not arrive."""
+        self._ask(self._aggregator.dropped, count)
+
+    def closed(self) -> None:
+        """There will be no more records: what waits is to go at once."""
+        self._closed_at = time.time()
+        self._ask(self._aggregator.closed, self._closed_at)
+        self._pending.hurry(time.monotonic())
+        self._backoff = Backoff(_FIRST_PAUSE, _FIRST_PAUSE)
+        self._blocked_until = float("-inf")
+
+    def next_due(self) -> float | None:
+        """When :meth:`take` will give something, on the monotonic clock; None: nothing waits."""
+        due = self._pending.next_due()
+        return None if due is None else max(due, self._blocked_until)
+
+    def take(self) -> ReadyPush | None:
+        """What is to be sent now; call :meth:`settle` before the next call."""
+        now = time.monotonic()
+        while now >= self._blocked_until and (taken := self._pending.take(now)) is not None:
+            key, push = taken
+            try:
+                self._under_way = ReadyPush(key, push, push.body(key, utf8_names=self._utf8_names))
+            except Exception as error:
+                self._give_up(key, error)
+            else:
+                return self._under_way
+        return None
+
+    def settle(self, request: ReadyPush, error: Exception | None) -> None:
+        """The sending of ``request`` ended, with ``error`` if it failed."""
+        self._under_way = None
+        if error is None or not may_pass(error):
+            self._answered()
+            if error is None:
+                self._tell(request.key, None)
+            else:
+                self._give_up(request.key, error)
+            return
+        now = time.monotonic()
+        try:
+            self._pending.put_back(request.key, request.push, now)
+        except Exception as fault:
+            self._fault(fault)
+        self._tell(request.key, error)
+        asked = error.retry_after if isinstance(error, GatewayRejectedError) else None
+        self._blocked_until = now + self._backoff.failed(min(asked or 0.0, _LONGEST_ASKED))
+        if self.last_error is None:
+            why = error.reason if isinstance(error, GatewayUnreachableError) else error
+            text = f"the gateway {self._url} takes nothing now, pushes wait: {why}"
+            self._outage_is_logged = self._log.warning(one_line(text))
+        self.last_error = error
+
+    def changes(self) -> list[tuple[str, GroupingKey, bytes, float]]:
+        """What :attr:`undelivered` counts, for an outbox; it goes on waiting here."""
+        # What a collector yields is as old as the end of the records, if there was one.
+        collected_at = time.time() if self._closed_at is None else self._closed_at
+        sent = self._under_way
+        changes: list[tuple[str, GroupingKey, bytes, float]] = []
+        for key in dict.fromkeys((*self._pending, *([sent.key] if sent else ()))):
+            try:
+                push = self._pending.get(key)
+                if sent is not None and sent.key == key:
+                    push = sent.push if push is None else combine(sent.push, push)
+                if push is not None:
+                    changes += push.changes(key, collected_at)
+            except Exception as error:
+                self._log.warning(f"a push for {key} can't be kept: {_reason(error)}")
+        return changes
+
+    def _ask(self, ask: Callable[..., Iterable[Change]], *arguments: object) -> None:
+        try:
+            for change in ask(*arguments):
+                self._add(change)
+        except Exception as error:
+            self._fault(error)
+
+    def _add(self, change: Change) -> None:
+        key, metrics = change.key, change.metrics
+        waiting = self._pending.get(key)
+        if (
+            waiting is not None
+            and waiting.collected is metrics
+            and not waiting.families
+            and waiting.method in (change.method, "PUT")
+            and change.method != "DELETE"
+            and hasattr(metrics, "collect")
+        ):
+            return  # it will be collected anyway: so are nearly all changes of a busy group
+        push = pending_push(change.method, metrics, time.time())
+        self._pending.put(key, push, time.monotonic())
+
+    def _answered(self) -> None:
+        self.last_error = None
+        self._blocked_until = float("-inf")
+        if self._backoff.succeeded() and self._outage_is_logged:
+            groups = self.undelivered
+            self._log.info(f"the gateway {self._url} answers again, groups that wait: {groups}")
+            self._outage_is_logged = False
+
+    def _give_up(self, key: GroupingKey, error: Exception) -> None:
+        fate = "waits in the outbox" if was_kept(error) else "was given up"
+        self._log.warning(f"a push for {key} {fate}: {_reason(error)}")
+        self._tell(key, error)
+
+    def _tell(self, key: GroupingKey, error: Exception | None) -> None:
+        try:
+            self._aggregator.delivery(key, error, time.time())
+        except Exception as fault:
+            self._fault(fault)
+
+    def _fault(self, error: Exception) -> None:
+        self._log.warning(
+            f"the aggregator failed, and what it was told is skipped: {describe(error)}"
+        )
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later, as it is tried here again."""
+    return isinstance(error, GatewayUnreachableError) or is_retryable(error)
+
+
+def _reason(error: Exception) -> str:
+    return one_line(str(error)) if isinstance(error, PushError) else describe(error)
