@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,10 +36,30 @@ def _state_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _no_state_of_the_users(
     monkeypatch: pytest.MonkeyPatch, _state_directory: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Each test has a state directory of its own, which is only a name until something is kept."""
+    """Each test has settings and a state directory of its own, which nothing creates before use."""
+    for name in [n for n in os.environ if n.startswith(("PUSHGATE", "PROMETHEUS_PUSHGATE"))]:
+        if name != "PUSHGATE_TEST_CACHE":
+            monkeypatch.delenv(name)
     folder = _state_directory / f"{hash(request.node.nodeid) & 0xFFFFFFFFFFFF:x}"
     monkeypatch.setenv("PUSHGATE_STATE_DIR", str(folder))
-    monkeypatch.delenv("PUSHGATE_OUTBOX", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "no-config"))
+
+
+@pytest.fixture
+def cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, list[str]]]:
+    """Runs a command in this process; returns its exit code, stdout and the lines of stderr."""
+    from pushgate.cli import main
+
+    def run(*arguments: str, stdin: str | bytes = "") -> tuple[int, str, list[str]]:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        code = main(list(arguments))
+        out, err = capsys.readouterr()
+        return code, out, err.splitlines()
+
+    return run
 
 
 @pytest.fixture(scope="session")

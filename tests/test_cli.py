@@ -1,6 +1,5 @@
 """The commands as a person and as a script meet them: outcomes, exit codes, one line on stderr."""
 
-import io
 import json
 import os
 import signal
@@ -9,8 +8,7 @@ import sys
 
 import pytest
 
-from pushgate import Gateway
-from pushgate.cli import main
+from pushgate import Gateway, GroupingKey
 
 TEXT = """\
 # HELP rows_total Rows loaded.
@@ -29,27 +27,6 @@ size_bucket{le="+Inf"} 2
 size_sum 3
 size_count 2
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_settings(monkeypatch, tmp_path):
-    for name in [name for name in os.environ if "PUSHGATE" in name]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch):
-    """Run a command in this process; returns its exit code, stdout and the lines of stderr."""
-
-    def run(*arguments, stdin=""):
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        code = main(list(arguments))
-        out, err = capsys.readouterr()
-        return code, out, err.splitlines()
-
-    return run
 
 
 def pushgate(*arguments, **options):
@@ -171,7 +148,7 @@ def test_show_as_json_has_everything_and_is_json(cli, pushgateway):
 
 
 def test_what_others_pushed_cannot_steer_the_terminal(cli, pushgateway):
-    Gateway(pushgateway.url).send("PUT", key("\x1b[2J"), b'a{x="\x1b]0;hi\x07\\n"} 1\n')
+    Gateway(pushgateway.url).send("PUT", GroupingKey("\x1b[2J"), b'a{x="\x1b]0;hi\x07\\n"} 1\n')
     _, out, _ = cli("show", "--gateway", pushgateway.url)
     assert "\x1b" not in out
     assert "\x07" not in out
@@ -247,7 +224,7 @@ def test_help_fits_a_screen_and_each_command_has_its_own(cli):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["show"], ["show", "--json"]])
 def test_a_reader_that_goes_away_early_makes_no_noise(pushgateway, arguments):
-    Gateway(pushgateway.url).send("PUT", key("j"), b"a 1\n")
+    Gateway(pushgateway.url).send("PUT", GroupingKey("j"), b"a 1\n")
     read, write = os.pipe()
     os.close(read)
     process = pushgate(
@@ -269,7 +246,7 @@ def test_a_full_disk_is_one_line_and_1():
 
 
 def test_a_terminal_that_is_not_utf8_gets_escapes(pushgateway):
-    Gateway(pushgateway.url).send("PUT", key("été"), b"a 1\n")
+    Gateway(pushgateway.url).send("PUT", GroupingKey("été"), b"a 1\n")
     environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     process = pushgate("show", "--gateway", pushgateway.url, stdout=subprocess.PIPE, env=environ)
     out, err = process.communicate(timeout=20)
@@ -308,9 +285,3 @@ def test_run_gets_its_arguments_as_they_came_and_pays_for_no_other_command():
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["['--', 'a b', '', '--', '--help']", "7", ""]
-
-
-def key(job):
-    from pushgate import GroupingKey
-
-    return GroupingKey(job)

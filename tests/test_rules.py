@@ -7,14 +7,17 @@ import json
 import re
 
 import pytest
-
-from pushgate.cli import main
-from pushgate.jobs.vocabulary import _HELP
-from pushgate.prometheus.dashboard import dashboard
-from pushgate.prometheus.rules import rule_file
 from pushgate_celery._names import COUNTERS, GAUGES, HISTOGRAMS
 
-VOCABULARY = set(_HELP)
+from pushgate.jobs import vocabulary
+from pushgate.prometheus.dashboard import dashboard
+from pushgate.prometheus.rules import rule_file
+
+VOCABULARY = {
+    value
+    for value in vars(vocabulary).values()
+    if isinstance(value, str) and re.fullmatch(r"batch_job_\w+[a-z]", value)
+}
 CELERY = {
     *(f"{name}_total" for name in COUNTERS),
     *(f"{name}_bucket" for name in HISTOGRAMS),
@@ -30,20 +33,6 @@ def names_in(*expressions):
 
 def expressions_of(panels):
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    for name in ("PUSHGATE_GATEWAY", "PUSHGATEWAY_URL", "PUSHGATE_PASSWORD", "PUSHGATE_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments):
-        code = main(list(arguments))
-        out, err = capsys.readouterr()
-        return code, out, err.splitlines()
-
-    return run
 
 
 def test_rules_and_dashboard_name_only_metrics_that_are_published_and_all_of_the_vocabulary():

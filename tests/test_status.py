@@ -7,21 +7,24 @@ import pytest
 from pushgate import (
     CommandEnd,
     Gateway,
+    Group,
+    GroupFamily,
     GroupingKey,
     JobRun,
     Outcome,
-    Reporter,
+    Sample,
     Status,
+    end_families,
     gauge,
     job_rows,
+    start_families,
 )
 from pushgate.embedded import EmbeddedGateway
-from pushgate.jobs.status import short_name
-from pushgate.jobs.vocabulary import deadline_families
 
 HOUR, DAY = 3600.0, 86_400.0
 NOW = 1_700_000_000.0
 KEY = GroupingKey("j")
+START = "batch_job_last_start_timestamp_seconds"
 SUCCESS, FAILURE, RETRY, SKIPPED = Status.SUCCESS, Status.FAILURE, Status.RETRY, Status.SKIPPED
 
 
@@ -36,13 +39,13 @@ class Job:
     def runs(self, ago, took=None, status=SUCCESS, *, every=None, key=KEY, **outcome):
         """A run that began so many seconds ago, and ended if ``took`` says when."""
         run = JobRun(key, NOW - ago, every)
-        Reporter(self.gateway).started(run)
+        self.gateway.pushadd(key, start_families(run))
         if took is not None:
             ended = Outcome(status, NOW - ago + took, took, **outcome)
-            Reporter(self.gateway).finished(run, ended)
+            self.gateway.pushadd(key, end_families(run, ended))
 
     def skips(self, ago):
-        Reporter(self.gateway).finished(JobRun(KEY, None), Outcome(SKIPPED, NOW - ago))
+        self.gateway.pushadd(KEY, end_families(JobRun(KEY, None), Outcome(SKIPPED, NOW - ago)))
 
     def row(self):
         (row,) = job_rows(self.gateway.groups(), now=NOW)
@@ -150,7 +153,9 @@ def test_a_try_that_will_be_repeated_is_no_failure_and_not_stuck(job):
 
 def test_a_missed_deadline_is_told_until_the_run_ends(job):
     job.runs(60)
-    job.gateway.pushadd(KEY, deadline_families(NOW - 30))
+    job.gateway.pushadd(
+        KEY, gauge("batch_job_last_deadline_missed_timestamp_seconds", "h", NOW - 30)
+    )
     assert job.row().missed_deadline
     job.runs(60, 50)
     assert not job.row().missed_deadline
@@ -208,4 +213,6 @@ def test_a_refused_push_and_an_expiry_to_come_keep_a_group_from_being_stale(job)
     ],
 )
 def test_a_job_has_a_short_name(labels, name):
-    assert short_name(labels) == name
+    started = GroupFamily(START, "gauge", "", NOW, (Sample(START, {}, NOW),))
+    (row,) = job_rows([Group(labels, True, NOW, 0.0, (started,))], now=NOW)
+    assert row.name == name

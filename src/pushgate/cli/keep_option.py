@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..delivery.messages import WAITS
 from ..errors import DeliveryError
 from .exit_status import CommandError, complain
 
@@ -44,7 +45,7 @@ def send(settings: Settings, method: str, key: GroupingKey, text: bytes, *, keep
             remarks.append("there is no outbox to keep it in: see PUSHGATE_OUTBOX")
         if not error.kept:
             raise CommandError("; ".join([str(error), *remarks])) from None
-        complain(f"{error}; it waits in the outbox and will be delivered later")
+        complain(f"{error}; {WAITS}")
         return 0
     for remark in remarks:
         complain(remark)

@@ -14,15 +14,14 @@ from pushgate import (
     GroupingKey,
     JobRun,
     PushError,
-    Reporter,
     Sample,
     delete_groups,
     gauge,
     prune,
     stale_groups,
+    start_families,
 )
 from pushgate.embedded import EmbeddedGateway
-from pushgate.jobs import prune as prune_module
 from support.faults import FaultServer, answer, respond
 from support.gateways import NEW, OLD, open_gateway
 
@@ -128,7 +127,7 @@ def test_pruning_goes_by_the_gateways_clock_and_a_dry_run_deletes_nothing(server
 def test_a_monthly_jobs_groups_survive_a_week(server, clock):
     gateway = Gateway(server.url)
     run = JobRun(GroupingKey("monthly"), time.time(), expected_interval=30 * DAY)
-    Reporter(gateway).started(run)
+    gateway.pushadd(run.key, start_families(run))
     gateway.push("monthly", gauge("rows", "h", 1), {"origin": "job"})
     clock.ahead = 45 * DAY
     assert prune(gateway, older_than=7 * DAY) == []
@@ -136,46 +135,47 @@ def test_a_monthly_jobs_groups_survive_a_week(server, clock):
     assert len(prune(gateway, older_than=7 * DAY)) == 2
 
 
-def test_a_group_that_is_pushed_while_others_are_deleted_stays(server, clock, monkeypatch):
-    monkeypatch.setattr(prune_module, "_read_again_at", lambda began: began - 1)
-    gateway = Gateway(server.url)
+@pytest.fixture
+def skip(monkeypatch):
+    """``skip(seconds)`` moves the monotonic clock on."""
+    monotonic, skipped = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + skipped[0])
+    return lambda seconds: skipped.__setitem__(0, skipped[0] + seconds)
+
+
+def test_a_group_that_is_pushed_while_others_are_deleted_stays(server, clock, skip):
+    class SlowToDelete(Gateway):
+        def delete_group(self, labels, *, timeout=None):
+            super().delete_group(labels, timeout=timeout)
+            self.push("b", gauge("m", "h", 2))
+            skip(6)
+
+    gateway = SlowToDelete(server.url)
     for name in "abc":
         gateway.push(name, gauge("m", "h", 1))
     clock.ahead = 2 * DAY
-    delete = Gateway.delete_group
-
-    def delete_and_push_another(self, labels, **options):
-        delete(self, labels, **options)
-        gateway.push("b", gauge("m", "h", 2))
-
-    monkeypatch.setattr(Gateway, "delete_group", delete_and_push_another)
     deleted = prune(gateway, older_than=DAY)
 
     assert [entry.group.labels["job"] for entry in deleted] == ["a", "c"]
     assert labels_of(gateway) == [{"job": "b"}]
 
 
-def test_a_gateway_that_is_slow_to_read_is_not_read_again_for_each_group(server, monkeypatch):
-    gateway = Gateway(server.url)
+def test_a_gateway_that_is_slow_to_read_is_not_read_again_for_each_group(server, skip):
+    reads = []
+
+    class SlowToRead(Gateway):
+        def groups(self, *, timeout=None):
+            reads.append(timeout)
+            skip(11)
+            return super().groups(timeout=timeout)
+
+        def delete_group(self, labels, *, timeout=None):
+            super().delete_group(labels, timeout=timeout)
+            skip(0.5)
+
+    gateway = SlowToRead(server.url)
     for number in range(20):
         gateway.push(f"j{number}", gauge("m", "h", 1))
-    elapsed, reads = [0.0], []
-
-    class Time:
-        time = staticmethod(time.time)
-
-        @staticmethod
-        def monotonic():
-            elapsed[0] += 0.1
-            return elapsed[0]
-
-    def slow_groups(self, *, timeout=None):
-        reads.append(elapsed[0])
-        elapsed[0] += 11
-        return list(self.iter_groups(timeout=timeout))
-
-    monkeypatch.setattr(prune_module, "time", Time)
-    monkeypatch.setattr(Gateway, "groups", slow_groups)
     assert len(delete_groups(gateway, "job=~j.*")) == 20
     assert len(reads) == 1
 
