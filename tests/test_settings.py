@@ -186,9 +186,9 @@ def test_printing_settings_shows_no_secret():
         ({"PUSHGATE_TOKEN": "t", "PUSHGATEWAY_URL": "u:p@h"}, "PUSHGATE_TOKEN.*PUSHGATEWAY_URL"),
         ({"PUSHGATE_TOKEN": "t", "PUSHGATE_HEADERS": "authorization: x"}, "PUSHGATE_HEADERS"),
         ({"PUSHGATEWAY_URL": "u:p@h", "PUSHGATE_PASSWORD": "q"}, "PUSHGATE_PASSWORD.*URL"),
-        ({"PUSHGATE_PASSWORD": "p"}, "PUSHGATE_PASSWORD.*PUSHGATE_USERNAME"),
-        ({"PUSHGATE_USERNAME": "u"}, "PUSHGATE_USERNAME.*PUSHGATE_PASSWORD"),
-        ({"PUSHGATE_KEYFILE": "k"}, "PUSHGATE_KEYFILE.*PUSHGATE_CERTFILE"),
+        ({"PUSHGATE_PASSWORD": "p"}, "PUSHGATE_PASSWORD.*no user name"),
+        ({"PUSHGATE_USERNAME": "u"}, "PUSHGATE_USERNAME.*no password"),
+        ({"PUSHGATE_KEYFILE": "k"}, "PUSHGATE_KEYFILE.*certfile"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(environ, named):

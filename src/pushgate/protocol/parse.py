@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from .families import Family, Sample
@@ -38,18 +37,21 @@ class ParseError(ValueError):
     """The body is not text format 0.0.4; the text has the line and the reason."""
 
 
-@dataclass(slots=True)
 class TextFamily:
     """A family as the text has it: ``name`` with every suffix, ``type`` as the gateway takes it.
 
-    ``lines`` are all its lines, comments included, in their order.
+    ``lines`` are all its lines, comments included, in their order. Not a dataclass: importing
+    dataclasses takes 10 ms, and what fails in a process that dies is parsed to be kept.
     """
 
-    name: str
-    type: str = ""
-    documentation: str | None = None
-    samples: list[Sample] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    __slots__ = ("documentation", "lines", "name", "samples", "type")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.type = ""
+        self.documentation: str | None = None
+        self.samples: list[Sample] = []
+        self.lines: list[str] = []
 
     @property
     def text(self) -> bytes:

@@ -190,12 +190,11 @@ class Settings(NamedTuple):
         if self.password is not None and user is not None and user[1] != "":
             raise self._conflict("password", "the URL has another password; remove one")
         if self.password is not None and self.username is None and user is None:
-            raise self._conflict("password", "there is no user name; set PUSHGATE_USERNAME")
+            raise self._conflict("password", "there is no user name; set both")
         if self.username is not None and self.password is None:
-            advice = "there is no password; set PUSHGATE_PASSWORD to it or to file:/path"
-            raise self._conflict("username", advice)
+            raise self._conflict("username", "there is no password; set both")
         if self.keyfile is not None and self.certfile is None:
-            raise self._conflict("keyfile", "there is no certificate; set PUSHGATE_CERTFILE")
+            raise self._conflict("keyfile", "there is no certificate; set certfile, too")
 
     def _conflict(self, name: str, text: str) -> SettingsError:
         return SettingsError(f"{self.origins.get(name, name)} is set, but {text}")
