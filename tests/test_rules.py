@@ -7,11 +7,11 @@ import json
 import re
 
 import pytest
-from pushgate_celery._names import COUNTERS, GAUGES, HISTOGRAMS
 
 from pushgate.jobs import vocabulary
 from pushgate.prometheus.dashboard import dashboard
 from pushgate.prometheus.rules import rule_file
+from pushgate_celery._metric_specs import COUNTERS, GAUGES, HISTOGRAMS
 
 VOCABULARY = {
     value
@@ -101,7 +101,7 @@ def test_labels_and_names_are_the_users(cli):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (["rules", "--selector", "job"], "is no matcher"),
         (["rules", "--selector", 'job=~"("'], "is no regular expression"),
@@ -112,10 +112,10 @@ def test_labels_and_names_are_the_users(cli):
         (["dashboard", "x"], "unrecognized arguments: x"),
     ],
 )
-def test_what_makes_no_sense_is_one_line_and_prints_nothing(cli, arguments, said):
+def test_what_makes_no_sense_is_one_line_and_prints_nothing(cli, arguments, output):
     code, out, (line,) = cli(*arguments)
     assert (code, out) == (2, "")
-    assert said in line
+    assert output in line
 
 
 def test_the_scrape_configuration_reaches_the_gateway_and_holds_no_secret(cli, monkeypatch):

@@ -21,10 +21,11 @@ from pushgate import (
     GroupingKey,
     JobRun,
     Outcome,
-    Reporter,
     Status,
+    end_families,
     gauge,
     mapped_families,
+    start_families,
 )
 from pushgate.jobs import health
 from pushgate.prometheus import queries
@@ -73,24 +74,24 @@ def printed(environment):
 
 
 @pytest.fixture(scope="module")
-def told_at():
-    """When all that the tests tell the gateway happened, or hours before, in Unix seconds."""
+def published_at():
+    """When everything happened that the tests publish, in Unix seconds; or hours before."""
     return time.time()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, environment, printed, told_at):
+def server(tmp_path_factory, environment, printed, published_at):
     """Prometheus, and a gateway that holds all that pushgate publishes."""
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "rules.yml").write_text(printed("rules"))
     with pushgateway(debian.require("pushgateway-1.11")) as gateway:
         scrape = printed("scrape-config", "--gateway", gateway.url)
         with prometheus(folder, f"rule_files: [{folder / 'rules.yml'}]\n{scrape}") as server:
-            _tell_all(Gateway(gateway.url), environment, server, told_at)
+            _publish_all(Gateway(gateway.url), environment, server, published_at)
             yield server
 
 
-def _tell_all(gateway, environment, server, now):
+def _publish_all(gateway, environment, server, now):
     examples = ["command", "python", "celery"]
     if importlib.util.find_spec("airflow"):
         examples.append("airflow")
@@ -105,32 +106,39 @@ def _tell_all(gateway, environment, server, now):
         for example in examples
     }
     try:
-        _tell_what_examples_do_not(gateway, environment, server, now)
+        _publish_what_examples_do_not(gateway, environment, server, now)
         for example, process in running.items():
-            said, _ = process.communicate(timeout=PATIENCE)
-            assert process.returncode == 0, f"{example}\n{said}"
+            output, _ = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 0, f"{example}\n{output}"
     finally:
         for process in running.values():
             process.kill()
             process.wait()
 
 
-def _tell_what_examples_do_not(gateway, environment, server, now):
+def _publish_what_examples_do_not(gateway, environment, server, now):
     """Runs that are late, hang, vanished, …, and a Celery worker in trouble."""
-    reporter = Reporter(gateway, on_error=_fail)
+
+    def starts(run):
+        gateway.pushadd(run.key, start_families(run))
+
+    def ends(run, outcome):
+        gateway.pushadd(run.key, end_families(run, outcome))
+
     failed = Outcome(Status.FAILURE, now, 1.0)
-    reporter.finished(_run("never", now), failed)
-    reporter.started(_run("late", now - 7200, expected_interval=60.0))
-    reporter.started(_run("stuck", now - 2 * 86400))
-    reporter.started(_run("running", now, expires_at=now + 60))
-    reporter.finished(_run("skipped", None), Outcome(Status.SKIPPED, now))
-    reporter.finished(_run("retried", now), Outcome(Status.RETRY, now, 1.0, try_number=1))
+    ends(_run("never", now), failed)
+    starts(_run("late", now - 7200, expected_interval=60.0))
+    starts(_run("stuck", now - 2 * 86400))
+    starts(_run("running", now, expires_at=now + 60))
+    ends(_run("skipped", None), Outcome(Status.SKIPPED, now))
+    ends(_run("retried", now), Outcome(Status.RETRY, now, 1.0, try_number=1))
     task = _run("airflow", now, dag_id="d", task_id="t")
     ended = Outcome(Status.SUCCESS, now, 1.0, try_number=2, queue_wait=0.5)
-    reporter.finished(task, ended)
+    ends(task, ended)
     counts = {"success": 3, "failed": 1, "skipped": 0, "upstream_failed": 0}
     gateway.pushadd(task.key, mapped_families(counts, 0.5))
-    reporter.missed_deadline(_run("airflow", now, dag_id="d"), now)
+    missed = gauge("batch_job_last_deadline_missed_timestamp_seconds", "", now)
+    gateway.pushadd("airflow", missed, {"dag_id": "d"})
     memory = ["run", "--job", "memory", "--", sys.executable, "-c", "b'x' * 50_000_000"]
     subprocess.run(
         [sys.executable, "-m", "pushgate", *memory],
@@ -141,7 +149,7 @@ def _tell_what_examples_do_not(gateway, environment, server, now):
     for job in ("refused", "never"):
         answer = raw.exchange("POST", f"/metrics/job/{job}", "with_a_timestamp 1 1000\n")
         assert answer.status == 400
-    reporter.started(_run("vanished", now, vanished_runs=0))
+    starts(_run("vanished", now, vanished_runs=0))
     for n in range(RANDOM_GROUPS):
         gateway.push("random", list(_random_families(n, now)), {"n": str(n)})
     worker = _Worker(gateway, now)
@@ -154,7 +162,7 @@ def _tell_what_examples_do_not(gateway, environment, server, now):
             and server.query("pushgate_records_dropped_total")
         )
     )
-    reporter.started(_run("vanished", now, vanished_runs=1))
+    starts(_run("vanished", now, vanished_runs=1))
     worker.tasks()
     worker.feed(COUNT, "children_lost", {}, 1)
     worker.apply(worker.aggregator.dropped(3))
@@ -210,10 +218,6 @@ def _run(job, started_at, *, expected_interval=None, vanished_runs=None, expires
     return JobRun(key, started_at, expected_interval, vanished_runs, expires_at)
 
 
-def _fail(run, error):
-    raise AssertionError(f"{run.key}: {error}")
-
-
 def test_promtool_accepts_what_is_printed(tmp_path, printed):
     (tmp_path / "rules.yml").write_text(printed("rules", "--selector", 'job=~"a|b",x!="\\\\"'))
     assert promtool("check", "rules", tmp_path / "rules.yml")[0] == 0
@@ -227,8 +231,8 @@ def test_promtool_accepts_what_is_printed(tmp_path, printed):
         text = printed("scrape-config", *others, PUSHGATE_GATEWAY=gateway, **environment)
         assert "secret" not in text
         (tmp_path / "prometheus.yml").write_text(f"rule_files: [rules.yml]\n{text}")
-        code, said = promtool("check", "config", "--syntax-only", tmp_path / "prometheus.yml")
-        assert code == 0, f"{text}\n{said}"
+        code, output = promtool("check", "config", "--syntax-only", tmp_path / "prometheus.yml")
+        assert code == 0, f"{text}\n{output}"
 
 
 def test_every_query_of_the_dashboard_has_an_answer(server, printed):
@@ -313,11 +317,11 @@ def test_alerts_name_jobs_by_their_own_labels(server):
     assert not server.query('{exported_job=~".+"}')
 
 
-def test_the_rules_judge_as_the_command_line_does(server, told_at):
+def test_the_rules_judge_as_the_command_line_does(server, published_at):
     now = time.time()
     series = queries.Series('job="random"', "10m")
     groups = [
-        {family.name: family.samples[0].value for family in _random_families(n, told_at)}
+        {family.name: family.samples[0].value for family in _random_families(n, published_at)}
         for n in range(RANDOM_GROUPS)
     ]
 

@@ -331,10 +331,10 @@ def check(tmp_path):
                 ensure_ascii=False,
             )
         )
-        code, said = promtool("check", "rules", tmp_path / "rules.yml")
-        assert code == 0, said
-        code, said = promtool("test", "rules", file)
-        assert code == 0, said
+        code, output = promtool("check", "rules", tmp_path / "rules.yml")
+        assert code == 0, output
+        code, output = promtool("test", "rules", file)
+        assert code == 0, output
 
     return check
 

@@ -1,8 +1,4 @@
-"""A real Prometheus and its promtool.
-
-In: a configuration without `global`, a folder for the data. Out: answers to queries; what promtool
-says of a file.
-"""
+"""A real Prometheus, which scrapes and answers queries, and its promtool."""
 
 from __future__ import annotations
 
