@@ -29,7 +29,7 @@ from pushgate import (
 from pushgate.embedded import EmbeddedGateway
 from pushgate.protocol.families import needs_protobuf
 from pushgate.protocol.protobuf import CONTENT_TYPE, encode_protobuf
-from pushgate.protocol.protobuf_wire import double, integer, message, signed
+from pushgate.protocol.protobuf_fields import double, integer, message, signed
 from pushgate.protocol.text import CONTENT_TYPE as TEXT
 from pushgate.transport.response import Response
 from support.gateways import NEW, OLD, open_gateway

@@ -15,7 +15,13 @@ from ..errors import (
     refuses_content_type,
 )
 from ..protocol.compression import Compression, compress
-from ..protocol.families import FamilyLike, Metrics, families_of, needs_protobuf
+from ..protocol.families import (
+    FamilyLike,
+    Metrics,
+    families_of,
+    has_native_histograms,
+    needs_protobuf,
+)
 from ..protocol.grouping_key import GroupingKey
 from ..protocol.names import from_path
 from ..protocol.text import CONTENT_TYPE, encode_families
@@ -223,7 +229,7 @@ class Gateway(GatewayReader):
         It is asked once. Returns the seconds that are left of ``timeout``.
         """
         deadline = self._deadline(timeout)
-        self._abilities.require_utf8_names(deadline)
+        self._features.require_utf8_names(deadline)
         return deadline.left()
 
     def _push(
@@ -255,18 +261,21 @@ class Gateway(GatewayReader):
         self, method: str, key: GroupingKey, families: Sequence[FamilyLike], deadline: Deadline
     ) -> bool:
         """By protobuf, and whether the gateway takes that; what then fails is raised."""
-        messages = self._abilities.messages(families, key, deadline, utf8_names=self._utf8_names)
-        if messages is None:
+        needed = has_native_histograms(families)
+        if not self._features.takes_protobuf(deadline, needed=needed):
             return False
-        from ..protocol.protobuf import CONTENT_TYPE  # what few pushes need
+        from ..protocol.protobuf import CONTENT_TYPE, encode_protobuf  # which few pushes need
 
+        messages = encode_protobuf(families, key, utf8_names=self._utf8_names)
+        if messages.utf8_names:
+            self._features.require_utf8_names(deadline)
         body, timeout = messages.body, deadline.left()
         try:
             self.send(method, key, body, timeout=timeout, content_type=CONTENT_TYPE)
         except GatewayRejectedError as error:
             if not refuses_content_type(error):  # not a Pushgateway, but the embedded gateway does
                 raise
-            self._abilities.refused_protobuf()
+            self._features.protobuf_was_refused()
             return False
         return True
 

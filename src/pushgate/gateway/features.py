@@ -1,8 +1,7 @@
-"""What a gateway takes, by its version and flags, which are read when a push first depends on them.
+"""The formats and names that a gateway takes, by its version and flags.
 
-Enters: a way to read its status; families that text can't carry whole. Leaves: yes, no, or that
-nothing is known; the families as messages, where it takes them. The status is read once; only what
-may turn into a yes, by an upgrade or another flag, is asked for again.
+They are read when a push first depends on them, and once: only what may turn into a yes, by an
+upgrade or another flag, is asked for again.
 """
 
 from __future__ import annotations
@@ -11,30 +10,27 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import GatewayUnreachableError, PushError, SettingsError
-from ..protocol.families import has_native_histograms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from ..protocol.families import FamilyLike
-    from ..protocol.grouping_key import GroupingKey
-    from ..protocol.protobuf import Messages
     from ..transport.deadline import Deadline
 
-__all__ = ("LOSES_PROTOBUF", "Abilities")
+__all__ = ("LOSES_PROTOBUF", "GatewayFeatures")
 
 _LONGEST_LOOKUP = 2.0  # seconds, and no more than half of what the push has
 _AGAIN = 60.0  # seconds
 # 1.5.1 keeps exemplars and native histograms, and shows both in a scrape, as 1.11.2 does.
-# 1.7.0 drops all families but the first: https://github.com/prometheus/common/pull/616
-_PROTOBUF_SINCE, LOSES_PROTOBUF = (1, 5, 1), (1, 7)
+_PROTOBUF_SINCE = (1, 5, 1)
+LOSES_PROTOBUF = (1, 7)
+"""It drops all families but the first: https://github.com/prometheus/common/pull/616"""
 _UTF8_FLAG = "push.enable-utf8-names"
 
 
-class Abilities:
+class GatewayFeatures:
     """Of the gateway ``url``. ``read`` gets its version and flags in the seconds it is given."""
 
-    __slots__ = ("_again_at", "_read", "_text_only", "_url", "_version", "_with_utf8_names")
+    __slots__ = ("_again_at", "_read", "_refused", "_takes_protobuf", "_url", "_with_utf8_names")
 
     def __init__(
         self, url: str, read: Callable[[float], tuple[str, Mapping[str, str] | None]]
@@ -42,35 +38,27 @@ class Abilities:
         self._url = url
         self._read = read
         self._again_at = 0.0
-        self._text_only = False
-        self._version: tuple[int, ...] | None = None
+        self._refused = False
+        self._takes_protobuf: bool | None = None
         self._with_utf8_names: bool | None = None
 
-    def messages(
-        self,
-        families: Sequence[FamilyLike],
-        key: GroupingKey,
-        deadline: Deadline,
-        *,
-        utf8_names: bool,
-    ) -> Messages | None:
-        """The families as protobuf; None where the gateway isn't known to take that.
+    def takes_protobuf(self, deadline: Deadline, *, needed: bool) -> bool:
+        """Whether it is known to take protobuf.
 
-        Where they have a native histogram, a gateway that can't be asked now raises
-        GatewayUnreachableError: as text, they could not be sent at all.
+        ``needed``: as text, the push could not be sent at all. Then a gateway that can't be asked
+        now raises GatewayUnreachableError.
         """
-        if not self._takes_protobuf(deadline, needed=has_native_histograms(families)):
-            return None
-        from ..protocol.protobuf import encode_protobuf  # what few pushes need
+        if self._refused:
+            return False
+        if not self._takes_protobuf:
+            error = self._look_up(deadline, now=needed and self._takes_protobuf is None)
+            if needed and isinstance(error, GatewayUnreachableError):
+                raise error
+        return bool(self._takes_protobuf)
 
-        messages = encode_protobuf(families, key, utf8_names=utf8_names)
-        if messages.utf8_names:
-            self.require_utf8_names(deadline)
-        return messages
-
-    def refused_protobuf(self) -> None:
-        """It did, whatever its version."""
-        self._text_only = True
+    def protobuf_was_refused(self) -> None:
+        """It answered that it takes none, whatever its version."""
+        self._refused = True
 
     def require_utf8_names(self, deadline: Deadline) -> None:
         """Raise SettingsError if it says that it runs without ``--push.enable-utf8-names``."""
@@ -83,17 +71,8 @@ class Abilities:
                 " --push.enable-utf8-names, or leave out utf8_names"
             )
 
-    def _takes_protobuf(self, deadline: Deadline, *, needed: bool) -> bool:
-        if self._text_only:
-            return False
-        if not _has_protobuf(self._version):
-            error = self._look_up(deadline, now=needed and self._version is None)
-            if needed and isinstance(error, GatewayUnreachableError):
-                raise error
-        return _has_protobuf(self._version)
-
     def _look_up(self, deadline: Deadline, *, now: bool = False) -> PushError | None:
-        """What kept it from being read, such as a proxy that lets only pushes pass; or None."""
+        """Read them, or return why not: a proxy may let only pushes pass."""
         if time.monotonic() < self._again_at and not now:
             return None
         self._again_at = time.monotonic() + _AGAIN
@@ -102,16 +81,13 @@ class Abilities:
             version, flags = self._read(min(_LONGEST_LOOKUP, (left or _AGAIN) / 2))
         except PushError as error:
             return error
-        self._version = _numbers(version)
+        self._takes_protobuf = _has_protobuf(version)
         self._with_utf8_names = None if flags is None else flags.get(_UTF8_FLAG) == "true"
         return None
 
 
-def _has_protobuf(version: tuple[int, ...] | None) -> bool:
-    return version is not None and version >= _PROTOBUF_SINCE and version[:2] != LOSES_PROTOBUF
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """``1.11.2`` or ``1.11.2-rc.0`` as numbers, as many as there are."""
+def _has_protobuf(version: str) -> bool:
+    """Of a version such as ``1.11.2`` or ``1.11.2-rc.0``."""
     parts = version.removeprefix("v").partition("-")[0].split(".")
-    return tuple(int(part) for part in parts if part.isascii() and part.isdecimal())
+    number = tuple(int(part) for part in parts if part.isascii() and part.isdecimal())
+    return number >= _PROTOBUF_SINCE and number[:2] != LOSES_PROTOBUF

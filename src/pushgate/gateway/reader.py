@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..transport.handler import HTTPHandler
     from ..transport.response import Response
     from .clock import ClockOffset
-    from .features import Abilities
+    from .features import GatewayFeatures
 
 __all__ = ("GatewayReader",)
 
@@ -44,7 +44,7 @@ class GatewayReader:
         self._reader = reader
         self._timeout = timeout
         self._retries = retries
-        self._known_abilities: Abilities | None = None
+        self._known_features: GatewayFeatures | None = None
 
     @property
     def url(self) -> str:
@@ -124,12 +124,12 @@ class GatewayReader:
         return version, flags or {}
 
     @property
-    def _abilities(self) -> Abilities:
-        if self._known_abilities is None:
-            from .features import Abilities  # what few pushes need
+    def _features(self) -> GatewayFeatures:
+        if self._known_features is None:
+            from .features import GatewayFeatures  # which few pushes need
 
-            self._known_abilities = Abilities(self.url, self._status_at_once)
-        return self._known_abilities
+            self._known_features = GatewayFeatures(self.url, self._status_at_once)
+        return self._known_features
 
     def _status_at_once(self, timeout: float) -> tuple[str, dict[str, str] | None]:
         """Not tried again: a push waits for it."""

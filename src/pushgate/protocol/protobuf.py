@@ -1,10 +1,7 @@
 """Metric families as protobuf, for what the text format can't carry: exemplars, native histograms.
 
-Enters: a collector or families, and the grouping key they will be pushed under. Leaves: delimited
-``io.prometheus.client.MetricFamily`` messages, or an InvalidPayloadError. Pure. A gateway reads the
-same from them as from the text of the same families, for which reason the text's rules are applied
-by writing it. It only writes, and that is varints and doubles: the ``protobuf`` package would be a
-dependency of every user for one encoder.
+A gateway reads the same from these messages as from the text of the same families, so the text's
+rules are applied by writing the text, too.
 
 https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 """
@@ -17,8 +14,17 @@ from ..errors import InvalidPayloadError, PushError
 from .families import Family, Sample, families_of
 from .names import Naming, naming
 from .native_histograms import check_native_histogram
-from .protobuf_values import counter, histogram, labels, labels_of, scalar, summary
-from .protobuf_wire import integer, message, text
+from .protobuf_fields import (
+    counter,
+    histogram,
+    integer,
+    labels,
+    labels_of,
+    message,
+    scalar,
+    summary,
+    text,
+)
 from .sample_heads import SIDE_FAMILIES
 from .text import encode_families, text_type
 
@@ -27,9 +33,9 @@ if TYPE_CHECKING:
 
     from .families import FamilyLike, Metrics
     from .grouping_key import GroupingKey
-    from .protobuf_values import Labels
+    from .protobuf_fields import Labels
 
-__all__ = ("CONTENT_TYPE", "Messages", "encode_protobuf")
+__all__ = ("CONTENT_TYPE", "ProtobufPayload", "encode_protobuf")
 
 CONTENT_TYPE = (
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
@@ -43,7 +49,7 @@ _BOUNDS = {"histogram": "le", "summary": "quantile"}
 _Result = TypeVar("_Result")
 
 
-class Messages(NamedTuple):
+class ProtobufPayload(NamedTuple):
     """As :class:`pushgate.protocol.text.Payload`, with messages in place of the text."""
 
     body: bytes
@@ -53,7 +59,7 @@ class Messages(NamedTuple):
 
 def encode_protobuf(
     metrics: Metrics, key: GroupingKey | None = None, *, utf8_names: bool = False
-) -> Messages:
+) -> ProtobufPayload:
     """Encode everything ``metrics`` collects, each family a message after its length.
 
     Arguments, rules and errors are those of :func:`pushgate.encode`.
@@ -63,10 +69,10 @@ def encode_protobuf(
     payload = encode_families(
         [_guarded(_without_native, family) for family in families], key, utf8_names=utf8_names
     )
-    out = _Messages(names)
+    out = _MessageWriter(names)
     for family in families:
         _guarded(out.add, family)
-    return Messages(out.delimited(), payload.samples, payload.utf8_names)
+    return ProtobufPayload(out.delimited(), payload.samples, payload.utf8_names)
 
 
 def _guarded(step: Callable[[FamilyLike], _Result], family: FamilyLike) -> _Result:
@@ -111,8 +117,8 @@ def _without_native(family: FamilyLike) -> FamilyLike:
     return Family(family.name, family.documentation, family.type, samples)
 
 
-class _Messages:
-    """The messages of one payload. ``names`` is how names are written."""
+class _MessageWriter:
+    """Collects the messages of one payload. ``names`` is how names are written."""
 
     def __init__(self, names: Naming) -> None:
         self._names = names
