@@ -31,12 +31,8 @@ from pushgate import (
     GroupingKey,
     HTTPHandler,
     InvalidPayloadError,
-    JobRun,
-    Outcome,
     PushError,
-    Reporter,
     SettingsError,
-    Status,
     gauge,
 )
 from pushgate.transport import deadline as wire
@@ -603,66 +599,6 @@ def test_an_answer_that_no_pushgateway_gives_is_a_push_error(body: bytes) -> Non
         for call in (gateway.groups, gateway.version):
             with pytest.raises(PushError):
                 call()
-
-
-# The Reporter.
-
-RUN = JobRun(GroupingKey("j"), started_at=1.0, expected_interval=60.0)
-OUTCOME = Outcome(Status.FAILURE, ended_at=2.0, duration=1.0)
-
-
-def test_a_report_is_posted() -> None:
-    with FaultServer(faults.accept) as server:
-        reporter = Reporter(Gateway(server.url))
-        assert reporter.started(RUN) is None
-        assert reporter.finished(RUN, OUTCOME) is None
-        assert [seen.method for seen in server.requests] == ["POST", "POST"]
-        assert b"batch_job_last_failure_timestamp_seconds 2.0\n" in server.requests[1].body
-        assert b"last_success" not in server.requests[1].body
-
-
-@pytest.mark.parametrize(
-    "error",
-    [OSError("o"), ValueError("v"), RuntimeError("r"), AssertionError("a"), RecursionError("x")],
-)
-def test_a_report_that_fails_is_logged_and_raises_nothing(
-    error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    def handler(**_: Any) -> Callable[[], None]:
-        raise error
-
-    reporter = Reporter(Gateway("h", handler=handler))
-    assert reporter.started(RUN) is error
-    assert reporter.finished(RUN, OUTCOME) is error
-    assert [record.name for record in caplog.records] == ["pushgate", "pushgate"]
-
-
-def test_a_broken_on_error_raises_nothing() -> None:
-    def broken(run: JobRun, error: Exception) -> None:
-        raise RuntimeError("on_error")
-
-    reporter = Reporter(Gateway(f"127.0.0.1:{free_port()}", retries=0), on_error=broken)
-    assert isinstance(reporter.started(RUN), GatewayUnreachableError)
-
-
-def test_a_report_is_bounded_by_its_timeout() -> None:
-    with FaultServer(faults.hang) as server:
-        reporter = Reporter(Gateway(server.url, timeout=None), timeout=0.1)
-        assert isinstance(reporter.started(RUN), GatewayUnreachableError)
-        assert isinstance(reporter.started(RUN, timeout=0.05), GatewayUnreachableError)
-
-
-@pytest.mark.parametrize(
-    ("run", "outcome"),
-    [
-        (JobRun(GroupingKey("j"), "yesterday"), OUTCOME),  # type: ignore[arg-type]
-        (RUN, Outcome(Status.SUCCESS, "soon")),  # type: ignore[arg-type]
-        (RUN, None),
-    ],
-)
-def test_a_report_of_nonsense_raises_nothing(run: JobRun, outcome: Any) -> None:
-    with FaultServer(faults.accept) as server:
-        assert isinstance(Reporter(Gateway(server.url)).finished(run, outcome), Exception)
 
 
 @pytest.mark.parametrize(

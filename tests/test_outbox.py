@@ -18,11 +18,7 @@ from pushgate import (
     Gateway,
     GatewayRejectedError,
     GroupingKey,
-    JobRun,
     Outbox,
-    Outcome,
-    Reporter,
-    Status,
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
@@ -477,15 +473,6 @@ def test_a_file_of_another_user_is_said_once(server, gateway, outbox, said, monk
         assert not fails(gateway.push, "a", [gauge("x", "", 1)]).kept
     (line,) = said
     assert "Permission denied" in line
-
-
-def test_a_reporter_says_that_its_report_waits(server, outbox, caplog):
-    reporter = Reporter(Gateway(server.url, outbox=outbox, retries=0))
-    run = JobRun(KEY, started_at=1.0)
-    with outage(server):
-        error = reporter.finished(run, Outcome(Status.SUCCESS, ended_at=2.0, duration=1.0))
-    assert error is not None
-    assert "it waits in the outbox and will be delivered later" in caplog.text
 
 
 def test_a_push_that_was_sent_by_a_process_that_was_killed_is_not_undone(server, gateway, outbox):

@@ -3,11 +3,11 @@
 import pytest
 
 from pushgate import (
+    DirectSink,
     Gateway,
     GroupingKey,
     JobRun,
     Outcome,
-    Reporter,
     Status,
     end_families,
     mapped_families,
@@ -68,7 +68,7 @@ def test_a_try_that_is_tried_again_is_neither_a_failure_nor_an_end():
 
 
 def test_a_missed_deadline_says_nothing_of_how_the_run_goes_on(pushgateway):
-    assert Reporter(Gateway(pushgateway.url)).missed_deadline(RUN, 120.0) is None
+    DirectSink(Gateway(pushgateway.url)).missed_deadline(RUN, 120.0)
     (group,) = pushgateway.groups(job="j")
     assert group.value("batch_job_last_deadline_missed_timestamp_seconds") == 120.0
     assert [f.name for f in group.families if f.name.startswith(PREFIX)] == [

@@ -6,13 +6,13 @@ import pytest
 from prometheus_client import Counter
 
 from pushgate import (
+    DirectSink,
     Gateway,
     GatewayUnreachableError,
     GroupingKey,
     JobRun,
     Outbox,
     Outcome,
-    Reporter,
     Status,
     gauge,
 )
@@ -80,12 +80,14 @@ def test_a_gateway_that_was_killed_gets_what_it_missed_and_keeps_what_is_newer(s
 @pytest.mark.end_to_end
 def test_the_outcome_of_the_later_run_stays_whoever_reported_first(server, outbox):
     """The gateway's clock says that the earlier run was pushed last."""
-    reporter = Reporter(gateway_of(server.url, outbox))
-    others = Reporter(gateway_of(server.url))
+    reporter = DirectSink(gateway_of(server.url, outbox))
+    others = DirectSink(gateway_of(server.url))
     server.kill()
-    assert reporter.finished(JobRun(KEY, 200.0), Outcome(Status.SUCCESS, 220.0, 20.0))
+    reporter.finished(JobRun(KEY, 200.0), Outcome(Status.SUCCESS, 220.0, 20.0))
+    assert reporter.last_error.kept
     server.restart()
-    assert others.finished(JobRun(KEY, 100.0), Outcome(Status.FAILURE, 110.0, 10.0)) is None
+    others.finished(JobRun(KEY, 100.0), Outcome(Status.FAILURE, 110.0, 10.0))
+    assert others.last_error is None
 
     outbox.flush(gateway_of(server.url))
 
