@@ -51,7 +51,7 @@ def test_groups_are_listed_with_the_oldest_first(cli, two_days_ago):
     head, first, second, total = out.splitlines()
     assert (code, errors) == (0, [])
     assert head.split() == ["GROUP", "LAST", "PUSH", "REFUSED", "FAMILIES", "SAMPLES"]
-    assert first.split("  ")[0] == '{job="old",instance="a\\u001b[2J"}'
+    assert first.split("  ")[0] == '{job="old",instance="a\\x1b[2J"}'
     assert "2d ago" in first
     assert second.startswith('{job="new"}')
     assert total == "2 groups, 2 samples"

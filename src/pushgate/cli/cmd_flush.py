@@ -7,9 +7,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from ..protocol.names import selector
 from .common_options import Parser, add_gateway_options, load_settings
 from .exit_status import CommandError, complain
-from .formatting import ago, braces, counted, print_table
+from .formatting import ago, counted, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,7 @@ def _list(waiting: Sequence[WaitingGroup], outbox: Outbox) -> None:
         ("GROUP", "GATEWAY", "WAITS FOR", "SINCE", "TRIES", "LAST ERROR"),
         [
             (
-                braces(group.labels),
+                selector(group.labels),
                 group.url,
                 _what(group),
                 ago(group.since, now),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..protocol.names import selector
 from .common_options import (
     Parser,
     add_gateway_options,
@@ -13,7 +14,7 @@ from .common_options import (
     read_matchers,
 )
 from .exit_status import complain
-from .formatting import ago, braces, counted, group_fields, print_json, print_table
+from .formatting import ago, counted, group_fields, print_json, print_table
 
 if TYPE_CHECKING:
     from ..protocol.groups import Group
@@ -57,7 +58,7 @@ def main(arguments: list[str]) -> int:
 def _cells(group: Group, now: float) -> tuple[str | tuple[str, str], ...]:
     refused = ago(group.push_failure_time, now) if group.push_failure_time else ""
     return (
-        braces(group.labels),
+        selector(group.labels),
         ago(group.push_time, now),
         refused if group.last_push_successful else (refused, "red"),
         str(len(group.families)),

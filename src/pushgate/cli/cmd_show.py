@@ -6,6 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.names import selector
 from .common_options import (
     Parser,
     add_gateway_options,
@@ -16,7 +17,7 @@ from .common_options import (
     read_labels,
 )
 from .exit_status import complain
-from .formatting import ago, braces, group_fields, print_json, printable
+from .formatting import ago, group_fields, print_json, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,7 +61,7 @@ def _lines(group: Group, now: float) -> Iterator[str]:
     state = f"pushed {ago(group.push_time, now)}"
     if not group.last_push_successful:
         state += f", REFUSED {ago(group.push_failure_time, now)}"
-    yield f"{braces(group.labels)}  {state}"
+    yield f"{selector(group.labels)}  {state}"
     rows = [row for family in group.families for row in _rows(family, group.labels, now)]
     width = min(_WIDEST, max((len(name) for name, _ in rows), default=0))
     for name, value in rows:
@@ -76,7 +77,7 @@ def _rows(
         labels = {
             k: v for k, v in sample.labels.items() if k not in grouping and (v or k != "instance")
         }
-        yield sample.name + (braces(labels) if labels else ""), _value(sample, now)
+        yield sample.name + (selector(labels) if labels else ""), _value(sample, now)
 
 
 def _value(sample: Sample, now: float) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import DeletionError
-from .formatting import braces, counted, group_fields, print_json, printable
+from ..protocol.names import selector
+from .formatting import counted, group_fields, print_json, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ def delete_and_report(
     else:
         for entry, state in entries:
             reason = f"  {entry.reason}" if entry.reason else ""
-            print(printable(f"{state}  {braces(entry.group.labels)}{reason}"))
+            print(printable(f"{state}  {selector(entry.group.labels)}{reason}"))
         number = counted(len(deleted), "group")
         print(f"{number} would be deleted" if dry_run else f"{number} deleted")
     if failure is not None:

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import combining, east_asian_width
 
 from ..jobs.ages import roughly
-from ..protocol.names import quoted_label
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ..protocol.groups import Group
 
 __all__ = (
     "ago",
-    "braces",
     "colored",
     "counted",
     "group_fields",
@@ -53,14 +51,6 @@ def span(seconds: float) -> str:
         if count or parts:
             parts.append(f"{count}{unit}" if count else "")
     return " ".join(parts[:2]).strip()
-
-
-def braces(labels: Mapping[str, str]) -> str:
-    """``labels`` as PromQL writes them."""
-    pairs = (
-        f"{quoted_label(name)}={json.dumps(v, ensure_ascii=False)}" for name, v in labels.items()
-    )
-    return "{" + ",".join(pairs) + "}"
 
 
 def counted(count: int, thing: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from ..errors import DeliveryError, GatewayRejectedError, PushError, explain, fa
 from ..gateway.features import LOSES_PROTOBUF
 from ..protocol.families import gauge
 from ..protocol.grouping_key import GroupingKey
+from ..protocol.names import selector
 from .finding import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
@@ -157,10 +157,7 @@ def _remedy(suspects: Sequence[Mapping[str, str]]) -> str:
             f"--group {quote(f'{name}={value}')}" for name, value in labels.items() if name != "job"
         ]
     else:
-        pairs = ",".join(
-            f"{name}={json.dumps(v, ensure_ascii=False)}" for name, v in labels.items()
-        )
-        options = [f"--match {quote(f'{{{pairs}}}')}"]
+        options = [f"--match {quote(selector(labels))}"]
     more = f" and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
     return f"pushgate delete {' '.join(options)}{more}"
 

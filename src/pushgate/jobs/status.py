@@ -6,10 +6,10 @@ verdicts are those of ``health.py``.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..protocol.names import selector
 from . import health
 from .vocabulary import (
     COMPLETION,
@@ -102,12 +102,8 @@ def short_name(labels: Mapping[str, str]) -> str:
     while first not in _SHORT and first:
         first = first[:-1]
     short = _SHORT.get(first, "").format_map(labels)
-    rest = ",".join(
-        f"{name}={json.dumps(value, ensure_ascii=False)}"
-        for name, value in labels.items()
-        if name not in first
-    )
-    return f"{short}{{{rest}}}" if rest else short
+    rest = {name: value for name, value in labels.items() if name not in first}
+    return short + (selector(rest) if rest else "")
 
 
 def _row(group: Group, numbers: Mapping[str, float], now: float) -> JobRow:
