@@ -36,7 +36,7 @@ def test_a_label_of_any_name_is_read_back(gateway_url, label):
     ],
 )
 def test_an_answer_that_is_cut_off_or_no_gateways_is_an_error(answer):
-    with pytest.raises(PushError, match="not what a Pushgateway answers"):
+    with pytest.raises(PushError, match="not the response of a Pushgateway"):
         list(read_groups(answer))
 
 

@@ -1,8 +1,4 @@
-"""Pushing to and deleting from a Pushgateway; what it reads is inherited.
-
-Enters: a job, a grouping key and metrics. Leaves: requests through a handler, or a PushError. This
-is the last step of the pipeline; everything before it is pure.
-"""
+"""Gateway: pushing to a Pushgateway and deleting from it. What can be read is inherited."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ from ..protocol.families import (
 )
 from ..protocol.grouping_key import GroupingKey
 from ..protocol.names import from_path
-from ..protocol.text import CONTENT_TYPE, encode_families
+from ..protocol.text import CONTENT_TYPE, encode
 from ..transport.auth import TLS, BasicAuth, BearerToken
 from ..transport.handler import Handler, HTTPHandler, perform
 from ..transport.request import refuse_headers_of_the_request
@@ -247,7 +243,7 @@ class Gateway(GatewayReader):
             if self._push_messages(method, key, families, deadline):
                 return
             timeout = deadline.left()
-        payload = encode_families(families, key, utf8_names=self._utf8_names)
+        payload = encode(families, key, utf8_names=self._utf8_names)
         if not payload.samples and not may_be_empty:
             raise InvalidPayloadError(
                 f"nothing to push: the registry has no samples, and a PUT would empty the group"

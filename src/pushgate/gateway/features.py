@@ -57,7 +57,7 @@ class GatewayFeatures:
         return bool(self._takes_protobuf)
 
     def protobuf_was_refused(self) -> None:
-        """It answered that it takes none, whatever its version."""
+        """Note that it refused protobuf, although its version takes it."""
         self._refused = True
 
     def require_utf8_names(self, deadline: Deadline) -> None:

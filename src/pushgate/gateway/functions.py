@@ -1,8 +1,4 @@
-"""prometheus_client's push functions, with its signatures: one request each, tried once.
-
-Enters: a gateway, a job, a registry and a grouping key. Leaves: a request through a handler, or a
-PushError.
-"""
+"""prometheus_client's push functions, with its signatures: one request each, tried once."""
 
 from __future__ import annotations
 

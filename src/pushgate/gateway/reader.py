@@ -1,7 +1,4 @@
-"""Reading a Pushgateway: what it holds, what it says of itself, what its clock shows.
-
-Enters: its URL, and the handler that reads. Leaves: values, or a PushError.
-"""
+"""What can be read from a Pushgateway: its groups, its version and flags, its clock."""
 
 from __future__ import annotations
 
@@ -144,7 +141,7 @@ class GatewayReader:
             version = str(data["build_information"]["version"])
             return version, None if flags is None else dict(flags)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise PushError(f"{self.url}{_STATUS} is not what a Pushgateway answers") from error
+            raise PushError(f"{self.url}{_STATUS} is not the response of a Pushgateway") from error
 
     def _get(self, path: str, timeout: float | None) -> bytes:
         return self._bounded(lambda left: self._read(path, left).body, timeout)

@@ -1,8 +1,8 @@
-"""Groups whose labels are not valid Unicode: what a gateway's failing scrape tells of them.
+"""Finds the groups whose labels are not valid Unicode, in the error of a gateway's failing scrape.
 
-Enters: the text of a ``500`` of ``/metrics``. Leaves: grouping labels as bytes. Such a group fails
-every scrape, and the gateway's JSON has U+FFFD in place of each bad byte: this text is the only
-place that names them. Observed on Pushgateway 1.5.1 and 1.11.2.
+Such a group fails every scrape, and the gateway's JSON has U+FFFD in place of each bad byte: the
+text of the ``500`` of ``/metrics`` is the only place that names them. Observed on Pushgateway 1.5.1
+and 1.11.2.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Payload to body: the compressed bytes and the headers that describe them.
+"""A payload's body, compressed or not, and the headers that describe it.
 
 A Pushgateway takes gzip since 1.5.0 and snappy, in the framing format, since 1.6.0. One that knows
 neither ignores the header and fails to parse the body (seen on 1.5.1), so nothing is guessed here.

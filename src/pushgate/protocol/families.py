@@ -1,6 +1,4 @@
-"""Metric families as plain values.
-
-Enters: what a user has of metrics. Leaves: its families.
+"""Metric families as plain values, and the families of all that can be pushed.
 
 A :class:`Family` has the attributes of prometheus_client's ``Metric`` that an encoder reads, so
 the encoder takes either, and building our own gauges costs no import of prometheus_client.
@@ -37,7 +35,7 @@ class Sample(NamedTuple):
     name: str
     labels: Mapping[str, str]
     value: float
-    timestamp: Any = None  # a Pushgateway refuses timestamps; the field exists for preflight
+    timestamp: Any = None  # a Pushgateway refuses timestamps; the field exists to say so
 
 
 class Family(NamedTuple):

@@ -1,7 +1,5 @@
 """The grouping key: which group of a Pushgateway a push belongs to, and its URL path.
 
-Enters: a job name and labels, any values. Leaves: a frozen :class:`GroupingKey`, valid by
-construction, or an InvalidGroupingKeyError. Protocol rules:
 https://github.com/prometheus/pushgateway/blob/master/README.md#url
 """
 
@@ -9,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import re
-import socket
-import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
@@ -232,6 +228,9 @@ def instance_ip_grouping_key() -> dict[str, str]:
 
     On Linux that is 127.0.0.1, on macOS the address of the outgoing interface.
     """
+    import socket
+    import sys
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         # Connecting a UDP socket sends nothing; it only chooses the local address.
         probe.connect(("10.255.255.255", 1) if sys.platform == "darwin" else ("localhost", 0))

@@ -1,6 +1,5 @@
-"""What a gateway holds, read back: the answer of ``/api/v1/metrics`` as typed values.
+"""The groups that a gateway holds: the response of ``/api/v1/metrics`` as typed values.
 
-Enters: the JSON. Leaves: :class:`Group` values. The layout of the answer:
 https://github.com/prometheus/pushgateway/blob/master/README.md#query-api
 """
 
@@ -71,16 +70,16 @@ class Group:
 
 
 def read_groups(document: bytes) -> Iterator[Group]:
-    """The groups of an ``/api/v1/metrics`` answer, each decoded when its turn comes.
+    """The groups in a response of ``/api/v1/metrics``, each decoded when its turn comes.
 
-    Decoded as a whole, the answer of a gateway of some thousand series takes tens of megabytes,
+    Decoded as a whole, the response of a gateway of some thousand series takes tens of megabytes,
     which a small process keeps. Raises PushError for another layout.
     """
     try:
         for entry in _entries(document.decode()):
             yield _group(entry)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise PushError("/api/v1/metrics is not what a Pushgateway answers") from error
+        raise PushError("/api/v1/metrics is not the response of a Pushgateway") from error
 
 
 _OPENING = re.compile(r'\s*\{\s*"status"\s*:\s*"success"\s*,\s*"data"\s*:\s*\[\s*')
@@ -98,7 +97,7 @@ def _entries(text: str) -> Iterator[dict[str, Any]]:
         yield entry
         mark = _NEXT.match(text, at)
         if mark is None:
-            raise ValueError("the answer ends early")
+            raise ValueError("the response ends early")
         if mark[1] == "]":
             return
         at = mark.end()

@@ -1,7 +1,7 @@
 """Names of metrics and labels, as the text format and a URL's path write them.
 
-Enters: a name. Leaves: it with underscores, which everybody reads; or, for a gateway that runs with
-``--push.enable-utf8-names``, in quotes for a text and with ``U__`` escapes for a path.
+A name is written with underscores, which every reader takes; or, for a gateway that runs with
+``--push.enable-utf8-names``, in quotes in a text and with ``U__`` escapes in a path.
 
 https://prometheus.io/docs/instrumenting/escaping_schemes
 """

@@ -1,7 +1,6 @@
-"""The rules a native histogram must meet. Enters: prometheus_client's ``NativeHistogram``, or what
-has its fields. Leaves: nothing, or an InvalidPayloadError.
+"""The rules that a native histogram must meet.
 
-A Pushgateway takes any. One that is not sound then breaks things for everybody (seen on 1.11.2 and
+A Pushgateway takes any. One that is not sound then breaks things for all users (seen on 1.11.2 and
 Prometheus 2.42): spans without buckets make the gateway's API panic, they and counts below 0 make a
 Prometheus refuse the whole scrape, and an unknown schema makes its queries panic.
 https://github.com/prometheus/prometheus/blob/main/model/histogram/histogram.go
@@ -24,7 +23,10 @@ _LARGEST_COUNT = 2**63
 
 
 def check_native_histogram(name: str, native: Any) -> None:
-    """Raise InvalidPayloadError unless a Prometheus takes it. ``name`` is the sample's."""
+    """Raise InvalidPayloadError unless a Prometheus takes ``native``, the sample called ``name``.
+
+    It is prometheus_client's ``NativeHistogram``, or has its fields.
+    """
     if reason := _reason(native):
         raise InvalidPayloadError(
             f"the native histogram {name!r} is not one that Prometheus takes: {reason}",

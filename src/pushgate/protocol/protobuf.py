@@ -26,7 +26,7 @@ from .protobuf_fields import (
     text,
 )
 from .sample_heads import SIDE_FAMILIES
-from .text import encode_families, text_type
+from .text import encode, text_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,7 +66,7 @@ def encode_protobuf(
     """
     families = list(families_of(metrics))
     names = naming(utf8_names=utf8_names)
-    payload = encode_families(
+    payload = encode(
         [_guarded(_without_native, family) for family in families], key, utf8_names=utf8_names
     )
     out = _MessageWriter(names)

@@ -80,7 +80,7 @@ def labels_of(sample: Any) -> Labels:
 
 
 def labels(field: int, pairs: Labels, names: Naming) -> bytes:
-    """LabelPairs, in this field of whatever has them."""
+    """LabelPairs, in this field of a metric or exemplar."""
     return b"".join(
         message(field, text(1, names.label(name)) + text(2, value)) for name, value in pairs
     )

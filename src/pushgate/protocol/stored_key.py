@@ -1,8 +1,7 @@
-"""A group by the labels it was read with, whatever they are: also one no GroupingKey may have.
+"""A group by the labels that a gateway has it under, also those that no GroupingKey may have.
 
-Enters: a grouping key as a gateway holds it. Leaves: a :class:`StoredKey` with its URL path.
-Nothing is refused: an empty instance, a label name of UTF-8 and bytes that are no text are among
-what poisons a gateway, and have to be named to be deleted.
+An empty instance, a label name of UTF-8 and bytes that are no text can poison a gateway, and a
+group must be named to be deleted.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .families import FamilyLike, Metrics
     from .grouping_key import GroupingKey
 
-__all__ = ("CONTENT_TYPE", "Payload", "encode", "encode_families", "text_type")
+__all__ = ("CONTENT_TYPE", "Payload", "encode", "text_type")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -67,17 +67,10 @@ def encode(
     Characters of names that not every gateway reads become underscores, or stay as they are with
     ``utf8_names``. Raises InvalidPayloadError, naming the metric and label and what to change.
     """
-    return encode_families(families_of(metrics), key, utf8_names=utf8_names)
-
-
-def encode_families(
-    families: Iterable[FamilyLike], key: GroupingKey | None, *, utf8_names: bool
-) -> Payload:
-    """As encode, where the families are at hand."""
     checks = PayloadChecks(_grouping_labels(key) if key else frozenset())
     out: list[str] = []
     count = 0
-    for family in families:
+    for family in families_of(metrics):
         count += _write_family(family, out, checks, utf8_names)
     checks.finish()
     text = "".join(out)

@@ -1,7 +1,6 @@
-"""The environment's names for our settings, what a wrapped command may see of them, where state is.
+"""The variables of our settings, the environment of a wrapped command, and the state directory.
 
-Enters: an environment. Leaves: the same without our secrets; a directory. Imports nothing that is
-not there at any Python's start, since a wrapper needs it before it starts the command.
+Imports only what is there at Python's start, since a wrapper needs it before it starts the command.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def state_directory(environ: Mapping[str, str]) -> str:
-    """Where what must outlive a process is kept; nothing is made.
+    """The directory for what must outlive a process, such as the outbox. It is not made.
 
     Raises FileNotFoundError for a user without a home directory.
     https://specifications.freedesktop.org/basedir-spec/: a relative path is to be ignored.

@@ -48,7 +48,7 @@ def receive_any(
 
 
 def receive_connected(sock: socket.socket, deadline: Deadline) -> int:
-    """The status of a proxy's response to CONNECT: it has no body, whatever its headers say."""
+    """The status of a proxy's response to CONNECT, which has no body, also where headers say so."""
     response = HTTPResponse(_Source(sock, deadline), method="CONNECT")  # type: ignore[arg-type]
     try:
         response.begin()
@@ -95,7 +95,7 @@ class _Source(io.RawIOBase):
         return self._sock.recv_into(buffer)
 
     def end(self, buffered: _Buffered) -> None:
-        """HTTPResponse has all it wants: note whether the server has said more than that."""
+        """HTTPResponse has read enough: note whether the server has sent more than that."""
         self._ended = True
         self.surplus = self._start is not None or bool(buffered.peek(1))
 

@@ -17,7 +17,7 @@ _LONGEST_LINE = 500
 
 
 class Redaction:
-    """Writes ``***`` for what is secret in ``headers``: values, their words, the Basic password.
+    """Writes ``***`` for the secrets in ``headers``: values, their parts, the Basic password.
 
     A server may echo a credential, or the value of a header of the user's.
     """
@@ -28,10 +28,10 @@ class Redaction:
             if name.lower() in _PUBLIC:
                 continue
             text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-            scheme, *words = text.split() or [""]
-            secrets.update((text, *(words or [scheme])))
+            scheme, *parts = text.split() or [""]
+            secrets.update((text, *(parts or [scheme])))
             if scheme.lower() == "basic":
-                secrets.update(map(_password, words))
+                secrets.update(map(_password, parts))
         for secret in tuple(secrets):
             # As a URL has it, and as http.client decodes UTF-8 in a header or reason.
             secrets.add(quote(secret, safe="", errors="replace"))

@@ -1,7 +1,6 @@
-"""Trying again, inside one total deadline.
+"""Trying a request again, inside one total deadline.
 
-Enters: an attempt that raises DeliveryError. Leaves: its result, or its last error. Only errors
-that are ``retryable`` are tried again: no answer, 408, 429 and 5xx, never another 4xx.
+Only ``retryable`` errors are tried again: no response, 408, 429 and 5xx, never another 4xx.
 """
 
 from __future__ import annotations
