@@ -9,13 +9,13 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers take it for typing's, which costs 5 ms to import
 if TYPE_CHECKING:
     import pushgate_airflow.metrics as metrics  # noqa: PLR0402 - mypy looks for it in this module
-    from pushgate_airflow._event import Event as Event
+    from pushgate_airflow._events import Event as Event
     from pushgate_airflow.hook import PushgatewayHook as PushgatewayHook
     from pushgate_airflow.notifier import PushgatewayNotifier as PushgatewayNotifier
     from pushgate_airflow.notifier import push_outcome as push_outcome
     from pushgate_airflow.operators import DeleteGroupOperator as DeleteGroupOperator
+    from pushgate_airflow.operators import PruneGroupsOperator as PruneGroupsOperator
     from pushgate_airflow.operators import PushMetricsOperator as PushMetricsOperator
-    from pushgate_airflow.prune_operator import PruneGroupsOperator as PruneGroupsOperator
 
 __all__ = (
     "DeleteGroupOperator",
@@ -30,8 +30,8 @@ __all__ = (
 
 _MODULE_OF = {
     "DeleteGroupOperator": "operators",
-    "Event": "_event",
-    "PruneGroupsOperator": "prune_operator",
+    "Event": "_events",
+    "PruneGroupsOperator": "operators",
     "PushMetricsOperator": "operators",
     "PushgatewayHook": "hook",
     "PushgatewayNotifier": "notifier",

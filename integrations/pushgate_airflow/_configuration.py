@@ -1,36 +1,33 @@
-"""The one reader of Airflow's configuration: section ``[pushgate]``, ``AIRFLOW__PUSHGATE__*``.
-
-Values as people write them enter; a frozen :class:`Configuration` leaves, or a SettingsError that
-names the option and never a secret. ``_provider_options`` describes each option to Airflow.
-"""
+"""The section ``[pushgate]`` of Airflow's configuration (``AIRFLOW__PUSHGATE__*``)."""
 
 from __future__ import annotations
 
 import os
 import re
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pushgate import SettingsError, parse_duration
+from pushgate import OptionSource, SettingsError, read_options, readers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ("SECTION", "Configuration", "closest", "configuration", "reset")
+__all__ = ("SECTION", "Configuration", "configuration", "label", "reset")
 
 SECTION = "pushgate"
-# What Airflow allows in an id, and what is fnmatch's. Airflow's file knows no comments behind a
-# value: the words of one would be patterns, and one "*" among them would undo a listener_allow.
+_PREFIX = f"AIRFLOW__{SECTION.upper()}__"
+# The characters of Airflow's ids and of fnmatch. Airflow's file knows no comment behind a value: a
+# comment's words would become patterns, and one "*" among them would undo listener_allow.
 _PATTERN = re.compile(r"[\w.*?\[\]!-]+")
-_TRUE, _FALSE = ("true", "t", "1", "yes", "on"), ("false", "f", "0", "no", "off")
 
 
 class Configuration(NamedTuple):
-    """What was configured, with defaults for the rest. Prints without secrets.
+    """The options. Prints without secrets.
 
-    ``gateway`` is a URL and goes before the connection ``conn_id``; ``deadline``, in seconds,
-    bounds all of a report; the patterns are fnmatch's, of ``dag_id`` or ``dag_id.task_id``;
-    ``outbox`` is a path or "off", and without it pushgate's own settings say.
+    ``gateway`` is a URL and goes before the connection ``conn_id``. ``deadline``, in seconds,
+    bounds all reports of one task's run. The patterns are fnmatch's, of ``dag_id`` or
+    ``dag_id.task_id``. ``outbox`` is a path or "off"; None leaves it to pushgate's own settings.
     """
 
     gateway: str | None = None
@@ -40,124 +37,70 @@ class Configuration(NamedTuple):
     listener: bool = False
     listener_allow: tuple[str, ...] = ("*",)
     listener_deny: tuple[str, ...] = ()
-    listener_tasks: bool = True
-    listener_runs: bool = True
-    queue_size: int = 10_000
     outbox: str | None = None
-    ui_url: str | None = None
 
     def __repr__(self) -> str:
-        url = self.gateway and _without_credentials(self.gateway)
+        from pushgate import Gateway  # not at the top: each process of Airflow imports this module
+
+        url = self.gateway and Gateway(self.gateway).url
         values = {**self._asdict(), "gateway": url}
         return f"Configuration({', '.join(f'{k}={v!r}' for k, v in values.items())})"
+
+    def selects(self, dag_id: str, task_id: str | None) -> bool:
+        """Whether the listener reports this task, or with None this DAG's runs.
+
+        A pattern that matches the DAG matches all of its tasks. One that matches only tasks
+        (``etl.load_*``) says nothing of the DAG's runs. What is denied stays denied.
+        """
+        names = (dag_id,) if task_id is None else (dag_id, f"{dag_id}.{task_id}")
+        allowed = _matches(names, self.listener_allow) and not _matches(names, self.listener_deny)
+        return self.listener and allowed
 
 
 @lru_cache(maxsize=1)
 def configuration() -> Configuration:
-    """The configuration, read once in a process; an empty value counts as not set.
+    """The configuration, read once in a process. An empty value counts as not set.
 
-    Raises SettingsError for an option that there is not, and for a value that can't be used.
+    Raises SettingsError, without secrets, for an unknown option and a value that can't be used.
     """
     from airflow.configuration import conf
 
-    _refuse_unknown(_names(conf))
-    values = {}
-    for name, read in _READERS.items():
-        text = conf.get(SECTION, name, fallback=None)
-        if text is None or not str(text).strip():
-            continue
-        try:
-            values[name] = read(str(text).strip())
-        except ValueError as error:
-            raise SettingsError(f"{_where(name)}: {error}") from None
+    texts = {name: conf.get(SECTION, name, fallback=None) for name in _given(conf)}
+    given = {name: text.strip() for name, text in texts.items() if text and text.strip()}
+    values, _ = read_options(_TABLE, OptionSource(given, label))
     options = Configuration(**values)
-    _refuse_overtime(options.deadline, conf)
+    overtime = conf.getfloat("core", "task_success_overtime", fallback=20.0)
+    if not options.deadline < overtime:
+        raise SettingsError(
+            f"{label('deadline')}: {options.deadline:g} s are not less than [core]"
+            f" task_success_overtime ({overtime:g} s), after which Airflow kills a task's process"
+            " that still reports; lower the one or raise the other"
+        )
     return options
 
 
 def reset() -> None:
-    """Read anew when next asked: for tests."""
+    """Read the configuration anew when it is next asked for: for tests."""
     configuration.cache_clear()
 
 
-def closest(name: str, names: Iterable[str]) -> str:
-    """The one of ``names`` that ``name`` looks most like."""
-    from difflib import get_close_matches
-
-    return get_close_matches(name, list(names), n=1, cutoff=0)[0]
+def label(name: str) -> str:
+    """How an error names the option."""
+    return f"[{SECTION}] {name} ({_PREFIX}{name.upper()})"
 
 
-def _where(name: str) -> str:
-    return f"[{SECTION}] {name} (AIRFLOW__{SECTION.upper()}__{name.upper()})"
-
-
-def _names(conf: Any) -> set[str]:
-    """What is set in the section, in the file and in the environment."""
+def _given(conf: Any) -> set[str]:
+    """The names that are set in the section, in the file and in the environment."""
     names = set(conf.options(SECTION)) if conf.has_section(SECTION) else set()
-    prefix = f"AIRFLOW__{SECTION.upper()}__"
-    for variable in os.environ:
-        if variable.startswith(prefix):
-            names.add(variable.removeprefix(prefix).lower())
-    # A secret may also come from a command or a secrets backend.
+    names |= {name.removeprefix(_PREFIX).lower() for name in os.environ if name.startswith(_PREFIX)}
+    # Airflow reads a sensitive option also from a command or a secrets backend.
     # https://airflow.apache.org/docs/apache-airflow/stable/howto/set-config.html
-    return names - {f"gateway_{end}" for end in ("cmd", "secret")}
+    elsewhere = names & {"gateway_cmd", "gateway_secret"}
+    return (names - elsewhere) | ({"gateway"} if elsewhere else set())
 
 
-def _refuse_unknown(names: Iterable[str]) -> None:
-    for name in names:
-        if name not in _READERS:
-            near = closest(name, _READERS)
-            raise SettingsError(f"{_where(name)}: there is no such option; did you mean {near}?")
-
-
-def _refuse_overtime(deadline: float, conf: Any) -> None:
-    overtime = conf.getfloat("core", "task_success_overtime", fallback=20.0)
-    if not deadline < overtime:
-        raise SettingsError(
-            f"{_where('deadline')}: {deadline:g} s are not less than [core] task_success_overtime"
-            f" ({overtime:g} s), after which Airflow kills a task's process that still reports;"
-            " lower the one or raise the other"
-        )
-
-
-def _url(text: str) -> str:
-    _without_credentials(text)  # raises for what is no URL
-    return text
-
-
-def _url_for_people(text: str) -> str:
-    url = _without_credentials(text)
-    if "@" in text:
-        raise ValueError("the URL holds a user name, and everybody who sees the link would read it")
-    return url
-
-
-def _without_credentials(url: str) -> str:
-    from pushgate import Gateway  # not at the top: each process of Airflow's imports this module
-
-    return Gateway(url).url
-
-
-def _job(text: str) -> str:
-    from pushgate import GroupingKey
-
-    return GroupingKey(text).job
-
-
-def _seconds(text: str) -> float:
-    if not (seconds := parse_duration(text)) > 0:
-        raise ValueError(f"{text!r} is not above 0 seconds")
-    return seconds
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in (*_TRUE, *_FALSE):
-        raise ValueError(f"{text!r} is neither True nor False")
-    return text.lower() in _TRUE
-
-
-def _patterns(text: str) -> tuple[str, ...]:
-    patterns = tuple(text.replace(",", " ").split())
+def _patterns(value: object, source: OptionSource) -> tuple[str, ...]:
+    patterns = readers.names(value, source)
     for pattern in patterns:
         if not _PATTERN.fullmatch(pattern):
             raise ValueError(
@@ -167,32 +110,24 @@ def _patterns(text: str) -> tuple[str, ...]:
     return patterns
 
 
-def _size(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:10]) < 10**9):
-        raise ValueError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
+def _matches(names: Iterable[str], patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 
-def _outbox(text: str) -> str:
-    if text.lower() in ("off", *_FALSE):
-        return "off"
-    path = os.path.expanduser(text)
-    if not os.path.isabs(path):
-        raise ValueError(f"{text!r} is neither an absolute path nor 'off'")
+def _outbox(value: object, source: OptionSource) -> str:
+    path = readers.outbox(value, source)
+    if path != "off" and not os.path.isabs(path):
+        raise ValueError(f"{path!r} is neither an absolute path nor 'off'")
     return path
 
 
-_READERS: dict[str, Callable[[str], Any]] = {
-    "gateway": _url,
-    "conn_id": str,
-    "job": _job,
-    "deadline": _seconds,
-    "listener": _switch,
+_TABLE: Mapping[str, Callable[[Any, OptionSource], Any]] = {
+    "gateway": readers.gateway,
+    "conn_id": readers.text,
+    "job": readers.job,
+    "deadline": readers.positive_duration,
+    "listener": readers.switch,
     "listener_allow": _patterns,
     "listener_deny": _patterns,
-    "listener_tasks": _switch,
-    "listener_runs": _switch,
-    "queue_size": _size,
     "outbox": _outbox,
-    "ui_url": _url_for_people,
 }

@@ -1,7 +1,8 @@
 """The provider's description for Airflow: ``airflow providers``, ``config``, the connection form.
 
-Enters: nothing. Leaves: a dict after airflow's provider_info.schema.json. Airflow calls this in
-every process before it has read its own configuration, so nothing of Airflow is imported here.
+Airflow calls this in every process before it has read its own configuration, so nothing of Airflow
+is imported here. The schemas are airflow's ``provider_info.schema.json`` and, for the form,
+https://airflow.apache.org/docs/apache-airflow/stable/howto/connection.html
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from pushgate_airflow._configuration import SECTION, Configuration
-from pushgate_airflow._form import BEHAVIOUR, CONN_TYPE, FIELDS
 
-__all__ = ("get_provider_info",)
+__all__ = ("BEHAVIOUR", "CONN_TYPE", "FIELDS", "get_provider_info")
 
+CONN_TYPE = "pushgateway"
 _NAME = "Prometheus Pushgateway"
 
 
@@ -32,10 +33,11 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["software"],
             }
         ],
-        "hooks": [_modules("pushgate_airflow.hook")],
-        "operators": [_modules("pushgate_airflow.operators", "pushgate_airflow.prune_operator")],
+        "hooks": [{"integration-name": _NAME, "python-modules": ["pushgate_airflow.hook"]}],
+        "operators": [
+            {"integration-name": _NAME, "python-modules": ["pushgate_airflow.operators"]}
+        ],
         "notifications": ["pushgate_airflow.notifier.PushgatewayNotifier"],
-        "extra-links": ["pushgate_airflow.links.GroupLink"],
         "connection-types": [
             {
                 "connection-type": CONN_TYPE,
@@ -49,18 +51,13 @@ def get_provider_info() -> dict[str, Any]:
         "config": {
             SECTION: {
                 "description": "Outcomes of tasks and DAG runs for Prometheus, by pushgate.",
-                "options": {name: _option(name) for name in _OPTIONS},
+                "options": {name: _option(name, *row) for name, row in _OPTIONS.items()},
             }
         },
     }
 
 
-def _modules(*names: str) -> dict[str, Any]:
-    return {"integration-name": _NAME, "python-modules": list(names)}
-
-
-def _option(name: str) -> dict[str, Any]:
-    kind, description, example = _OPTIONS[name]
+def _option(name: str, kind: str, description: str, example: str | None) -> dict[str, Any]:
     default = Configuration._field_defaults[name]
     if isinstance(default, tuple):
         default = ", ".join(default)
@@ -75,11 +72,13 @@ def _option(name: str) -> dict[str, Any]:
     return {**option, "sensitive": True} if name == "gateway" else option
 
 
+# Type, description, example.
 _OPTIONS: dict[str, tuple[str, str, str | None]] = {
     "gateway": (
         "string",
-        "URL of the Pushgateway. Where it is set, the connection is not looked up; what else a"
-        " connection says then comes from pushgate's own PUSHGATE_* variables.",
+        "URL of the Pushgateway. Where it is set, the connection is not looked up; a token, TLS"
+        " files and headers then come from pushgate's own PUSHGATE_* variables. The scheduler's"
+        " listener needs it, or PUSHGATE_GATEWAY: it looks no connection up.",
         "http://pushgateway.example:9091",
     ),
     "conn_id": (
@@ -89,10 +88,10 @@ _OPTIONS: dict[str, tuple[str, str, str | None]] = {
     ),
     "job": ("string", "Value of the label job in all groups.", "airflow_production"),
     "deadline": (
-        "string",
-        "Seconds that a report may take in all: connection look-up, DNS, TLS and retries. It is how"
-        " long a gateway that hangs delays a task's end at most. Must be less than [core]"
-        " task_success_overtime.",
+        "float",
+        "Seconds that all reports of one task's run may take: connection look-up, DNS, TLS and"
+        " retries. A gateway that hangs delays a task by this much at most. Must be less than"
+        " [core] task_success_overtime.",
         "1.5",
     ),
     "listener": (
@@ -110,26 +109,61 @@ _OPTIONS: dict[str, tuple[str, str, str | None]] = {
         "What the listener does not report, though it is allowed: patterns as in listener_allow.",
         "test_*, *.heartbeat",
     ),
-    "listener_tasks": ("boolean", "Whether the listener reports tasks.", None),
-    "listener_runs": ("boolean", "Whether the listener reports DAG runs.", None),
-    "queue_size": (
-        "integer",
-        "How many reports the scheduler or api-server keeps while the gateway does not answer."
-        " From the half on they go to the outbox; without one, what is too much is dropped and"
-        " counted.",
-        "1000",
-    ),
     "outbox": (
         "string",
-        "Path of the file, on each host, in which reports wait that the gateway did not take; off"
-        " keeps nothing. Without it, pushgate's own PUSHGATE_OUTBOX says, and else it is in the"
-        " home of the user whom Airflow runs as: ~/.local/state/pushgate/outbox.sqlite3.",
-        "/var/lib/airflow/pushgate-outbox.sqlite3",
-    ),
-    "ui_url": (
-        "string",
-        "Address of the Pushgateway's page for people, to which tasks link. Without it they link to"
-        " gateway where the listener is on and gateway is set, and else not at all.",
-        "https://pushgateway.example",
+        "Path, on each host, of the outbox, in which reports wait that the gateway did not take;"
+        " off keeps nothing. Without it, PUSHGATE_OUTBOX is used, and else a place in the home of"
+        " the user whom Airflow runs as, in ~/.local/state/pushgate.",
+        "/var/lib/airflow/pushgate-outbox",
     ),
 }
+
+
+def _field(label: str, kind: str, description: str, **schema: object) -> dict[str, Any]:
+    typed = {"type": [kind, "null"], **schema}
+    return {"label": label, "description": description, "schema": typed}
+
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "token": _field("Bearer token", "string", "Instead of login and password.", format="password"),
+    "timeout": _field(
+        "Timeout (s)", "number", "For each call, retries included. 10 where empty.", minimum=0
+    ),
+    "retries": _field(
+        "Retries",
+        "integer",
+        "How often a failure that may pass is tried again. 3 where empty.",
+        minimum=0,
+        maximum=999,
+    ),
+    "compression": _field(
+        "Compression",
+        "string",
+        "gzip needs Pushgateway 1.5.0, snappy 1.6.0. None where empty.",
+        enum=["gzip", "snappy"],
+    ),
+    "cafile": _field("CA file", "string", "PEM file of the authorities to trust, on each machine."),
+    "certfile": _field("Client certificate", "string", "PEM file, on each machine."),
+    "keyfile": _field("Client key", "string", "PEM file; empty if the certificate's holds it."),
+    "insecure_skip_verify": _field(
+        "Do not verify the server's certificate", "boolean", "For tests only.", default=False
+    ),
+    "headers": _field("Headers", "object", 'Sent with each request: {"X-Scope-OrgID": "batch"}.'),
+    "redirects": _field(
+        "Redirects", "integer", "How many to follow. 0 where empty.", minimum=0, maximum=999
+    ),
+}
+"""The extras of a connection, in the order of its form. They are named as pushgate's settings."""
+
+BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": [],
+    "relabeling": {"schema": "http or https", "host": "Host or URL"},
+    "placeholders": {
+        "host": "pushgateway.example, or https://example.com/pushgateway",
+        "port": "9091",
+        "schema": "http",
+        "login": "for basic auth",
+        "password": "for basic auth",
+    },
+}
+"""The labels and placeholders of the form's standard fields."""

@@ -1,36 +1,46 @@
-"""PushgatewayHook: an Airflow connection of type ``pushgateway`` as a pushgate Gateway.
-
-Enters: a connection's id. Leaves: a Gateway, and what the Test button of its form says.
-"""
+"""PushgatewayHook: an Airflow connection of type ``pushgateway`` as a pushgate Gateway."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from pushgate_airflow import _form
-from pushgate_airflow._airflow import BaseHook
+from pushgate import (
+    DeliveryError,
+    GatewayDisconnectedError,
+    GatewayRejectedError,
+    PushError,
+    explain,
+)
 from pushgate_airflow._configuration import configuration
-from pushgate_airflow._connection import agateway, gateway
-from pushgate_airflow._connection_settings import settings_of
-from pushgate_airflow._probe import probe
+from pushgate_airflow._gateway_lookup import agateway, connection_settings, gateway
+from pushgate_airflow.get_provider_info import BEHAVIOUR, CONN_TYPE, FIELDS
+from pushgate_airflow.version_compat import BaseHook
 
 if TYPE_CHECKING:
-    from pushgate import Gateway
+    from pushgate import Gateway, Settings
 
 __all__ = ("PushgatewayHook",)
+
+_LONGEST_TEST = 10.0  # seconds: a person waits
+# Deleting a group that does not exist changes nothing and needs leave to write, which is all that
+# a proxy in front of a gateway often asks for.
+_NO_GROUP = "pushgate-test-of-a-connection"
+_WIDGETS = {"boolean": "BooleanField", "integer": "IntegerField"}
 
 
 class PushgatewayHook(BaseHook):
     """A Pushgateway, by the connection ``pushgateway_conn_id``.
 
     :meth:`get_conn` returns a :class:`pushgate.Gateway`, which pushes, deletes and reads. None is
-    the configured connection (``[pushgate] conn_id``); where that is not defined, or ``[pushgate]
+    the configured connection (``[pushgate] conn_id``). Where that does not exist, or ``[pushgate]
     gateway`` is set, it is the gateway of Airflow's or of pushgate's own configuration.
     """
 
     conn_name_attr = "pushgateway_conn_id"
     default_conn_name = "pushgateway_default"
-    conn_type = _form.CONN_TYPE
+    conn_type = CONN_TYPE
     hook_name = "Prometheus Pushgateway"
 
     def __init__(self, pushgateway_conn_id: str | None = None) -> None:
@@ -42,24 +52,57 @@ class PushgatewayHook(BaseHook):
         return gateway(self.pushgateway_conn_id)
 
     async def aget_conn(self) -> Gateway:
-        """The gateway, looked up without blocking an event loop; its own methods do block."""
+        """The gateway, looked up without blocking an event loop. Its own methods do block."""
         return await agateway(self.pushgateway_conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether a Pushgateway answers there and takes our credentials, and what is wrong else."""
+        """Whether a Pushgateway answers there and takes our credentials, and else what is wrong."""
         try:
             name = self.pushgateway_conn_id or configuration().conn_id
-            settings = settings_of(self.get_connection(name))
-            return probe(settings)
+            return _tested(connection_settings(self.get_connection(name)))
         except Exception as error:  # Airflow shows the text; none of pushgate's holds a secret
             return False, str(error)
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The form's fields, for Airflow before 3.2."""
-        return _form.widgets()
+        """The form's fields, for Airflow before 3.2, which does not read the provider's.
+
+        Airflow puts stand-ins in the place of WTForms where that is not installed.
+        """
+        forms, checks = import_module("wtforms"), import_module("wtforms.validators")
+        made = {}
+        for name, field in FIELDS.items():
+            schema = field["schema"]
+            kind = "PasswordField" if "format" in schema else _WIDGETS.get(schema["type"][0])
+            choice = [checks.any_of(schema["enum"])] if "enum" in schema else []
+            made[name] = getattr(forms, kind or "StringField")(
+                field["label"],
+                validators=[checks.Optional(), *choice],
+                description=field["description"],
+            )
+        return made
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """The form's labels and placeholders, for Airflow before 3.2."""
-        return {name.replace("-", "_"): value for name, value in _form.BEHAVIOUR.items()}
+        return {name.replace("-", "_"): value for name, value in BEHAVIOUR.items()}
+
+
+def _tested(settings: Settings) -> tuple[bool, str]:
+    settings = settings._replace(timeout=min(settings.timeout, _LONGEST_TEST), retries=0)
+    gateway = settings.to_gateway()
+    try:
+        version = gateway.version()
+        gateway.delete(_NO_GROUP)
+    except GatewayRejectedError as error:
+        given = [settings.username, settings.token, *(name for name, _ in settings.headers)]
+        meaning, advice = explain(error, has_credentials=any(given))
+        return False, f"{meaning}: {error}; {advice}" if meaning else f"{error}; {advice}"
+    except DeliveryError as error:
+        if isinstance(error, GatewayDisconnectedError) and urlsplit(gateway.url).port is None:
+            return False, f"{error} (no port is given; a Pushgateway listens on 9091)"
+        return False, str(error)
+    except PushError as error:
+        return False, f"{error}: is it the address of a Pushgateway?"
+    user = f", as the user {settings.username!r}" if settings.username else ""
+    return True, f"Pushgateway {version} at {gateway.url}{user}"

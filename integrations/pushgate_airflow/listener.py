@@ -1,9 +1,8 @@
 """The listener: every task and DAG run, without an edit of any DAG.
 
-Enters: Airflow's calls, in the process of a task, a scheduler or an api-server. Leaves: in a task's
-process a push, done within the deadline when the call returns; elsewhere an item in a queue, from
-which a thread of its own pushes. Airflow logs what a listener raises and leaves out the listeners
-after it, so nothing is raised.
+In a task's process an event is pushed, within the deadline, before the call returns. In a scheduler
+or an api-server it is put into a queue, from which a thread pushes. Airflow logs what a listener
+raises and then leaves out the listeners after it, so nothing is raised.
 
 https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/listeners.html
 """
@@ -11,14 +10,15 @@ https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deploym
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
 from pushgate_airflow._configuration import configuration
-from pushgate_airflow._listener_events import is_of_the_database
-from pushgate_airflow._selection import selected
+from pushgate_airflow._scheduler_events import is_database_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ __all__ = (
     "on_dag_run_failed",
     "on_dag_run_running",
     "on_dag_run_success",
+    "on_starting",
     "on_task_instance_failed",
     "on_task_instance_running",
     "on_task_instance_skipped",
@@ -43,19 +44,19 @@ def on_task_instance_running(task_instance: Any) -> None:
 
 @hookimpl
 def on_task_instance_success(task_instance: Any) -> None:
-    """A task succeeded, or somebody marked it so."""
+    """A task succeeded, or was marked so."""
     _task(task_instance, "success")
 
 
 @hookimpl
 def on_task_instance_failed(task_instance: Any) -> None:
-    """A task failed, also where it will be tried again; or somebody marked it so."""
+    """A task failed, also where it will be tried again; or it was marked so."""
     _task(task_instance, "failed")
 
 
 @hookimpl
 def on_task_instance_skipped(task_instance: Any) -> None:
-    """A task began and skipped itself, or somebody marked it so."""
+    """A task began and skipped itself, or was marked so."""
     _task(task_instance, "skipped")
 
 
@@ -67,14 +68,24 @@ def on_dag_run_running(dag_run: Any) -> None:
 
 @hookimpl
 def on_dag_run_success(dag_run: Any) -> None:
-    """A run succeeded, or somebody marked it so."""
+    """A run succeeded, or was marked so."""
     _run(dag_run, "success")
 
 
 @hookimpl
 def on_dag_run_failed(dag_run: Any) -> None:
-    """A run failed, or somebody marked it so."""
+    """A run failed, or was marked so."""
     _run(dag_run, "failed")
+
+
+@hookimpl
+def on_starting(component: Any) -> None:
+    """A scheduler starts. Airflow has not set the component's ``job_type`` yet."""
+    with _harmless():
+        if hasattr(component, "job_type") and sys.argv[1:2] == ["scheduler"]:
+            from pushgate_airflow import _scheduler
+
+            _scheduler.start()
 
 
 @hookimpl
@@ -85,30 +96,51 @@ def before_stopping(component: Any) -> None:
     """
     with _harmless():
         if hasattr(component, "job_type"):
-            from pushgate_airflow import _heard
+            from pushgate_airflow import _scheduler
 
-            _heard.stop()
+            _scheduler.stop()
 
 
 def _task(ti: Any, state: str) -> None:
     with _harmless():
-        if not selected(configuration(), ti.dag_id, ti.task_id):
+        if not configuration().selects(ti.dag_id, ti.task_id):
             return
-        if is_of_the_database(ti):
-            from pushgate_airflow import _heard
+        if is_database_object(ti):
+            from pushgate_airflow import _scheduler
 
-            _heard.task(ti, state)
+            _scheduler.task(ti, state)
         else:
-            from pushgate_airflow._in_worker import report_task
-
-            report_task(ti)
+            _report_task(ti)
 
 
 def _run(dag_run: Any, state: str) -> None:
     with _harmless():
-        from pushgate_airflow import _heard
+        from pushgate_airflow import _scheduler
 
-        _heard.run(dag_run, state)
+        _scheduler.run(dag_run, state)
+
+
+def _report_task(ti: Any) -> None:
+    """Push, from the task's own process, the event that ``ti`` is at.
+
+    An instance of a mapped task tells that it started, failed or will be tried again, which the
+    task as a whole then did, too. Its success or skip says nothing of the other instances: that is
+    told when the run ends, of all of them, and only its own metrics are pushed now.
+    """
+    from pushgate_airflow._event_key import grouping_key
+    from pushgate_airflow._gateway_lookup import gateway
+    from pushgate_airflow._task_events import event_of
+    from pushgate_airflow._task_reports import report, report_own
+    from pushgate_airflow.metrics import own_families
+
+    options = configuration()
+    event = event_of(ti.get_template_context())
+    key = grouping_key(event, job=options.job)
+    find, own = partial(gateway, keeping=True), partial(own_families, event)
+    if event.map_index >= 0 and event.state in ("success", "skipped"):
+        report_own(key, find, deadline=options.deadline, own=own)
+    else:
+        report(event, key, find, deadline=options.deadline, own=own)
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""The callback for every slot: what became of a task or a DAG's run, pushed to a Pushgateway.
+"""The callback for every slot: how a task or a DAG's run ended, pushed to a Pushgateway.
 
-Enters: the context that Airflow gives a callback. Leaves: a push, within the deadline. Airflow's
-BaseNotifier renders templates into the notifier, puts its fields into the context, and raises what
-``notify`` raises; but one notifier is shared by all tasks of a file through ``default_args``. So
-here nothing is written, to the notifier or to the context, and nothing is raised.
+Airflow's BaseNotifier renders templates into the notifier, puts its fields into the context, and
+raises what ``notify`` raises; but one notifier is shared by all tasks of a file through
+``default_args``. So here nothing is written, to the notifier or to the context, and nothing raised.
 """
 
 from __future__ import annotations
@@ -14,20 +13,19 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.sdk import BaseNotifier
 
 from pushgate import Gateway, GroupingKey
 from pushgate_airflow._configuration import Configuration, configuration
-from pushgate_airflow._connection import agateway, gateway, gateway_at
-from pushgate_airflow._context import event_of, in_task_process
-from pushgate_airflow._event import Event
-from pushgate_airflow._identity import grouping_key, refuse_template_of_runs
-from pushgate_airflow._metrics import families_of
-from pushgate_airflow._once import first
-from pushgate_airflow._report import log_failure, report, share, within
-from pushgate_airflow._selection import selected
+from pushgate_airflow._event_key import grouping_key, refuse_template_of_runs
+from pushgate_airflow._events import Event
+from pushgate_airflow._gateway_lookup import agateway, gateway, gateway_at
+from pushgate_airflow._task_events import event_of, in_task_process
+from pushgate_airflow._task_reports import log_failure, report, within
+from pushgate_airflow.metrics import own_families
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,21 +40,27 @@ _DEADLINE = Configuration().deadline
 # answers nobody. A DAG file's processor is killed after 50 s ([dag_processor]
 # dag_file_processor_timeout).
 _LOOK_UP = 30.0
-_log = logging.getLogger("pushgate")
 
 
 class _Plan(NamedTuple):
-    """A report that is still to be made; ``due`` by the monotonic clock."""
+    """A report that is still to be made; ``spent`` seconds of the deadline went into the plan."""
 
     event: Event
     key: GroupingKey
-    due: float
-    expires_at: float | None
     deadline: float
+    spent: float
+    expires_at: float | None
 
-    def anew(self) -> _Plan:
-        """With all of the deadline left, for the push."""
-        return self._replace(due=time.monotonic() + self.deadline)
+    def push(self, find: Callable[[], Gateway]) -> None:
+        report(
+            self.event,
+            self.key,
+            find,
+            deadline=self.deadline,
+            spent=self.spent,
+            expires_at=self.expires_at,
+            own=partial(own_families, self.event),
+        )
 
 
 class PushgatewayNotifier(BaseNotifier):
@@ -74,10 +78,10 @@ class PushgatewayNotifier(BaseNotifier):
     gives each mapped task instance a group. ``run_id_lifetime``, in seconds or as a timedelta,
     gives each run a group, which may be deleted when that time has passed. ``deadline``, in
     seconds, bounds all that a task's run waits for its reports, a third of it at its start; where
-    no task waits, what a call takes but for the look-up of a connection.
+    no task waits, it bounds the push without the look-up of the connection.
 
-    Raises ValueError or TypeError for arguments that make no sense. A call raises nothing: what
-    failed is a warning of the logger ``pushgate``, and waits in this host's outbox.
+    Raises ValueError or TypeError for arguments that can't work. A call raises nothing: what failed
+    is a warning of the logger ``pushgate``, and waits in this host's outbox.
     """
 
     # Rendered into a copy, by `_labels`: BaseNotifier's ways of rendering are overridden below.
@@ -96,7 +100,7 @@ class PushgatewayNotifier(BaseNotifier):
         context: Context | None = None,
     ) -> None:
         if conn_id is not None and gateway is not None:
-            raise ValueError("conn_id= and gateway= both say where to push; keep one")
+            raise ValueError("set either conn_id or gateway, not both: each says where to push")
         if gateway is not None:
             Gateway(gateway)  # raises for what is no URL
         if labels is not None and not callable(labels) and not isinstance(labels, Mapping):
@@ -134,39 +138,32 @@ class PushgatewayNotifier(BaseNotifier):
 
     async def async_notify(self, context: Context) -> None:
         """As :meth:`notify`, for an event loop: the triggerer's."""
-        due = time.monotonic() + (self.deadline or _DEADLINE)
         try:
-            plan = await asyncio.to_thread(self._plan, context, self, due)
+            plan = await asyncio.to_thread(self._plan, context, self)
             if plan is None:
                 return
             try:
-                found = await asyncio.wait_for(self._agateway(), _LOOK_UP)
+                found = await asyncio.wait_for(self._afind(), _LOOK_UP)
             except TimeoutError:
                 raise TimeoutError(f"looking the gateway up took over {_LOOK_UP:g} s") from None
-            await asyncio.to_thread(_report, plan.anew(), lambda: found)
+            await asyncio.to_thread(plan._replace(spent=0.0).push, lambda: found)
         except Exception as error:
             log_failure("the report of a missed deadline", error)
 
-    def _plan(self, context: Context, callback: object, due: float) -> _Plan | None:
-        """What to report of ``context``; None where somebody else does, or did."""
-        began = due - (self.deadline or _DEADLINE)
-        options = within(max(0.0, due - time.monotonic()), configuration)
-        due = began + (self.deadline or options.deadline)
-        event, key = within(
-            max(0.0, due - time.monotonic()), lambda: self._identify(context, callback, options)
-        )
+    def _plan(self, context: Context, callback: object) -> _Plan | None:
+        """What to report of ``context``; None where the listener does."""
+        began = time.monotonic()
+        options = within(self.deadline or _DEADLINE, configuration)
+        deadline = self.deadline or options.deadline
+        # The user's label function and a template may hang.
+        event, key = within(deadline, lambda: self._identify(context, callback, options))
+        if self._is_told_by_listener(event, key, context, options):
+            logging.getLogger("pushgate").debug("the listener tells %s of %s", event.state, key)
+            return None
         expires_at = None
         if self.run_id_lifetime is not None:
             expires_at = (event.ended_at or time.time()) + self.run_id_lifetime
-        if (
-            self.conn_id is None
-            and self.gateway is None
-            and self._is_elsewhere(event, key, options)
-        ):
-            _log.debug("%s of %s is reported by the listener, or was already", event.state, key)
-            return None
-        deadline = share(event) * (self.deadline or options.deadline)
-        return _Plan(event, key, began + deadline, expires_at, deadline)
+        return _Plan(event, key, deadline, time.monotonic() - began, expires_at)
 
     def _identify(
         self, context: Context, callback: object, options: Configuration
@@ -194,23 +191,30 @@ class PushgatewayNotifier(BaseNotifier):
         environment = self.get_template_env(dag=context.get("dag"))
         return self.render_template(value, context, environment)
 
-    def _is_elsewhere(self, event: Event, key: GroupingKey, options: Configuration) -> bool:
-        """Whether the same is pushed to the same group in another way.
+    def _is_told_by_listener(
+        self, event: Event, key: GroupingKey, context: Context, options: Configuration
+    ) -> bool:
+        """Whether the listener pushes the same to the same group of the same gateway.
 
-        The listener sees a DAG's run end in the scheduler, and this callback is called in the
-        dag-processor: neither can know what the other has pushed, so it is left to the listener.
+        It sees a task's end in the task's own process, after the callbacks, and a DAG run's end in
+        the scheduler. What the dag-processor tells of a lost task, and a missed deadline, it can't
+        see.
         """
-        is_run = event.task_id is None and event.state in ("success", "failed")
-        if is_run and selected(options, event.dag_id, None):
-            return key == grouping_key(event, job=options.job)
-        return not first(event, key)
+        is_run_end = event.task_id is None and event.state in ("success", "failed")
+        return (
+            self.conn_id is None
+            and self.gateway is None
+            and (is_run_end or in_task_process(context))
+            and options.selects(event.dag_id, event.task_id)
+            and key == grouping_key(event, job=options.job)
+        )
 
     def _find(self) -> Gateway:
         if self.gateway is not None:
             return gateway_at(self.gateway)
         return gateway(self.conn_id, keeping=True)
 
-    async def _agateway(self) -> Gateway:
+    async def _afind(self) -> Gateway:
         if self.gateway is not None:
             return gateway_at(self.gateway)
         return await agateway(self.conn_id, keeping=True)
@@ -222,29 +226,17 @@ def push_outcome(context: Context) -> None:
 
 
 def _notify(notifier: PushgatewayNotifier, context: Context, callback: object) -> None:
-    due = time.monotonic() + (notifier.deadline or _DEADLINE)
     try:
-        plan = notifier._plan(context, callback, due)
+        plan = notifier._plan(context, callback)
         if plan is None:
             return
         if in_task_process(context):
-            _report(plan, notifier._find)
+            plan.push(notifier._find)
         else:
             found = within(_LOOK_UP, notifier._find)
-            _report(plan.anew(), lambda: found)
+            plan._replace(spent=0.0).push(lambda: found)
     except Exception as error:
         log_failure("the report of a callback", error)
-
-
-def _report(plan: _Plan, find: Callable[[], Gateway]) -> None:
-    report(
-        plan.event,
-        key=plan.key,
-        gateway=find,
-        deadline=max(0.001, plan.due - time.monotonic()),
-        expires_at=plan.expires_at,
-        extra=lambda: families_of(plan.event),
-    )
 
 
 def _check_labels(job: str | None, labels: Labels | None, of_each_run: bool) -> None:
@@ -256,9 +248,9 @@ def _check_labels(job: str | None, labels: Labels | None, of_each_run: bool) -> 
     if job is not None and "{" not in job:
         GroupingKey(job)
     if not of_each_run:
-        for label, value in {**given, "job": job}.items():
+        for name, value in {**given, "job": job}.items():
             if isinstance(value, str):
-                refuse_template_of_runs(label, value)
+                refuse_template_of_runs(name, value)
 
 
 _CONFIGURED = PushgatewayNotifier()

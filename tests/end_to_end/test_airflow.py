@@ -62,9 +62,10 @@ def site(tmp_path_factory):
                     "pushgate__listener": "True",
                     "pushgate__listener_deny": "called_back, overdue",
                 },
+                # For the scheduler, which looks no connection up.
+                {"PUSHGATE_GATEWAY": proxy.url},
             )
         )
-        # In the database: where a look-up at the wrong moment stops a scheduler.
         airflow.api(
             "POST",
             "/connections",
@@ -134,6 +135,12 @@ def test_a_dag_that_knows_nothing_of_pushgate_is_reported(site):
     assert site.wait_for(FAILURE, dag_id="listened", task_id="fails").value(SUCCESS) is None
     assert site.wait_for(SKIPPED, dag_id="listened", task_id="after").value(FAILURE) is None
     assert site.wait_for(FAILURE, dag_id="listened").value("batch_job_last_run_success") == 0
+
+
+def test_the_scheduler_says_at_its_start_that_the_listener_works(site):
+    log = site.airflow.services["scheduler"].log
+    assert "the listener works" in log
+    assert f"are pushed to {site.proxy.url}" in log
 
 
 def test_a_run_that_the_scheduler_makes_says_when_the_next_is_due(site):

@@ -1,30 +1,31 @@
 """What callbacks of DAG files were given: they are imported under names of Airflow's making, so a
-test and a DAG file meet here.
-
-In: a context, at the moment of the call. Out: the slot, the context's objects, and its Event.
-"""
+test and a DAG file meet here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from pushgate_airflow import Event, PushgatewayNotifier
 
 
 class Record(NamedTuple):
     slot: str
     context: dict[str, Any]
-    event: Any
+    event: Event
 
 
 RECORDS: list[Record] = []
 
 
-def recording(slot: str) -> Callable[[Any], None]:
-    """A callback for ``slot`` that keeps what it was given."""
+class NotPushedError(Exception):
+    """Ends a recording notifier's call."""
 
-    def record(context: Any) -> None:
-        from pushgate_airflow._context import event_of
 
-        RECORDS.append(Record(slot, dict(context), event_of(context, record)))
+def recording(slot: str) -> PushgatewayNotifier:
+    """A notifier for ``slot`` that keeps what it was given and pushes nothing."""
 
-    return record
+    def record(event: Event, context: Any) -> dict[str, object]:
+        RECORDS.append(Record(slot, dict(context), event))
+        raise NotPushedError
+
+    return PushgatewayNotifier(labels=record)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from ..log import RateLimitedLogger
 from ..protocol import groups as _groups  # noqa: F401
 from ..transport import handler as _handler  # noqa: F401
+from ..transport import http_parser as _http_parser  # noqa: F401
 from .background import MadeOnce
 from .batch import BatchDelivery
 from .report import deadline_report, end_reports, heartbeat_report, start_report

@@ -1,7 +1,6 @@
 """Airflow in this process: a home of its own, a database migrated once, DAG files run for real.
 
-In: the DAG files in ``dags/``, by ``run_dag("id of the DAG")``. Out: the finished run, and what it
-pushed to the ``pushgateway`` that the configuration names while the test runs.
+``run_dag("id of the DAG")`` runs a DAG of the files in ``dags/`` and returns the finished run.
 
 Airflow reads its environment and makes its home when it is imported, and test modules import it: so
 this happens here, before them. Where it is not installed, the modules are skipped; with CI set,
@@ -102,11 +101,11 @@ def dags(airflow_database: None) -> dict[str, Any]:
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Set options of ``[pushgate]``: ``configure(gateway=url, listener=True)``; None unsets."""
-    from pushgate_airflow import _configuration, _connection
+    from pushgate_airflow import _configuration, _gateway_lookup
 
     def reset() -> None:
         _configuration.reset()
-        _connection.reset()
+        _gateway_lookup.reset()
 
     def configure(**options: object) -> None:
         for name, value in options.items():

@@ -18,11 +18,8 @@ from airflow.utils.session import create_session
 
 from pushgate import Gateway, Settings, SettingsError
 from pushgate.embedded.pytest_plugin import PushgatewayFixture
-from pushgate_airflow import PushgatewayHook
-from pushgate_airflow import _connection as connections
-from pushgate_airflow._connection import agateway, gateway
-from pushgate_airflow._connection_settings import settings_of
-from pushgate_airflow._probe import probe
+from pushgate_airflow import PushgatewayHook, _gateway_lookup
+from pushgate_airflow._gateway_lookup import agateway, connection_settings, gateway
 from support.faults import FaultServer, answer, hang, over_tls, respond
 from support.gateways import GatewayUnderTest
 
@@ -45,7 +42,8 @@ def of(**fields: Any) -> Settings:
     extra = fields.pop("extra", None)
     text = json.dumps(extra) if isinstance(extra, dict) else extra
     fields = {"conn_type": "pushgateway", **fields}
-    return settings_of(Connection(conn_id="metrics", extra=text, **fields))
+    settings = connection_settings(Connection(conn_id="metrics", extra=text, **fields))
+    return settings._replace(origins={})
 
 
 @pytest.mark.parametrize(
@@ -103,7 +101,8 @@ def test_extras_are_taken_from_json_and_as_texts_from_a_uri() -> None:
     assert of(host="h", port=9091, schema="https", login="me", password="p@ss", extra=extra) == (
         wanted
     )
-    assert settings_of(Connection.from_uri(uri, conn_id="metrics")) == wanted
+    from_uri = connection_settings(Connection.from_uri(uri, conn_id="metrics"))
+    assert from_uri._replace(origins={}) == wanted
 
 
 def test_a_connection_survives_airflows_own_cache_which_keeps_uris() -> None:
@@ -119,7 +118,7 @@ def test_a_connection_survives_airflows_own_cache_which_keeps_uris() -> None:
 
     again = Connection.from_uri(connection.get_uri(), conn_id="metrics")
 
-    assert settings_of(again) == settings_of(connection)
+    assert connection_settings(again) == connection_settings(connection)
 
 
 @pytest.mark.parametrize(
@@ -128,24 +127,24 @@ def test_a_connection_survives_airflows_own_cache_which_keeps_uris() -> None:
         ({}, "there is no host"),
         ({"host": f"http://me:{SECRET}@h"}, "move them to login and password"),
         ({"host": "h", "schema": "prefix"}, "a path goes into the host"),
-        ({"host": "http://h", "schema": "https"}, "keep one"),
-        ({"host": "h:1", "port": 2}, "keep one"),
+        ({"host": "http://h", "schema": "https"}, "clear one"),
+        ({"host": "h:1", "port": 2}, "clear one"),
         ({"host": "h i"}, "holds a space"),
         ({"host": "h", "extra": "{"}, "no JSON object"),
         ({"host": "h", "extra": {"tokn": SECRET}}, "'tokn'; did you mean 'token'?"),
-        ({"host": "h", "extra": {"timeout": "soon"}}, "extra 'timeout': 'soon'"),
+        ({"host": "h", "extra": {"timeout": "soon"}}, "extra 'timeout' of the connection"),
         ({"host": "h", "extra": {"timeout": 0}}, "above 0"),
         ({"host": "h", "extra": {"retries": -1}}, "whole number"),
         ({"host": "h", "extra": {"insecure_skip_verify": "maybe"}}, "neither true nor false"),
         ({"host": "h", "extra": {"compression": "zip"}}, "gzip, snappy"),
-        ({"host": "h", "extra": {"headers": ["A: b"]}}, "object of names and values"),
+        ({"host": "h", "extra": {"headers": "A: b"}}, "extra 'headers': give an object"),
         ({"host": "h", "extra": {"headers": {"A": f"{SECRET}\n"}}}, "the header 'A'"),
         ({"host": "h", "extra": {"token": f"{SECRET} "}}, "a token has no spaces"),
         ({"host": "h", "login": "me"}, "no password"),
-        ({"host": "h", "password": SECRET}, "no login"),
+        ({"host": "h", "password": SECRET}, "no user name"),
         ({"host": "h", "login": "a:b", "password": SECRET}, "colon"),
-        ({"host": "h", "login": "me", "password": SECRET, "extra": {"token": "t"}}, "both say"),
-        ({"host": "h", "extra": {"keyfile": "/k"}}, "no 'certfile'"),
+        ({"host": "h", "login": "me", "password": SECRET, "extra": {"token": "t"}}, "not both"),
+        ({"host": "h", "extra": {"keyfile": "/k"}}, "no certificate"),
     ],
 )
 def test_an_unfit_connection_is_refused_by_name_and_without_its_secret(
@@ -154,19 +153,27 @@ def test_an_unfit_connection_is_refused_by_name_and_without_its_secret(
     with pytest.raises(SettingsError) as raised:
         of(**fields)
 
-    assert "the connection 'metrics': " in str(raised.value)
+    assert "the connection 'metrics'" in str(raised.value)
     assert words in str(raised.value)
     assert SECRET not in f"{raised.value!r}{raised.value.__cause__!r}"
 
 
-def test_a_secret_is_never_read_from_a_file_for_whoever_edits_a_connection(tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"login": "me", "password": "file:PATH"},
+        {"extra": {"token": "file:PATH"}},
+        {"extra": {"headers": {"X-Key": "file:PATH"}}},
+    ],
+)
+def test_a_secret_is_never_read_from_a_file_for_whoever_edits_a_connection(
+    fields: dict[str, Any], tmp_path: Any
+) -> None:
     (tmp_path / "secret").write_text(SECRET)
-    path = f"file:{tmp_path / 'secret'}"
+    fields = json.loads(json.dumps(fields).replace("PATH", str(tmp_path / "secret")))
 
-    settings = of(host="h", login="me", password=path, extra={"headers": {"X-Key": path}})
-
-    assert settings.password == path
-    assert settings.headers == (("X-Key", path),)
+    with pytest.raises(SettingsError, match="file:/path is not read in a connection"):
+        of(host="h", **fields)
 
 
 def test_tasks_push_by_connections_from_variables_and_from_the_database(
@@ -243,13 +250,13 @@ def test_a_changed_connection_is_seen_after_a_while(
     define: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     define("other", "http://other:1")
-    now = connections.time.monotonic()
-    monkeypatch.setattr(connections.time, "monotonic", lambda: now)
+    now = _gateway_lookup.time.monotonic()
+    monkeypatch.setattr(_gateway_lookup.time, "monotonic", lambda: now)
     assert gateway("other").url == "http://other:1"
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", "http://moved:1")
     assert gateway("other").url == "http://other:1"
 
-    monkeypatch.setattr(connections.time, "monotonic", lambda: now + 301)
+    monkeypatch.setattr(_gateway_lookup.time, "monotonic", lambda: now + 301)
 
     assert gateway("other").url == "http://moved:1"
 
@@ -290,7 +297,7 @@ def test_a_hook_without_a_name_is_for_what_is_configured(
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        ("401 Unauthorized", b"", "the credentials are refused"),
+        ("401 Unauthorized", b"", "credentials are refused"),
         ("403 Forbidden", b"not you", "not you"),
         ("404 Not Found", b"", "not as a Pushgateway"),
         ("200 OK", b"<html>", "is it the address of a Pushgateway?"),
@@ -310,32 +317,38 @@ def test_the_test_button_says_what_is_wrong_and_no_secret(
     assert SECRET not in text
 
 
-def test_credentials_that_only_writing_asks_for_are_tested_too() -> None:
+def test_credentials_that_only_writing_asks_for_are_tested_too(
+    define: Callable[..., None],
+) -> None:
     version = b'{"status":"success","data":{"build_information":{"version":"1.11.2"}}}'
     with FaultServer(respond(answer(body=version), answer("401 Unauthorized"))) as server:
-        ok, text = probe(Settings(gateway=server.url))
+        define("other", conn_type="pushgateway", host=server.url)
+        ok, text = PushgatewayHook("other").test_connection()
 
     assert not ok
     assert "asks for credentials" in text
 
 
-def test_the_test_button_does_not_wait_for_ever() -> None:
+def test_the_test_button_does_not_wait_for_ever(define: Callable[..., None]) -> None:
     with FaultServer(hang) as server:
-        ok, text = probe(Settings(gateway=server.url, timeout=0.2))
+        define("other", conn_type="pushgateway", host=server.url, extra={"timeout": 0.2})
+        ok, text = PushgatewayHook("other").test_connection()
 
     assert not ok
     assert "timed out" in text
 
 
-def test_the_test_button_has_a_hint_for_a_missing_port() -> None:
+def test_the_test_button_has_a_hint_for_a_missing_port(define: Callable[..., None]) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        ok, text = probe(Settings(gateway=f"http://127.0.0.1:{nobody.getsockname()[1]}"))
+        define("with_port", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        ok, text = PushgatewayHook("with_port").test_connection()
+    define("without", "http://127.0.0.1")
 
     assert not ok
     assert "refused" in text
     assert "9091" not in text
-    assert "9091" in probe(Settings(gateway="http://127.0.0.1", timeout=1))[1]
+    assert "9091" in PushgatewayHook("without").test_connection()[1]
 
 
 def test_tls_files_are_the_connections(define: Callable[..., None], tmp_path: Any) -> None:

@@ -8,16 +8,12 @@ import pickle
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import BaseHook
 
-from pushgate import Gateway
 from pushgate_airflow import PushgatewayNotifier, push_outcome
-from pushgate_airflow._context import event_of
-from pushgate_airflow._identity import grouping_key
-from pushgate_airflow._once import _seen
-from pushgate_airflow._report import report
 from support.faults import FaultServer, answer, hang, respond
 
 PREFIX = "batch_job_"
@@ -56,10 +52,8 @@ def test_a_success(run_dag, published):
         *END,
         "last_success_timestamp_seconds",
         "last_run_success",
-        "expected_interval_seconds",
     }
     assert task["last_run_success"] == task["last_try_number"] == 1
-    assert task["expected_interval_seconds"] == 86_400
     assert before < task["last_start_timestamp_seconds"] < task["last_success_timestamp_seconds"]
     assert task["last_duration_seconds"] == pytest.approx(
         task["last_completion_timestamp_seconds"] - task["last_start_timestamp_seconds"], abs=1e-3
@@ -170,14 +164,64 @@ def test_a_bad_gateway_leaves_every_state_as_it_is(run_dag, configure, bad, capl
         assert any("inconsistent" in line for line in said)
 
 
-def started(**changed):
+def started(*, state="success", run_id="r", map_index=-1, **changed):
     """A context as a task's own process makes it, of which the notifier reads little."""
+    ti = SimpleNamespace(
+        dag_id="etl",
+        task_id="load",
+        run_id=run_id,
+        map_index=map_index,
+        try_number=1,
+        state=state,
+        start_date=datetime.now(UTC),
+        end_date=None,
+    )
+    return {"ti": ti, **changed}
 
-    class TI:
-        dag_id, task_id, run_id, map_index, try_number = "etl", "load", "r", -1, 1
-        state, start_date, end_date = "success", datetime.now(UTC), None
 
-    return {"ti": TI(), **changed}
+@pytest.mark.parametrize(
+    ("options", "labels"),
+    [
+        ({}, {"dag_id": "etl", "task_id": "load"}),
+        (
+            {"by_map_index": True, "job": "prod"},
+            {"job": "prod", "dag_id": "etl", "task_id": "load", "map_index": "3"},
+        ),
+        (
+            {"labels": {"team": "data", "dag_id": "orders", "task_id": None}},
+            {"dag_id": "orders", "team": "data"},
+        ),
+        (
+            {"run_id_lifetime": 60},
+            {"dag_id": "etl", "task_id": "load", "run_id": "manual__orders"},
+        ),
+        # A run may be triggered with the id of its DAG or task, or a word.
+        ({"labels": {"table": "orders"}}, {"dag_id": "etl", "task_id": "load", "table": "orders"}),
+    ],
+)
+def test_the_labels_of_a_group(gateway_url, published, options, labels):
+    PushgatewayNotifier(**options)(started(map_index=3, run_id="manual__orders"))
+    assert published(**labels)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"run": "manual__orders"},
+        {"run": "etl/manual__orders"},
+        {"table": ""},
+        {"table": "{{ nothing }}"},
+        lambda event, context: {"run": event.run_id},
+        lambda event, context: {"origin": "x"},
+    ],
+)
+def test_labels_that_would_make_a_group_for_each_run_or_be_mistaken_are_refused(
+    gateway_url, pushgateway, labels, caplog
+):
+    notifier = PushgatewayNotifier(labels=labels)
+    notifier(started(run_id="manual__orders", nothing=""))
+    assert pushgateway.groups() == []
+    assert "the report of a callback failed" in caplog.text
 
 
 @pytest.mark.parametrize("hangs", ["the look-up", "the name", "the gateway", "a label"])
@@ -206,7 +250,7 @@ def test_whatever_hangs_the_callback_returns_at_its_deadline(monkeypatch, config
         PushgatewayNotifier(deadline=0.2, **options)(started())
         assert time.monotonic() - began < 10
         assert not released.is_set()
-    assert "failed" in caplog.text
+    assert "failed" in caplog.text or "gave up" in caplog.text
     released.set()
 
 
@@ -223,34 +267,48 @@ def test_the_notifier_and_its_context_stay_as_they_were(gateway_url):
     assert repr(copy.deepcopy(notifier)) == repr(pickle.loads(before)) == repr(notifier)
 
 
-def test_the_same_end_is_pushed_once(gateway_url, pushgateway, monkeypatch):
-    pushes = []
-    monkeypatch.setattr("pushgate_airflow.notifier.report", lambda *a, **k: pushes.append(k["key"]))
-    context = started()
-    PushgatewayNotifier()(context)
-    push_outcome(context)
-    assert len(pushes) == 1
+def test_what_the_listener_tells_is_left_to_it(configure, gateway_url, published):
+    configure(listener=True)
+    PushgatewayNotifier()(started())
+    push_outcome(started())
+    assert published(dag_id="etl", task_id="load") is None
 
-    PushgatewayNotifier(labels={"team": "a"})(context)  # another group
-    PushgatewayNotifier(gateway=gateway_url)(context)  # perhaps another gateway
-    assert len(pushes) == 3
+    PushgatewayNotifier(labels={"team": "a"})(started())  # another group
+    assert published(dag_id="etl", task_id="load", team="a")
+    PushgatewayNotifier(gateway=gateway_url)(started())  # perhaps another gateway
+    assert published(dag_id="etl", task_id="load")
 
 
-def test_the_listener_reports_a_run_that_it_sees(run_dag, configure, published, pushgateway):
-    configure(gateway=pushgateway.url, listener=True)
-    run_dag("plain")
-    assert published(dag_id="plain") is None  # the listener is not running in this test
-    assert published(dag_id="plain", task_id="load")
-
-    configure(gateway=pushgateway.url, listener=True, listener_deny="plain")
+def test_what_the_listener_is_denied_the_notifier_tells(configure, gateway_url, published, run_dag):
+    configure(listener=True, listener_deny="plain")
     run_dag("plain")
     assert published(dag_id="plain")
+    assert published(dag_id="plain", task_id="load")
+
+
+@pytest.mark.parametrize(
+    ("state", "began", "ended"),
+    [
+        ("success", True, {"last_success", "last_completion"}),
+        ("failed", True, {"last_failure", "last_completion"}),
+        ("up_for_retry", True, {"last_retry"}),
+        ("skipped", True, {"last_skipped", "last_completion"}),
+        ("upstream_failed", True, {"last_skipped"}),
+        ("removed", True, {"last_skipped"}),
+        ("deferred", True, None),
+    ],
+)
+def test_what_a_state_means(gateway_url, published, state, began, ended):
+    PushgatewayNotifier()(started(state=state))
+    found = published(dag_id="etl", task_id="load")
+    times = {name.removesuffix("_timestamp_seconds") for name in found or () if "_time" in name}
+    assert (times - {"last_start"} if found else None) == ended
 
 
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"conn_id": "a", "gateway": "http://b"}, "keep one"),
+        ({"conn_id": "a", "gateway": "http://b"}, "not both"),
         ({"gateway": "ftp://b"}, "http://"),
         ({"labels": "table"}, "mapping"),
         ({"labels": {"job": "x"}}, "job"),
@@ -313,7 +371,6 @@ def test_a_missed_deadline_in_an_executor(callback, gateway_url, published):
     from airflow.sdk import SyncCallback
     from airflow.sdk.execution_time.callback_supervisor import execute_callback
 
-    _seen.clear()
     path = SyncCallback(callback).path
     assert execute_callback(path, {"context": DEADLINE}, "", None, structlog.get_logger()) == (
         True,
@@ -323,20 +380,18 @@ def test_a_missed_deadline_in_an_executor(callback, gateway_url, published):
 
 
 def test_airflows_slow_look_up_costs_the_push_nothing_where_no_task_waits(
-    monkeypatch, gateway_url, published
+    monkeypatch, configure, pushgateway, published
 ):
-    _seen.clear()
-    monkeypatch.setattr(PushgatewayNotifier, "_find", _slowly(PushgatewayNotifier._find))
-    PushgatewayNotifier(deadline=0.2)(DEADLINE)
-    assert published(dag_id="etl") == {"last_deadline_missed_timestamp_seconds": MISSED}
+    get_connection = BaseHook.get_connection
 
-
-def _slowly(find):
-    def slow(self):
+    def slow(conn_id):
         time.sleep(0.3)
-        return find(self)
+        return get_connection(conn_id)
 
-    return slow
+    monkeypatch.setenv("AIRFLOW_CONN_SLOW", pushgateway.url)
+    monkeypatch.setattr(BaseHook, "get_connection", slow)
+    PushgatewayNotifier("slow", deadline=0.2)(DEADLINE)
+    assert published(dag_id="etl") == {"last_deadline_missed_timestamp_seconds": MISSED}
 
 
 def test_a_hanging_look_up_does_not_stop_the_triggerers_loop(monkeypatch, configure, caplog):
@@ -363,21 +418,3 @@ def test_a_hanging_look_up_does_not_stop_the_triggerers_loop(monkeypatch, config
 
 async def _awaited(notifier):
     await notifier
-
-
-def test_a_look_up_that_ends_too_late_pushes_nothing_over_what_is_newer(gateway_url, pushgateway):
-    released = threading.Event()
-
-    def slow():
-        released.wait(30)
-        return Gateway(gateway_url)
-
-    event = event_of(started())
-    error = report(event, key=grouping_key(event), gateway=slow, deadline=0.05)
-    assert isinstance(error, TimeoutError)
-    left_behind = [thread for thread in threading.enumerate() if thread.name == "pushgate"]
-    released.set()
-    for thread in left_behind:
-        thread.join(30)
-    assert left_behind
-    assert pushgateway.groups() == []

@@ -17,10 +17,9 @@ from airflow._shared.module_loading import import_string
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from airflow.providers_manager import ProvidersManager
 
-from pushgate_airflow import PushgatewayHook, _form
+from pushgate_airflow import PushgatewayHook
 from pushgate_airflow._configuration import Configuration
-from pushgate_airflow._connection_settings import EXTRAS
-from pushgate_airflow.get_provider_info import get_provider_info
+from pushgate_airflow.get_provider_info import FIELDS, get_provider_info
 
 
 def airflow(*arguments: str) -> str:
@@ -51,7 +50,6 @@ def test_everything_that_the_description_names_can_be_imported() -> None:
     modules = [m for kind in ("hooks", "operators") for m in info[kind][0]["python-modules"]]
     classes = [
         *info["notifications"],
-        *info["extra-links"],
         *(plugin["plugin-class"] for plugin in info["plugins"]),
         *(kind["hook-class-name"] for kind in info["connection-types"]),
     ]
@@ -70,13 +68,6 @@ def test_each_option_is_described_and_has_the_default_that_holds() -> None:
     assert options["gateway"]["sensitive"]
 
 
-def test_the_form_has_a_field_for_each_extra() -> None:
-    assert sorted(_form.FIELDS) == sorted(EXTRAS)
-    assert {
-        name for name, field in _form.FIELDS.items() if field["schema"].get("format") == "password"
-    } == {"token"}
-
-
 def test_airflow_shows_the_form_without_importing_what_it_has_not_installed() -> None:
     manager = ProvidersManager()
 
@@ -87,7 +78,7 @@ def test_airflow_shows_the_form_without_importing_what_it_has_not_installed() ->
     assert hook.connection_id_attribute_name == "pushgateway_conn_id"
     assert hook.connection_testable
     (meta,) = [m for m in HookMetaService.hook_meta_data() if m.connection_type == "pushgateway"]
-    assert set(meta.extra_fields or {}) == set(_form.FIELDS)
+    assert set(meta.extra_fields or {}) == set(FIELDS)
     assert meta.standard_fields is not None
     assert meta.standard_fields.url_schema is not None
     assert meta.standard_fields.url_schema.title == "http or https"
@@ -108,7 +99,7 @@ def test_an_older_airflow_gets_the_same_form_as_widgets(monkeypatch: pytest.Monk
 
     widgets = PushgatewayHook.get_connection_form_widgets()
 
-    assert list(widgets) == list(_form.FIELDS)
+    assert list(widgets) == list(FIELDS)
     assert widgets["token"] == "PasswordField"
     assert widgets["insecure_skip_verify"] == "BooleanField"
     assert widgets["retries"] == "IntegerField"

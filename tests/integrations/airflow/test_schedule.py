@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
-import pendulum
 import pytest
 from airflow.sdk import (
     DAG,
     Asset,
-    AssetOrTimeSchedule,
     CronDataIntervalTimetable,
     CronTriggerTimetable,
     DeltaTriggerTimetable,
@@ -19,7 +17,7 @@ from airflow.sdk import (
 from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
 from dateutil.relativedelta import relativedelta
 
-from pushgate_airflow._schedule import expected_interval
+from support.airflow_records import RECORDS, recording
 
 HOUR, DAY = 3_600.0, 86_400.0
 FRIDAY = datetime(2026, 3, 6, 9, tzinfo=UTC)
@@ -27,30 +25,20 @@ WEEKDAYS = "0 9 * * 1-5"
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def scheduled(due, start=None, run_type="scheduled"):
-    """A DAG run as the scheduler makes it."""
-    return SimpleNamespace(
+def interval(schedule, due, start=None, run_type="scheduled", **options):
+    """What a notifier says of the end of such a DAG's run."""
+    run = SimpleNamespace(
         run_type=run_type,
         run_after=due,
         data_interval_start=start or due,
         data_interval_end=due,
-        logical_date=start or due,
+        state="success",
     )
-
-
-def triggered(at):
-    """A DAG run as the REST API makes it: without a logical date."""
-    return SimpleNamespace(
-        run_type="manual",
-        run_after=at,
-        data_interval_start=None,
-        data_interval_end=None,
-        logical_date=None,
-    )
-
-
-def interval(schedule, run, **options):
-    return expected_interval(DAG("d", schedule=schedule, start_date=START, **options), run)
+    dag = DAG("d", schedule=schedule, start_date=START, **options)
+    RECORDS.clear()
+    recording("dag success")({"dag": dag, "dag_run": run, "run_id": "r", "reason": "success"})
+    (record,) = RECORDS
+    return record.event.expected_interval
 
 
 @pytest.mark.parametrize(
@@ -74,59 +62,31 @@ def interval(schedule, run, **options):
 )
 def test_a_scheduled_run_tells_how_long_until_the_next_is_due(schedule, expected):
     options = {"max_active_runs": 1} if schedule == "@continuous" else {}
-    assert interval(schedule, scheduled(FRIDAY), **options) == expected
+    assert interval(schedule, FRIDAY, **options) == expected
 
 
 def test_a_run_of_a_data_interval_is_due_at_its_end():
     timetable = CronDataIntervalTimetable(WEEKDAYS, timezone="UTC")
-    friday_to_monday = scheduled(FRIDAY + timedelta(days=3), start=FRIDAY)
-    assert interval(timetable, friday_to_monday) == DAY
-    assert interval(timetable, scheduled(FRIDAY, start=FRIDAY - timedelta(days=1))) == 3 * DAY
+    assert interval(timetable, FRIDAY + timedelta(days=3), start=FRIDAY) == DAY
+    assert interval(timetable, FRIDAY, start=FRIDAY - timedelta(days=1)) == 3 * DAY
 
 
-@pytest.mark.parametrize(
-    ("schedule", "at", "expected"),
-    [
-        ("@daily", FRIDAY, DAY),
-        (WEEKDAYS, FRIDAY + timedelta(hours=5), 3 * DAY),
-        (WEEKDAYS, FRIDAY + timedelta(days=2), 3 * DAY),
-        (WEEKDAYS, FRIDAY - timedelta(seconds=3), DAY),
-        (CronDataIntervalTimetable(WEEKDAYS, timezone="UTC"), FRIDAY + timedelta(days=2), 3 * DAY),
-        (MultipleCronTriggerTimetable("0 9 * * *", "0 15 * * 5", timezone="UTC"), FRIDAY, 6 * HOUR),
-        (timedelta(hours=6), FRIDAY, 6 * HOUR),
-        ("@yearly", FRIDAY, 365 * DAY),
-        (
-            AssetOrTimeSchedule(
-                timetable=CronTriggerTimetable("@hourly", timezone="UTC"), assets=[Asset("a")]
-            ),
-            FRIDAY,
-            HOUR,
-        ),
-        (None, FRIDAY, None),
-        ([Asset("s3://orders")], FRIDAY, None),
-    ],
-    ids=str,
-)
-def test_a_triggered_run_tells_the_period_that_it_falls_into(schedule, at, expected):
-    assert interval(schedule, triggered(at)) == expected
+def test_a_backfill_tells_it_too_and_a_triggered_run_does_not():
+    assert interval("@daily", FRIDAY, run_type="backfill") == 15 * HOUR
+    assert interval("@daily", FRIDAY, run_type="manual") is None
 
 
 def test_the_day_on_which_clocks_are_put_forward_is_shorter():
     timetable = CronTriggerTimetable("0 9 * * *", timezone="Europe/Berlin")
-    due = datetime(2026, 3, 28, 8, tzinfo=UTC)
-    assert interval(timetable, scheduled(due)) == DAY - HOUR
+    assert interval(timetable, datetime(2026, 3, 28, 8, tzinfo=UTC)) == DAY - HOUR
 
 
 def test_the_last_run_before_the_end_of_a_dag_expects_no_other():
-    end = FRIDAY + timedelta(hours=1)
-    assert interval("@daily", scheduled(FRIDAY), end_date=end) is None
+    assert interval("@daily", FRIDAY, end_date=FRIDAY + timedelta(hours=1)) is None
 
 
 class TwoHoursLate(Timetable):
     """Runs for each day, two hours after it is over."""
-
-    def infer_manual_data_interval(self, *, run_after):
-        raise AssertionError("it is not asked")
 
     def next_dagrun_info(self, *, last_automated_data_interval, restriction):
         start = last_automated_data_interval.end
@@ -140,8 +100,7 @@ class Broken(TwoHoursLate):
 
 
 def test_a_timetable_of_ones_own_is_asked_and_a_broken_one_is_no_error():
-    start = pendulum.datetime(2026, 3, 5)
-    run = scheduled(start.add(days=1, hours=2), start=start)
-    run.data_interval_end = start.add(days=1)
-    assert interval(TwoHoursLate(), run) == DAY
-    assert interval(Broken(), run) is None
+    due = datetime(2026, 3, 6, 2, tzinfo=UTC)
+    # The run's data interval ended at midnight.
+    assert interval(TwoHoursLate(), due, start=due - timedelta(hours=26)) == DAY + 2 * HOUR
+    assert interval(Broken(), due) is None

@@ -1,8 +1,7 @@
-"""Which group a run's outcome belongs to.
+"""The group that an event belongs to.
 
-Enters: an event, and what the user wants beside or instead of the default labels. Leaves: a
-GroupingKey, or an InvalidGroupingKeyError. Groups are bounded: a key names the DAG and the task,
-and the run only where it is said when its group may go.
+Groups are bounded: a key names the DAG and the task, and the run only where the user says when its
+group may be deleted.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pushgate import GroupingKey, InvalidGroupingKeyError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pushgate_airflow._event import Event
+    from pushgate_airflow._events import Event
 
 __all__ = ("OWN_METRICS", "grouping_key", "refuse_empty", "refuse_template_of_runs")
 
@@ -29,6 +28,10 @@ _OF_A_RUN = re.compile(
     r"|prev_\w+|run_after|queued_at|start_date|end_date)\b",
     re.DOTALL,
 )
+_REMEDY = (
+    "so each run would leave a group behind for ever; give run_id_lifetime, after which the group"
+    " may be deleted, or leave it out"
+)
 
 
 def grouping_key(
@@ -41,23 +44,26 @@ def grouping_key(
 ) -> GroupingKey:
     """``{job, dag_id, task_id}``, or ``{job, dag_id}`` for a DAG's run.
 
-    ``labels`` are added; one of a default label's name takes its place, and None as a value leaves
-    that label out. ``by_map_index`` gives each mapped task instance its own group. A
+    ``labels`` are added; one with the name of a default label takes its place, and None as a value
+    leaves that label out. ``by_map_index`` gives each mapped task instance its own group. A
     ``run_lifetime``, in seconds, gives each run its own, with the label ``run_id``.
 
-    An empty value is refused: to Prometheus it is the group without that label, beside it.
+    Raises InvalidGroupingKeyError for labels that a gateway would mangle, that are empty, or that
+    name the run without a lifetime.
     """
     made: dict[str, object] = {"dag_id": event.dag_id, "task_id": event.task_id}
     if by_map_index and event.map_index >= 0:
         made["map_index"] = event.map_index
     if run_lifetime is not None:
         made["run_id"] = event.run_id
-    for name, value in (labels or {}).items():
+    given = dict(labels or {})
+    for name, value in given.items():
         if value is not None:
             refuse_empty(name, value)
-    key = GroupingKey(job, {k: v for k, v in {**made, **(labels or {})}.items() if v is not None})
+    key = GroupingKey(job, {k: v for k, v in {**made, **given}.items() if v is not None})
     if run_lifetime is None:
-        _refuse_runs({name: key.labels[name] for name in labels or () if name in key.labels}, event)
+        # Of the user's labels alone: a run may be triggered with the id of its DAG or task.
+        _refuse_runs({name: key.labels[name] for name in given if name in key.labels}, event)
     if not key.labels.keys().isdisjoint(OWN_METRICS):
         raise InvalidGroupingKeyError(
             "the label 'origin' tells the task's own metrics apart; name yours differently",
@@ -67,7 +73,10 @@ def grouping_key(
 
 
 def refuse_empty(label: str, value: object) -> None:
-    """Raises InvalidGroupingKeyError for a label that has no value, after templating."""
+    """Raises InvalidGroupingKeyError for a label that has no value, after templating.
+
+    To Prometheus, an empty label makes the group that has no such label, beside that one.
+    """
     if value is None or not str(value):
         raise InvalidGroupingKeyError(
             f"the grouping key has no value for {label!r}: it is {value!r}, after templating; give"
@@ -81,21 +90,14 @@ def refuse_template_of_runs(label: str, template: str) -> None:
     """Raises InvalidGroupingKeyError for a template whose text is another for each run."""
     if found := _OF_A_RUN.search(template):
         raise InvalidGroupingKeyError(
-            f"{label} is made of {found[1]}, so each run would leave a group behind for ever; give"
-            " run_id_lifetime, after which the group may be deleted, or drop it",
-            label=label,
-            value=template,
+            f"{label} is made of {found[1]}, {_REMEDY}", label=label, value=template
         )
 
 
 def _refuse_runs(labels: Mapping[str, str], event: Event) -> None:
-    """Of the user's ``labels`` alone: a run may be triggered with the id of its DAG or task."""
     for label, value in labels.items():
         # A run id of Airflow's making holds two underscores; one of a user's may be any word.
         if label == "run_id" or ("__" in event.run_id and event.run_id in value):
             raise InvalidGroupingKeyError(
-                f"the label {label!r} names the run, and each run would leave a group behind for"
-                " ever; give run_id_lifetime, after which the group may be deleted, or drop it",
-                label=label,
-                value=value,
+                f"the label {label!r} names the run, {_REMEDY}", label=label, value=value
             )

@@ -1,0 +1,125 @@
+"""The listener in a scheduler or an api-server: events wait in a queue, and a thread pushes them.
+
+Nothing here asks for a connection, sends anything or waits: a scheduler whose listener did never
+left ``queued``. At a run's end, only what a task's group lacks is pushed: its own process has told
+the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from pushgate import (
+    QueueSink,
+    RateLimitedLogger,
+    Report,
+    end_families,
+    mapped_families,
+    start_families,
+)
+from pushgate_airflow._configuration import Configuration, configuration
+from pushgate_airflow._event_key import grouping_key
+from pushgate_airflow._events import job_run, outcome
+from pushgate_airflow._gateway_lookup import configured_gateway, outbox
+from pushgate_airflow._scheduler_events import MAX_TASKS, run_end, run_event, task_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pushgate import Family
+    from pushgate_airflow._events import Event
+    from pushgate_airflow._scheduler_events import RunEnd
+
+__all__ = ("run", "start", "stop", "task")
+
+# A worker tells Airflow of a success before it runs the callbacks and the listener, so its push may
+# still be under way when the run ends. A second after its deadline it has arrived or never will.
+_SETTLED = 1.0
+
+_log = RateLimitedLogger(interval=60.0)
+
+
+def start() -> None:
+    """Make the queue, which imports what its thread needs: a scheduler forks later."""
+    _sink()
+
+
+def task(ti: Any, state: str) -> None:
+    """A task instance that no worker reports: killed, or marked in the UI, at any time."""
+    event = task_event(ti, state)
+    _put(event, compare=True)
+
+
+def run(dag_run: Any, state: str) -> None:
+    """A run that began or ended, and at its end all of its tasks."""
+    options = configuration()
+    if not options.listener:
+        return
+    event = run_event(dag_run, state)
+    if options.selects(event.dag_id, None):
+        _put(event)
+    end = None if state == "running" else run_end(dag_run)
+    if end is not None and (weight := len(end.tasks) + len(end.mapped)):
+        slot = (end.dag_id, end.run_id)
+        delay = options.deadline + _SETTLED
+        _sink().put(slot, lambda: _reports(end, options), weight=weight, delay=delay)
+
+
+def stop() -> None:
+    """Try once more to deliver what waits, and keep the rest in the outbox."""
+    if _sink.cache_info().currsize:
+        sink = _sink()
+        _sink.cache_clear()
+        sink.close()
+
+
+def _put(event: Event, *, compare: bool = False) -> None:
+    # One place for each state of a group: a success does not vanish because another run began.
+    slot = (event.dag_id, event.task_id, event.state, event.map_index)
+    options = configuration()
+    _sink().put(slot, lambda: [_report(event, options, compare=compare)])
+
+
+def _reports(end: RunEnd, options: Configuration) -> Iterator[Report]:
+    if end.is_cut:
+        text = f"{end.dag_id}: of a run, {MAX_TASKS} tasks are reported"
+        _log.warning(text, subject="is_cut")
+    for event in end.tasks:
+        if options.selects(event.dag_id, event.task_id):
+            yield _report(event, options, compare=True)
+    for event, counts, longest in end.mapped:
+        if options.selects(event.dag_id, event.task_id):
+            yield _report(event, options, mapped_families(counts, longest), compare=True)
+
+
+def _report(
+    event: Event, options: Configuration, mapped: Sequence[Family] = (), *, compare: bool = False
+) -> Report:
+    """POST what ``event`` says. ``compare``: only where the gateway holds nothing newer."""
+    key = grouping_key(event, job=options.job)
+    told, end = job_run(event, key), outcome(event)
+    families = start_families(told) if end is None else end_families(told, end)
+    at = (event.started_at or time.time()) if end is None else end.ended_at
+    # The database knows a run's start earlier, and its end later, than the process of the task,
+    # which told the same. It did not tell the numbers of a mapped task.
+    started_at = None if mapped else event.started_at
+    return Report("POST", key, [*families, *mapped], at, compare, started_at)
+
+
+@lru_cache(maxsize=1)
+def _sink() -> QueueSink:
+    """The one of this process; a forked one begins with nothing that waits.
+
+    Logs that the listener works and where it pushes, or what to set.
+    """
+    log = logging.getLogger("pushgate")
+    try:
+        url = configured_gateway().url
+        log.info("the listener works: DAG runs, and tasks at a run's end, are pushed to %s", url)
+    except Exception as error:
+        log.warning("the listener can't push what this process knows: %s", error)
+    deadline = configuration().deadline
+    return QueueSink(configured_gateway, outbox=outbox(), timeout=deadline, patience=deadline)

@@ -1,0 +1,164 @@
+"""The event that a callback or a task's listener is called for, from the context it is given.
+
+The context is made by a task's own process, by the dag-processor, by ``dag.test()`` or for a missed
+deadline. It is only read, and no attribute is taken for granted: the dag-processor makes its
+objects without validation, and a field of one process is missing in another.
+
+Who makes them, in Airflow 3.3:
+https://github.com/apache/airflow/blob/3.3.2/task-sdk/src/airflow/sdk/execution_time/task_runner.py
+(get_template_context), .../airflow-core/src/airflow/dag_processing/processor.py
+(_execute_dag_callbacks, _execute_task_callbacks), .../airflow/models/deadline.py (handle_miss).
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pushgate_airflow._events import (
+    DEADLINE_MISSED,
+    RUNNING,
+    Event,
+    expected_interval,
+    plain_state,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("event_of", "in_task_process")
+
+
+def event_of(context: Mapping[str, Any], callback: object = None) -> Event:
+    """The event that ``callback`` was called for.
+
+    Raises ValueError for a context that Airflow did not make.
+    """
+    if "deadline" in context:
+        return _missed_deadline(context)
+    ti = _task_instance(context)
+    if ti is not None and in_task_process(context):
+        event = _of_task(ti)
+    # Only the dag-processor gives a reason, and only to a DAG's callbacks: their ti is some task of
+    # the run, or there is none.
+    elif "reason" in context:
+        event = _of_run(context)
+    elif ti is None:
+        raise ValueError(
+            "the context has no task instance, no deadline and no reason: it is none of Airflow's;"
+            " call this as a callback, with the context that Airflow passes"
+        )
+    else:
+        event = _of_lost_task(context, ti, callback)
+    dag, run = context.get("dag"), context.get("dag_run")
+    if dag is None or run is None:
+        return event
+    return event._replace(expected_interval=expected_interval(dag, run))
+
+
+def in_task_process(context: Mapping[str, Any]) -> bool:
+    """Whether the task's own process made the context: no other knows when the task started."""
+    return getattr(_task_instance(context), "start_date", None) is not None
+
+
+def _task_instance(context: Mapping[str, Any]) -> Any:
+    return context.get("ti") or context.get("task_instance")
+
+
+def _of_task(ti: Any) -> Event:
+    state = plain_state(ti.state) or RUNNING  # unset or running until the body has ended
+    ended_at = None
+    if state != RUNNING:
+        ended_at = _unix(ti.end_date) or time.time()  # there is none where the task skipped itself
+    return Event(
+        ti.dag_id,
+        ti.task_id,
+        ti.run_id,
+        state,
+        map_index=_map_index(ti),
+        try_number=ti.try_number,
+        started_at=_unix(ti.start_date),
+        ended_at=ended_at,
+    )
+
+
+def _of_lost_task(context: Mapping[str, Any], ti: Any, callback: object) -> Event:
+    """A task whose process could not report itself: it was killed, or never started."""
+    task = context.get("task")
+    return Event(
+        ti.dag_id,
+        ti.task_id,
+        ti.run_id,
+        _state_of_slot(task, callback) or _state_of_lost(ti, task),
+        map_index=_map_index(ti),
+        try_number=ti.try_number,
+        ended_at=time.time(),
+    )
+
+
+def _of_run(context: Mapping[str, Any]) -> Event:
+    run = context.get("dag_run")  # None where the run has no task that Airflow could name
+    state = plain_state(getattr(run, "state", None))
+    if state not in ("success", "failed"):
+        state = "success" if context["reason"] == "success" else "failed"
+    return Event(
+        context["dag"].dag_id,
+        None,
+        context["run_id"],
+        state,
+        started_at=_unix(getattr(run, "start_date", None)),
+        ended_at=_unix(getattr(run, "end_date", None)) or time.time(),
+    )
+
+
+def _missed_deadline(context: Mapping[str, Any]) -> Event:
+    run = context["dag_run"]
+    return Event(
+        run["dag_id"],
+        None,
+        run["dag_run_id"],
+        DEADLINE_MISSED,
+        started_at=_unix(run.get("start_date")),
+        ended_at=_unix(context["deadline"].get("deadline_time")) or time.time(),
+    )
+
+
+def _state_of_slot(task: Any, callback: object) -> str | None:
+    """The state that the slot of ``callback`` stands for, if it sits in one of the two.
+
+    The context does not say which of the two slots Airflow calls.
+    """
+    slots = [
+        state
+        for state, name in (
+            ("up_for_retry", "on_retry_callback"),
+            ("failed", "on_failure_callback"),
+        )
+        if any(one is callback for one in _as_list(getattr(task, name, None)))
+    ]
+    return slots[0] if len(slots) == 1 else None
+
+
+def _state_of_lost(ti: Any, task: Any) -> str:
+    """As the scheduler decides it: TaskInstance.is_eligible_to_retry."""
+    try_number, max_tries = ti.try_number, getattr(ti, "max_tries", 0)
+    again = getattr(task, "retries", max_tries) and try_number <= max_tries
+    return "up_for_retry" if again else "failed"
+
+
+def _map_index(ti: Any) -> int:
+    index = getattr(ti, "map_index", None)
+    return -1 if index is None else int(index)
+
+
+def _unix(moment: Any) -> float | None:
+    if isinstance(moment, str):  # a deadline's context is JSON
+        moment = datetime.fromisoformat(moment)
+    return None if moment is None else float(moment.timestamp())
+
+
+def _as_list(callbacks: Any) -> list[Any]:
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
