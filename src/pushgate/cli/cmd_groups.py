@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..protocol.names import selector
 from .common_options import (
+    MATCHERS,
     Parser,
     add_gateway_options,
     add_json_option,
@@ -25,8 +26,7 @@ def main(arguments: list[str]) -> int:
     parser = Parser(
         "groups",
         "List the groups that a gateway holds, the one that was pushed longest ago first.",
-        "MATCHER is LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEXP or LABEL!~REGEXP, as in PromQL:\n"
-        "pushgate groups job=backup 'instance=~db.*'",
+        MATCHERS,
     )
     parser.add_argument("matchers", nargs="*", metavar="MATCHER", help="only groups that match all")
     add_json_option(parser)

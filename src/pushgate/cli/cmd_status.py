@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PushError
 from ..jobs.ages import roughly
 from .common_options import (
+    MATCHERS,
     Parser,
     add_gateway_options,
     add_json_option,
@@ -67,8 +68,7 @@ def _parser() -> Parser:
         "status",
         "How each job is doing, the worst first, from what a gateway holds. Jobs are groups\n"
         "with metrics of the vocabulary (batch_job_...); their own metrics are left out.",
-        "MATCHER is LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEXP or LABEL!~REGEXP, as in\n"
-        "PromQL.\n\n"
+        f"{MATCHERS}\n\n"
         "exit status: 0 all is well, 1 the gateway can't be read, 2 wrong usage, 3 a job's\n"
         "last run failed, a job is overdue, a run is stuck, a job never succeeded, or no\n"
         "job matches",
@@ -84,11 +84,8 @@ def _waiting(settings: Settings) -> str:
     if outbox is None or outbox.is_empty():
         return ""
     count = len(outbox.waiting(settings.url))
-    return (
-        f"{counted(count, 'group')} not delivered yet, in the outbox of this host: pushgate flush"
-        if count
-        else ""
-    )
+    text = f"{counted(count, 'group')} not delivered yet, in this host's outbox: pushgate flush"
+    return text if count else ""
 
 
 def _print(rows: list[JobRow], now: float) -> None:
@@ -103,8 +100,7 @@ def _print(rows: list[JobRow], now: float) -> None:
         )
         for row in rows
     ]
-    heads = ("JOB", "LAST RUN", "WHEN", "TOOK", "NEXT", "")
-    print_table(heads, cells)
+    print_table(("JOB", "LAST RUN", "WHEN", "TOOK", "NEXT", ""), cells)
     bad, doubtful = sum(row.bad for row in rows), sum(row.doubtful and not row.bad for row in rows)
     found = [f"{bad} to look at"] * bool(bad) + [f"{doubtful} in doubt"] * bool(doubtful)
     print(f"{counted(len(rows), 'job')}, {', '.join(found) or 'all well'}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..settings.loader import Settings
 
 __all__ = (
+    "MATCHERS",
     "Parser",
     "add_gateway_options",
     "add_group_options",
@@ -53,6 +54,10 @@ _OPTIONS = (
     ("--cafile", "cafile", "FILE", "authorities to trust instead of the system's"),
     ("--certfile", "certfile", "FILE", "the client certificate"),
     ("--keyfile", "keyfile", "FILE", "its key, if that is in another file"),
+)
+MATCHERS = (
+    "MATCHER is LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEXP or LABEL!~REGEXP, as in PromQL,\n"
+    "such as job=backup or 'instance=~db.*'"
 )
 _SWITCHES = (
     ("--insecure", "insecure_skip_verify", "do not check the server's certificate"),
