@@ -111,8 +111,8 @@ def gateway_or_complaint(
 ) -> Gateway | None:
     """The configured gateway with its outbox; where it can't be used, a line on stderr and None.
 
-    For commands inside a job, which must go on whatever is wrong with its monitoring. ``timeout``,
-    in seconds, is for a configuration without one; ``say`` takes the outbox's lines.
+    For commands inside a job, which must go on although its monitoring is broken. ``timeout``, in
+    seconds, is for a configuration without one; ``say`` takes the outbox's lines.
     """
     try:
         settings = load_settings(options)

@@ -59,7 +59,7 @@ def counted(count: int, thing: str) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` with escapes for characters that could steer a terminal: anybody may push them."""
+    """``text`` with escapes for characters that could control a terminal: others may push them."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -43,10 +43,10 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
             "5m",
             "warning",
             f"Batch job {_JOB} has missed a run.",
-            f"It last began {_AGO} ago, longer than its schedule allows. See whether its scheduler"
+            f"It last started {_AGO} ago, longer than its schedule allows. Check that its scheduler"
             " runs; delete the group if the job is gone.",
-            "No run began (or was skipped) within the interval and a half.\n"
-            "5m: after an outage of the gateway, hosts need a moment to bring what they kept.",
+            "No run started (or was skipped) within one and a half intervals.\n"
+            "5m: after an outage of the gateway, hosts need a moment to deliver what they kept.",
         ),
         Alert(
             "BatchJobFailed",
@@ -55,8 +55,8 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
             "warning",
             f"Batch job {_JOB} has failed.",
             f"Its last run failed {_AGO} ago. This ends with the next success.",
-            "The last run that ended failed; a run that is going on changes nothing yet.\n"
-            "2m: of a task that runs many times a minute, one run fails now and then.",
+            "The last run that ended failed; the current run changes nothing yet.\n"
+            "2m: a task that runs many times a minute fails now and then.",
         ),
         Alert(
             "BatchJobNeverSucceeded",
@@ -64,9 +64,9 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
             "1h",
             "warning",
             f"Batch job {_JOB} has never succeeded.",
-            f"It failed {_AGO} ago, and no run before has succeeded. Was it ever set up right?",
-            "It has failed and never succeeded; a first run that is going on has done neither.\n"
-            "1h: the first failure of a new job is BatchJobFailed already.",
+            f"It failed {_AGO} ago, and no run before has succeeded. Check how it is set up.",
+            "It has failed and never succeeded; the first run has done neither before it ends.\n"
+            "1h: BatchJobFailed already tells of the first failure of a new job.",
         ),
         Alert(
             "BatchJobStuckRunning",
@@ -74,9 +74,9 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
             "5m",
             "warning",
             f"Batch job {_JOB} is stuck, or was killed.",
-            f"Its run began {_AGO} ago and has not ended, long after the one before would have: it"
-            " hangs, or died in a way that nobody could tell, with its host for one.",
-            "A run goes on for over 1h and 3 times the last one; for 1d where none has ended.\n"
+            f"Its run started {_AGO} ago and has not ended, although the run before was much"
+            " shorter: it hangs, or it died without a report, for example with its host.",
+            "A run takes over 1h and 3 times as long as the last; over 1d where none has ended.\n"
             "5m: as for BatchJobMissed.",
         ),
         Alert(
@@ -85,9 +85,9 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
             "",
             "warning",
             f"Runs of batch job {_JOB} have vanished.",
-            "{{ $value }} of its runs began since yesterday and never reported their end: killed"
-            " (out of memory?), or their host went down.",
-            "The next run on the same host told that the one before vanished; ends after a day.",
+            "{{ $value }} of its runs started since yesterday and never reported their end: they"
+            " were killed (out of memory?), or their host went down.",
+            "The next run on the same host reports that the one before vanished; ends after a day.",
         ),
         Alert(
             "BatchJobDeadlineMissed",
@@ -96,7 +96,7 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
             "warning",
             f"Batch job {_JOB} has missed its deadline.",
             f"A run had not ended at its deadline {_AGO} ago.",
-            "Until a run has ended, and for an hour in any case: a deadline alert of Airflow.",
+            "Until a run has ended, and for an hour at least: a deadline alert of Airflow.",
         ),
     )
 
@@ -111,8 +111,8 @@ def gateway_alerts(series: Series, scrape_job: str) -> tuple[Alert, ...]:
             "5m",
             "critical",
             "The Pushgateway can't be scraped.",
-            "No outcome of any batch job reaches Prometheus; alerts on jobs show how things were"
-            " before, and end soon.",
+            "No outcome of any batch job reaches Prometheus; alerts on jobs show the state before,"
+            " and end soon.",
             "5m: a restart takes seconds, and loses nothing.",
         ),
         Alert(
@@ -121,9 +121,9 @@ def gateway_alerts(series: Series, scrape_job: str) -> tuple[Alert, ...]:
             "5m",
             "warning",
             f"The Pushgateway refuses the pushes of {_JOB}.",
-            f"The last push to this group was refused {_AGO} ago: what it holds is old. The"
+            f"The last push to this group was refused {_AGO} ago: its metrics are old. The"
             " gateway's log and the job's output have the reason; see 'pushgate doctor'.",
-            "5m: a job that pushes often may have been refused once.",
+            "5m: a single push of a job that pushes often may be refused.",
         ),
         Alert(
             "GroupStale",
@@ -132,9 +132,8 @@ def gateway_alerts(series: Series, scrape_job: str) -> tuple[Alert, ...]:
             "info",
             f"Nobody pushes to the group {_JOB} any more.",
             f"The last push was {_AGO} ago. If the job is gone, delete its group: 'pushgate prune"
-            " --older-than 7d --dry-run' lists all of these.",
-            "7 days, but two intervals of a job with a schedule, and never before the group's own"
-            " expiry.",
+            " --older-than 7d --dry-run' lists all such groups.",
+            "7 days, two intervals of a job with a schedule, and never before the group's expiry.",
         ),
     )
 
@@ -162,7 +161,7 @@ def celery_alerts(series: Series) -> tuple[Alert, ...]:
             "",
             "warning",
             f"{worker} has crashed.",
-            "It ended without shutting down (SIGKILL, out of memory), and none of its name has"
+            "It ended without shutting down (SIGKILL, out of memory), and no worker of its name has"
             " started since.",
             "Until a worker of its name starts.",
         ),
@@ -173,7 +172,7 @@ def celery_alerts(series: Series) -> tuple[Alert, ...]:
             "warning",
             f"{worker} is silent.",
             f"Its last push was {_AGO} ago: its host is gone, or it can't reach the gateway.",
-            "A worker pushes every 15s (option interval), also when it has nothing to do.",
+            "A worker pushes every 15s (option interval), also while it has nothing to do.",
         ),
         Alert(
             "CeleryTaskRunsTooLong",
@@ -181,8 +180,8 @@ def celery_alerts(series: Series) -> tuple[Alert, ...]:
             "5m",
             "warning",
             f"{worker} has a task that does not end.",
-            f"It began {_AGO} ago.",
-            "1h: set a time limit for tasks, and this to more than that.",
+            f"It started {_AGO} ago.",
+            "1h: set a time limit for tasks, and this to more than the limit.",
         ),
         Alert(
             "CeleryTaskFailing",
@@ -192,7 +191,7 @@ def celery_alerts(series: Series) -> tuple[Alert, ...]:
             "warning",
             f"{task} fails too often.",
             "{{ $value | humanizePercentage }} of its runs of the last 15 minutes failed.",
-            "For tasks that run often; how the last run went is BatchJobFailed.",
+            "For tasks that run often; BatchJobFailed tells how the last run went.",
         ),
         Alert(
             "CeleryTaskRetriesTooOften",
@@ -202,7 +201,7 @@ def celery_alerts(series: Series) -> tuple[Alert, ...]:
             "warning",
             f"{task} is retried too often.",
             "{{ $value | humanizePercentage }} of its tries of the last 15 minutes end in a retry.",
-            "15m: what a task retries for is meant to pass.",
+            "15m: the cause of a retry is expected to pass.",
         ),
         Alert(
             "CeleryQueueSlow",
@@ -210,18 +209,18 @@ def celery_alerts(series: Series) -> tuple[Alert, ...]:
             "15m",
             "warning",
             "Tasks wait long in the Celery queue {{ $labels.queue }}.",
-            f"One in twenty of those that began in the last 15 minutes had waited for {_AGO}"
-            " or more: too few workers, or one task keeps them.",
-            "15m: a burst is what a queue is for.",
+            f"One in twenty of those that started in the last 15 minutes had waited for {_AGO}"
+            " or more: there are too few workers, or one task keeps them busy.",
+            "15m: a queue is there for bursts.",
         ),
         Alert(
             "CeleryOutcomesUncounted",
             f"increase({dropped}[15m]) > 0",
             "",
             "info",
-            f"What {worker} did is not fully counted.",
+            f"The counters of {worker} are too low.",
             "{{ $value | humanize }} records of the last 15 minutes could not be handed to its"
-            " pusher: counters are too low by that.",
+            " pusher and are not counted.",
             "Outcomes of tasks may be missing, too.",
         ),
     )
