@@ -3,7 +3,7 @@
 import pytest
 
 from pushgate import Gateway, PushError, gauge
-from pushgate.protocol.groups import read_groups
+from support.faults import FaultServer, answer, respond
 
 
 @pytest.mark.parametrize("name", ["labels", "last_push_successful", "metrics", "time_stamp"])
@@ -25,33 +25,39 @@ def test_a_label_of_any_name_is_read_back(gateway_url, label):
     assert group.value("m", **{label: "x"}) == 3
 
 
+def read(body):
+    with FaultServer(respond(answer(body=body))) as server:
+        return Gateway(server.url).groups()
+
+
 @pytest.mark.parametrize(
-    "answer",
-    [
-        b'{"status":"success","data":[{"labels":{"job":"j"},"last_push_successful":true}',
-        b'{"status":"success","data":[{"labels":',
-        b'{"status":"success"}',
-        b"<html>",
-        b'{"status":"success","data":' + b"[" * 100_000,
-    ],
-)
-def test_an_answer_that_is_cut_off_or_no_gateways_is_an_error(answer):
+    "body",
+    [b"", b"<html>", b"[]", b"null", b'{"status":"success"}', b'{"data":[1]}', b'{"data":7}',
+     b'{"data":[{"labels":{}}]}', b"\xff", b'{"data":[{"labels":{},"last_push_successful":true,'
+     b'"m":{"metrics":[{}],"type":"GAUGE","time_stamp":"then"}}]}',
+     b'{"status":"success","data":[{"labels":{"job":"j"},"last_push_successful":true}',
+     b'{"status":"success","data":[{"labels":', b'{"status":"success","data":' + b"[" * 100_000],
+)  # fmt: skip
+def test_a_response_that_is_cut_off_or_no_pushgateways_is_an_error(body):
     with pytest.raises(PushError, match="not the response of a Pushgateway"):
-        list(read_groups(answer))
+        read(body)
+    with FaultServer(respond(answer(body=body))) as server, pytest.raises(PushError):
+        Gateway(server.url).version()
 
 
-def test_an_answer_may_be_laid_out_otherwise():
+def test_a_response_may_be_laid_out_otherwise():
     one = b'{"labels":{"job":"j"},"last_push_successful":true}'
-    for answer in (b'{"data": [%s]}' % one, b' {"status": "success", "data": [ %s ]}' % one):
-        assert [group.labels for group in read_groups(answer)] == [{"job": "j"}]
+    for body in (b'{"data": [%s]}' % one, b' {"status": "success", "data": [ %s ]}' % one):
+        assert [group.labels for group in read(body)] == [{"job": "j"}]
 
 
 def test_a_native_histogram_is_read_by_its_sum_and_count():
     """Its buckets are a list, from Pushgateway 1.8.0 on."""
-    answer = b"""{"status":"success","data":[{"labels":{"job":"j"},"last_push_successful":true,
+    (group,) = read(
+        b"""{"status":"success","data":[{"labels":{"job":"j"},"last_push_successful":true,
         "n":{"time_stamp":"2026-11-23T20:23:19.66Z","type":"HISTOGRAM","metrics":[{"labels":{},
         "buckets":[[3,"-0.001","0.001","1"]],"count":"1","sum":"0.5"}]}}]}"""
-    (group,) = read_groups(answer)
+    )
     assert [sample[:3] for sample in group.families[0].samples] == [
         ("n_sum", {}, 0.5),
         ("n_count", {}, 1),

@@ -19,7 +19,6 @@ from prometheus_client.core import (
 from pushgate import (
     Family,
     Gateway,
-    GatewayRejectedError,
     GatewayUnreachableError,
     GroupingKey,
     InvalidPayloadError,
@@ -27,11 +26,9 @@ from pushgate import (
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
-from pushgate.protocol.families import needs_protobuf
 from pushgate.protocol.protobuf import CONTENT_TYPE, encode_protobuf
-from pushgate.protocol.protobuf_fields import double, integer, message, signed
 from pushgate.protocol.text import CONTENT_TYPE as TEXT
-from pushgate.transport.response import Response
+from support.faults import OK, FaultServer, answer
 from support.gateways import NEW, OLD, open_gateway
 from support.metrics import GROUPINGS, registries
 
@@ -66,109 +63,91 @@ def with_exemplars():
     return registry
 
 
-class Sent:
-    """A handler, and a reader of /api/v1/status; an ``answer`` that is an error is raised."""
+class Pushgateway(FaultServer):
+    """Answers its status with ``status``, an HTTP response, and all else as a Pushgateway does."""
 
-    def __init__(self, answer):
-        self.pushes, self.asked, self._answer = [], 0, answer
+    def __init__(self, status):
+        self._status = status
+        super().__init__(self._answer)
 
-    def __call__(self, url, method, timeout, headers, data):
-        return lambda: self.pushes.append((dict(headers)["Content-Type"], data))
-
-    def request(self, url, method, timeout, *, path, max_body):
-        self.asked += 1
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return Response(200, "OK", None, self._answer)
+    def _answer(self, peer):
+        while seen := peer.request():
+            peer.send(self._status if seen.method == "GET" else OK)
 
     @property
     def types(self):
-        return [kind for kind, _ in self.pushes]
+        return [seen.header("Content-Type") for seen in self.requests if seen.method != "GET"]
+
+    @property
+    def asked(self):
+        return sum(seen.method == "GET" for seen in self.requests)
 
 
-def gateway_that_says(answer, **options):
-    sent = Sent(answer)
-    gateway = Gateway("gateway:1", handler=sent, **options)
-    gateway._reader = sent
-    return gateway, sent
+def of_version(version):
+    return answer(body=STATUS % version)
 
 
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        (integer(1, 150), "08 96 01"),  # the examples of protobuf.dev's page on encoding
-        (message(2, b"testing"), "12 07 74 65 73 74 69 6e 67"),
-        (integer(1, -2), "08 fe ff ff ff ff ff ff ff ff 01"),
-        (signed(1, -1), "08 01"),
-        (signed(1, 2**31 - 1), "08 fe ff ff ff 0f"),
-        (signed(1, -(2**31)), "08 ff ff ff ff 0f"),
-        (double(2, 1.0), "11 00 00 00 00 00 00 f0 3f"),
-        (message(None, b"x" * 200)[:3], "c8 01 78"),
-    ],
-)
-def test_fields_are_written_as_the_definition_has_them(written, expected):
-    assert written == bytes.fromhex(expected)
-
-
-def test_only_exemplars_and_native_histograms_need_it():
-    assert needs_protobuf(with_exemplars().collect())
-    assert needs_protobuf([native()])
-    assert not needs_protobuf([gauge("m", "", 1), Family("c", "", "counter", [Sample("c", {}, 1)])])
-    registry = CollectorRegistry()
-    Histogram("seconds", "", registry=registry).observe(1)
-    assert not needs_protobuf(registry.collect())
+def pushed(metrics, key=KEY):
+    """What is sent of ``metrics`` to a gateway that takes protobuf."""
+    with Pushgateway(of_version(b"1.11.2")) as server:
+        Gateway(server.url).push(key, metrics)
+        assert server.types == [CONTENT_TYPE]
+        return server.requests[-1].body
 
 
 def test_what_needs_it_is_sent_so_and_the_version_is_asked_for_once():
-    gateway, sent = gateway_that_says(STATUS % b"1.11.2")
-    gateway.push("j", Gauge("plain", "", registry=None))
-    assert sent.asked == 0
-    for _ in range(2):
-        gateway.push("j", with_exemplars())
-    gateway.pushadd("j", iter([native()]))
-    assert sent.types == [TEXT, CONTENT_TYPE, CONTENT_TYPE, CONTENT_TYPE]
-    assert sent.asked == 1
+    plain = CollectorRegistry()
+    Histogram("seconds", "", registry=plain).observe(1)
+    with Pushgateway(of_version(b"1.11.2")) as server:
+        gateway = Gateway(server.url)
+        gateway.push("j", plain)
+        gateway.push("j", [gauge("m", "", 1), Family("c", "", "counter", [Sample("c", {}, 1)])])
+        assert server.asked == 0
+        for _ in range(2):
+            gateway.push("j", with_exemplars())
+        gateway.pushadd("j", iter([native()]))
+        assert server.types == [TEXT, TEXT, CONTENT_TYPE, CONTENT_TYPE, CONTENT_TYPE]
+        assert server.asked == 1
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [STATUS % b"1.7.0", STATUS % b"1.5.0", STATUS % b"0.9", STATUS % b"", b"{}", b"<html>",
-     GatewayUnreachableError("refused", method="GET", url="u")],
+    "status",
+    [of_version(b"1.7.0"), of_version(b"1.5.0"), of_version(b"0.9"), of_version(b""),
+     answer(body=b"{}"), answer(body=b"<html>"), answer("403 Forbidden")],
 )  # fmt: skip
-def test_a_gateway_that_does_not_take_it_gets_text_without_exemplars(answer):
-    gateway, sent = gateway_that_says(answer)
-    for _ in range(2):
-        gateway.push("j", with_exemplars())
-    assert sent.types == [TEXT, TEXT]
-    assert b"rows_total 3.0" in sent.pushes[0][1]
-    assert sent.asked == 1  # not again for a while
+def test_a_gateway_that_does_not_take_it_gets_text_without_exemplars(status):
+    with Pushgateway(status) as server:
+        gateway = Gateway(server.url)
+        for _ in range(2):
+            gateway.push("j", with_exemplars())
+        assert server.types == [TEXT, TEXT]
+        assert b"rows_total 3.0" in server.requests[-1].body
+        assert server.asked == 1  # not again for a while
 
 
 @pytest.mark.parametrize("version", [b"1.5.1", b"1.6.2", b"1.8.0", b"2.0.0", b"1.11.2-rc.1"])
 def test_a_gateway_that_does_gets_it(version):
-    gateway, sent = gateway_that_says(STATUS % version)
-    gateway.push("j", native())
-    assert sent.types == [CONTENT_TYPE]
+    with Pushgateway(of_version(version)) as server:
+        Gateway(server.url).push("j", native())
+        assert server.types == [CONTENT_TYPE]
 
 
 def test_a_native_histogram_is_never_left_out_in_silence():
-    gateway, sent = gateway_that_says(STATUS % b"1.7.0")
-    with pytest.raises(InvalidPayloadError, match="native histogram"):
-        gateway.push("j", native())
-    unreachable = GatewayUnreachableError("refused", method="GET", url="u")
-    gateway, sent = gateway_that_says(unreachable)
+    with Pushgateway(of_version(b"1.7.0")) as server:
+        with pytest.raises(InvalidPayloadError, match="native histogram"):
+            Gateway(server.url).push("j", native())
+        assert server.types == []
+    gateway = Gateway(server.url, retries=0)  # which is gone
     for _ in range(2):  # a failure that may pass, as that of the push itself would be
         with pytest.raises(GatewayUnreachableError):
             gateway.push("j", native())
-    assert sent.pushes == []
-    assert sent.asked == 2
 
 
 def test_it_can_be_switched_off():
-    gateway, sent = gateway_that_says(STATUS % b"1.11.2", protobuf=False)
-    gateway.push("j", with_exemplars())
-    assert sent.types == [TEXT]
-    assert sent.asked == 0
+    with Pushgateway(of_version(b"1.11.2")) as server:
+        Gateway(server.url, protobuf=False).push("j", with_exemplars())
+        assert server.types == [TEXT]
+        assert server.asked == 0
 
 
 def test_a_gateway_that_answers_415_gets_text_from_then_on():
@@ -183,17 +162,14 @@ def test_a_gateway_that_answers_415_gets_text_from_then_on():
 
 def test_the_rules_of_the_text_hold():
     with pytest.raises(InvalidPayloadError, match="overwrite"):
-        encode_protobuf(native({"k": "x"}), KEY)
+        pushed(native({"k": "x"}))
     family = native()
     family.samples *= 2
     with pytest.raises(InvalidPayloadError, match="twice"):
-        encode_protobuf(family, KEY)
+        pushed(family)
     family.samples = [family.samples[0]._replace(timestamp=1.0)]
     with pytest.raises(InvalidPayloadError, match="timestamp"):
-        encode_protobuf(family, KEY)
-    gateway, _ = gateway_that_says(STATUS % b"1.11.2")
-    with pytest.raises(InvalidPayloadError, match="nothing to push"):
-        gateway.push("j", [])
+        pushed(family)
 
 
 @pytest.mark.parametrize(
@@ -215,9 +191,9 @@ def test_the_rules_of_the_text_hold():
 )
 def test_native_histograms_that_a_prometheus_would_refuse_are_refused(changes, why):
     with pytest.raises(InvalidPayloadError, match=why) as refusal:
-        encode_protobuf(native(**changes))
+        pushed(native(**changes))
     assert refusal.value.metric == "nat"
-    encode_protobuf(native(count_value=7, sum_value=math.nan))  # one of the observations was NaN
+    pushed(native(count_value=7, sum_value=math.nan))  # one of the observations was NaN
 
 
 @pytest.mark.parametrize("moment", [1700000000.25, Timestamp(1700000000, 250_000_000)])
@@ -226,7 +202,7 @@ def test_an_exemplar_is_written_with_its_labels_value_and_time(moment):
     family.add_sample("c_total", {}, 3, None, Exemplar({"trace": "x"}, 0.5, moment))
     label = b"\x0a\x0a\x0a\x05trace\x12\x01x"
     time = b"\x1a\x0b\x08\x80\xe2\xcf\xaa\x06\x10\x80\xe5\x9a\x77"
-    assert label + b"\x11" + struct.pack("<d", 0.5) + time in encode_protobuf(family).body
+    assert label + b"\x11" + struct.pack("<d", 0.5) + time in pushed(family)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +219,7 @@ def test_an_exemplar_that_can_not_be_written_is_named(exemplar):
     family = Metric("c", "", "counter")
     family.add_sample("c_total", {}, 3, None, exemplar)
     with pytest.raises(InvalidPayloadError, match="exemplar or native histogram") as refusal:
-        encode_protobuf(family)
+        pushed(family)
     assert refusal.value.metric == "c"
 
 
@@ -334,17 +310,3 @@ def test_names_and_compression_go_with_it():
         assert group.labels == {"job": "j", "a.b": "c"}
         assert group.value("rows.read_total", **{"db.name": "shop"}) == 2
         assert "dotted" in server.exchange("GET", "/metrics", Accept=CONTENT_TYPE).text
-
-
-def test_another_rejection_is_raised():
-    gateway = Gateway("gateway:1", handler=_refusing)
-    gateway._reader = Sent(STATUS % b"1.11.2")
-    with pytest.raises(GatewayRejectedError, match="no"):
-        gateway.push("j", native())
-
-
-def _refusing(url, method, timeout, headers, data):
-    def perform():
-        raise GatewayRejectedError(status=400, reason="no", method=method, url=url, headers=None)
-
-    return perform

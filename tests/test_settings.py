@@ -5,9 +5,7 @@ import sys
 
 import pytest
 
-from pushgate import Settings, SettingsError
-from pushgate.settings.environment import child_environment
-from pushgate.settings.readers import parse_duration
+from pushgate import Settings, SettingsError, child_environment, parse_duration
 
 
 @pytest.fixture
@@ -298,7 +296,7 @@ def test_utf8_names_and_protobuf_are_switches():
     assert load()[-3:-1] == (False, True)
     settings = load({"gateway": "g:1"}, PUSHGATE_UTF8_NAMES="yes", PUSHGATE_PROTOBUF="off")
     assert (settings.utf8_names, settings.protobuf) == (True, False)
-    assert settings.to_gateway()._utf8_names
+    assert settings.to_gateway().utf8_names
     with pytest.raises(SettingsError, match="PUSHGATE_PROTOBUF: 'maybe' is neither"):
         load(PUSHGATE_PROTOBUF="maybe")
 

@@ -1,5 +1,6 @@
 """UTF-8 names, end to end where they are asked for, and refused where they would do harm."""
 
+import json
 import pickle
 
 import prometheus_client
@@ -22,6 +23,7 @@ from pushgate import (
 )
 from pushgate.embedded import EmbeddedGateway
 from pushgate.protocol.names import from_path, to_path
+from support.faults import OK, FaultServer, answer, respond
 from support.gateways import NEW, open_gateway
 
 NAMES = st.text(
@@ -132,7 +134,7 @@ def test_metrics_that_an_older_prometheus_would_mangle_are_refused(metrics, metr
     assert (refusal.value.metric, refusal.value.label) == (metric, label)
 
 
-def test_foreign_text_may_hold_quoted_names_where_that_is_asked_for():
+def test_checked_text_may_hold_quoted_names_where_that_is_asked_for():
     key = GroupingKey("j")
     text = b'# TYPE "m.x" gauge\n{"m.x","a b"="1",plain="2"} 3\nm{"l.x"="y"} 1\n{ "a\\"b" } 1\n'
     assert checked_text(text, key, utf8_names=True) == (text, 3, True)
@@ -150,29 +152,17 @@ def test_foreign_text_may_hold_quoted_names_where_that_is_asked_for():
 
 
 def test_a_gateway_without_the_flag_is_told_from_one_with_it_once():
-    asked = []
-    with EmbeddedGateway() as embedded:
-        gateway = Gateway(embedded.url, utf8_names=True)
-        gateway._reader = _Spy(gateway._reader, asked)
+    status = {"build_information": {"version": "1.11.2"}, "flags": {}}
+    body = json.dumps({"status": "success", "data": status}).encode()
+    with FaultServer(respond(OK, answer(body=body), OK)) as server:
+        gateway = Gateway(server.url, utf8_names=True)
         gateway.push("j", gauge("plain", "", 1), {"plain": "x"})  # what every gateway reads
-        assert not asked
         for _ in range(2):
             with pytest.raises(SettingsError, match="enable-utf8-names"):
                 gateway.push("j", gauge("m.x", "", 1))
             with pytest.raises(SettingsError, match="enable-utf8-names"):
                 gateway.delete("j", {"a.b": "x"})
-        assert len(asked) == 1
-        assert [group.labels for group in gateway.groups()] == [{"job": "j", "plain": "x"}]
-
-
-class _Spy:
-    def __init__(self, reader, asked):
-        self._reader, self._asked = reader, asked
-
-    def request(self, url, method, timeout, *, path, max_body):
-        if path.endswith("/status"):
-            self._asked.append(path)
-        return self._reader.request(url, method, timeout, path=path, max_body=max_body)
+        assert [seen.method for seen in server.requests] == ["PUT", "GET"]
 
 
 def test_where_the_flag_can_not_be_read_the_push_is_sent():

@@ -140,7 +140,7 @@ class GatewayReader:
             flags = data.get("flags")
             version = str(data["build_information"]["version"])
             return version, None if flags is None else dict(flags)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise PushError(f"{self.url}{_STATUS} is not the response of a Pushgateway") from error
 
     def _get(self, path: str, timeout: float | None) -> bytes:

@@ -1,4 +1,4 @@
-"""The encoder writes what generate_latest writes; preflight refuses what a gateway would."""
+"""The encoder writes as generate_latest does, and refuses what a gateway would."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""checked_text: text that somebody else wrote, as a payload or with the line to change."""
+"""checked_text: text of a user's, as a payload or with the line to change."""
 
 from __future__ import annotations
 
