@@ -242,14 +242,14 @@ def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(
     stop(pid_of(relay))
 
     def write_other_half() -> None:
-        written = sum(relay.write(["child", n, FILL[:80]]) for n in range(1, 50_001))
-        assert 0 < written < 50_000
+        written = sum(relay.write(["child", n, FILL[:80]]) for n in range(1, 12_001))
+        assert 0 < written < 12_000
         os.kill(pid_of(relay), signal.SIGCONT)
         assert relay.flush(PATIENCE)
         assert relay.dropped == 0
 
-    parents = [n for n in range(1, 50_001) if relay.write(["parent", n, FILL[:80]])]
-    assert relay.dropped == 50_000 - len(parents) > 0
+    parents = [n for n in range(1, 12_001) if relay.write(["parent", n, FILL[:80]])]
+    assert relay.dropped == 12_000 - len(parents) > 0
     wait(in_child(write_other_half))
     assert relay.flush(PATIENCE)
     assert relay.dropped == 0
@@ -258,9 +258,7 @@ def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(
     held = values(embedded.url)
     assert held["parent"] == page(parents)
     assert held["child"]["distinct"] == held["child"]["records"]
-    assert (
-        held["child"]["records"] + held["parent"]["records"] + held["drops"]["dropped"] == 100_000
-    )
+    assert held["child"]["records"] + held["parent"]["records"] + held["drops"]["dropped"] == 24_000
     (record,) = caplog.records
     assert "does not keep up" in record.getMessage()
 
@@ -343,7 +341,7 @@ def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(
     embedded: EmbeddedGateway, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
     relay = make_relay(embedded.url)
-    first = pid_of(relay)
+    first, descriptors = pid_of(relay), len(os.listdir("/dev/fd"))
     assert not relay.ensure_running()
     stop(first)
     for n in range(10):
@@ -353,6 +351,7 @@ def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(
     until(relay.ensure_running, "the pusher is not replaced")
 
     assert not relay.ensure_running()
+    assert len(os.listdir("/dev/fd")) == descriptors
     assert relay.write(["g", 10])
     assert relay.close(PATIENCE)
     assert values(embedded.url)["g"] == page(range(11))
@@ -700,15 +699,6 @@ def test_a_pusher_that_cannot_begin_says_why_to_who_starts_it(
     assert words in str(caught.value)
     assert os.listdir("/dev/fd") == before
     assert not relay.write(["g", 1])
-
-
-def test_replacing_a_pusher_leaks_no_descriptor(make_relay: MakeRelay) -> None:
-    relay = make_relay("http://127.0.0.1:1", linger=0.0)
-    before = len(os.listdir("/dev/fd"))
-    os.kill(pid_of(relay), signal.SIGKILL)
-    until(relay.ensure_running, "the pusher is not replaced")
-    assert len(os.listdir("/dev/fd")) == before
-    assert relay.close(PATIENCE)
 
 
 @pytest.mark.parametrize("stderr", [">&-", ">/dev/null"])

@@ -28,7 +28,7 @@ _CHUNK = 1 << 17  # bytes
 # then wake nobody.
 _NAP = 0.05  # seconds
 _LEAST_TIMEOUT = 0.1  # seconds
-_KEEP_AFTER = 1.0  # seconds after the end: who started us may take us along when it ends itself
+_KEEP_AFTER = 0.5  # seconds after the end: who started us may take us along when it ends itself
 _LONGEST_WAIT = 86_400.0  # seconds; beyond, another record will wake us
 
 

@@ -30,7 +30,7 @@ __all__ = ("Relay",)
 _PIPE_BYTES = 1 << 20  # Linux lets anyone have so much; the default of 64 KiB is some 500 records
 _BEGIN_SECONDS = 10.0  # how long start() waits to hear whether the pusher could begin
 _FLUSH_STEP = 0.01  # seconds
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds until a pusher that died young is replaced
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 300.0  # seconds until a pusher that died young is replaced
 
 _log = logging.getLogger("pushgate")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("ReadyPush", "Sender", "may_pass")
 
-_FIRST_PAUSE = 1.0  # seconds, while the gateway takes nothing
+_FIRST_PAUSE = 0.5  # seconds, while the gateway takes nothing
 _LONGEST_ASKED = 300.0  # seconds of a Retry-After
 
 
