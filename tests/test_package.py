@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -37,6 +38,7 @@ ADAPTERS = sorted(CORE.parent.glob("pushgate_*/")) or sorted(
     (Path(__file__).parents[1] / "integrations").glob("pushgate_*/")
 )
 FOREIGN = ("airflow", "celery")
+METRIC_NAME = re.compile(r"batch_job_[a-z]")
 
 
 def sources(package):
@@ -71,6 +73,40 @@ def test_imports_of_the_core_point_one_way():
             assert not first.startswith("pushgate_") or module == "cli", (
                 f"{module} imports the adapter {first}"
             )
+
+
+def test_production_does_not_import_the_embedded_gateway():
+    importers = {
+        path.relative_to(CORE).as_posix()
+        for path, tree in sources(CORE).items()
+        for name in imports(path, tree, CORE)
+        if name.startswith("pushgate.embedded") and "embedded" not in path.parts
+    }
+    assert importers == {"cli/cmd_gateway.py"}
+
+
+def literals(tree):
+    """The constants of a module, without docstrings."""
+    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return (
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and id(node) not in statements
+    )
+
+
+@pytest.mark.parametrize("package", [CORE, *ADAPTERS], ids=lambda package: package.name)
+def test_metrics_are_named_in_the_vocabulary_and_statuses_compared_in_errors_alone(package):
+    for path, tree in sources(package).items():
+        if path.name != "vocabulary.py":
+            names = [v for v in literals(tree) if isinstance(v, str) and METRIC_NAME.search(v)]
+            assert not names, f"{path.name} names the metric {names}"
+        if path.name == "errors.py" or "embedded" in path.parts:
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Compare):
+                numbers = [v for v in literals(node) if type(v) is int and 400 <= v < 600]
+                assert not numbers, f"{path.name} compares with the status {numbers}"
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
