@@ -371,7 +371,7 @@ PATHS = [
         "/metrics/job/x/k/~:@!$&'()*,;=|\"<>^`{}",
         labels={"k": "~:@!$&'()*,;=|\"<>^`{}"},
     ),
-    Path("16-bad-percent", "/metrics/job/x/k/%zz", 400),
+    Path("16-bad-percent", "/metrics/job/x/k/%zz", 400, reason="400 Bad Request"),
     Path("17-slashes", "/metrics/job/x//k", 301, location="/metrics/job/x/k"),
     Path("17-leading-slashes", "//metrics/job/x", 301, location="/metrics/job/x"),
     Path("17-slashes-escaped", "/metrics/job/x/k/a%2F%2Fb", 301, location="/metrics/job/x/k/a/b"),

@@ -67,7 +67,7 @@ class PushgatewayAPI:
     def answer(self, request: GatewayRequest) -> GatewayResponse:
         path = paths.decode(request.target)
         if path is None:
-            return _text(400, "400 Bad GatewayRequest")
+            return _text(400, "400 Bad Request")
         if (location := paths.redirect(path)) is not None:
             _, mark, query = request.target.partition("?")
             return GatewayResponse(301, headers={"Location": location + mark + query})

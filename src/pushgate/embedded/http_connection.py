@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 _MAX_REQUEST_LINE = (1 << 20) + 4096
 
 
-class HTTPConnection(BaseHTTPRequestHandler):
+class ServerConnection(BaseHTTPRequestHandler):
     """A kept-alive connection. http.server parses the headers; the rest behaves as Go's server."""
 
     protocol_version = "HTTP/1.1"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .api import PushgatewayAPI
-from .http_connection import HTTPConnection
+from .http_connection import ServerConnection
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class EmbeddedGateway:
     def _serve(self, connection: socket.socket, peer: Any) -> None:
         try:
             with connection:
-                HTTPConnection(connection, peer, self._api)
+                ServerConnection(connection, peer, self._api)
         except OSError as error:
             _log.debug("connection from %s ended: %s", peer, error)
         finally:
