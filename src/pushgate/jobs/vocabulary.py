@@ -19,55 +19,55 @@ if TYPE_CHECKING:
 
 PREFIX = "batch_job_"
 
-START = f"{PREFIX}last_start_timestamp_seconds"
-COMPLETION = f"{PREFIX}last_completion_timestamp_seconds"
-SUCCESS = f"{PREFIX}last_success_timestamp_seconds"
-FAILURE = f"{PREFIX}last_failure_timestamp_seconds"
-RETRY = f"{PREFIX}last_retry_timestamp_seconds"
-SKIPPED = f"{PREFIX}last_skipped_timestamp_seconds"
-DEADLINE_MISSED = f"{PREFIX}last_deadline_missed_timestamp_seconds"
-DURATION = f"{PREFIX}last_duration_seconds"
-RUN_SUCCESS = f"{PREFIX}last_run_success"
-EXIT_CODE = f"{PREFIX}last_exit_code"
-SIGNAL = f"{PREFIX}last_signal"
-TIMED_OUT = f"{PREFIX}last_timed_out"
-CPU_SECONDS = f"{PREFIX}last_cpu_seconds"
-MAX_RSS_BYTES = f"{PREFIX}last_max_rss_bytes"
-IO_BLOCKS = f"{PREFIX}last_io_blocks"
-CONTEXT_SWITCHES = f"{PREFIX}last_context_switches"
-TRY_NUMBER = f"{PREFIX}last_try_number"
-QUEUE_WAIT = f"{PREFIX}last_queue_wait_seconds"
-MAPPED_RUNS = f"{PREFIX}last_mapped_runs"
-MAPPED_LONGEST = f"{PREFIX}last_mapped_longest_seconds"
-EXPECTED_INTERVAL = f"{PREFIX}expected_interval_seconds"
-GROUP_EXPIRY = f"{PREFIX}group_expiry_timestamp_seconds"
-VANISHED_RUNS = f"{PREFIX}vanished_runs"
+_HELP: dict[str, str] = {}
 
-_HELP = {
-    START: "Unix time at which the job was last started.",
-    COMPLETION: "Unix time at which the job last ended, however it ended.",
-    SUCCESS: "Unix time at which the job last succeeded.",
-    FAILURE: "Unix time at which the job last failed.",
-    DURATION: "Duration of the job's last run.",
-    RUN_SUCCESS: "Whether the job's last run succeeded (1) or failed (0).",
-    EXIT_CODE: "Exit code of the last run's command; 128+n if signal n killed it.",
-    SIGNAL: "Number of the signal that killed the last run's command, or 0.",
-    TIMED_OUT: "Whether the last run's command was ended by its time limit.",
-    CPU_SECONDS: "CPU time used by the last run's command.",
-    MAX_RSS_BYTES: "Peak resident memory of the last run's command.",
-    IO_BLOCKS: "Block input and output operations of the last run's command.",
-    CONTEXT_SWITCHES: "Context switches of the last run's command.",
-    RETRY: "Unix time at which a try last failed that is tried again.",
-    QUEUE_WAIT: "How long the job's last run waited to be started.",
-    TRY_NUMBER: "Which try of the task the last run was, from 1.",
-    SKIPPED: "Unix time at which a run was last skipped.",
-    DEADLINE_MISSED: "Unix time of the last deadline a run missed.",
-    MAPPED_RUNS: "How many instances of the mapped task's last run ended in each state.",
-    MAPPED_LONGEST: "Duration of the longest of the mapped task's last instances.",
-    EXPECTED_INTERVAL: "Period of the job's schedule.",
-    GROUP_EXPIRY: "Unix time from which on the group may be deleted.",
-    VANISHED_RUNS: "Runs of the job, on its host, that began and never reported their end.",
-}
+
+def _metric(name: str, documentation: str) -> str:
+    _HELP[PREFIX + name] = documentation
+    return PREFIX + name
+
+
+START = _metric("last_start_timestamp_seconds", "Unix time at which the job was last started.")
+COMPLETION = _metric(
+    "last_completion_timestamp_seconds", "Unix time at which the job last ended, however it ended."
+)
+SUCCESS = _metric("last_success_timestamp_seconds", "Unix time at which the job last succeeded.")
+FAILURE = _metric("last_failure_timestamp_seconds", "Unix time at which the job last failed.")
+DURATION = _metric("last_duration_seconds", "Duration of the job's last run.")
+RUN_SUCCESS = _metric("last_run_success", "Whether the job's last run succeeded (1) or failed (0).")
+EXIT_CODE = _metric(
+    "last_exit_code", "Exit code of the last run's command; 128+n if signal n killed it."
+)
+SIGNAL = _metric("last_signal", "Number of the signal that killed the last run's command, or 0.")
+TIMED_OUT = _metric("last_timed_out", "Whether the last run's command was ended by its time limit.")
+CPU_SECONDS = _metric("last_cpu_seconds", "CPU time used by the last run's command.")
+MAX_RSS_BYTES = _metric("last_max_rss_bytes", "Peak resident memory of the last run's command.")
+IO_BLOCKS = _metric(
+    "last_io_blocks", "Block input and output operations of the last run's command."
+)
+CONTEXT_SWITCHES = _metric("last_context_switches", "Context switches of the last run's command.")
+RETRY = _metric(
+    "last_retry_timestamp_seconds", "Unix time at which a try last failed that is tried again."
+)
+QUEUE_WAIT = _metric("last_queue_wait_seconds", "How long the job's last run waited to be started.")
+TRY_NUMBER = _metric("last_try_number", "Which try of the task the last run was, from 1.")
+SKIPPED = _metric("last_skipped_timestamp_seconds", "Unix time at which a run was last skipped.")
+DEADLINE_MISSED = _metric(
+    "last_deadline_missed_timestamp_seconds", "Unix time of the last deadline a run missed."
+)
+MAPPED_RUNS = _metric(
+    "last_mapped_runs", "How many instances of the mapped task's last run ended in each state."
+)
+MAPPED_LONGEST = _metric(
+    "last_mapped_longest_seconds", "Duration of the longest of the mapped task's last instances."
+)
+EXPECTED_INTERVAL = _metric("expected_interval_seconds", "Period of the job's schedule.")
+GROUP_EXPIRY = _metric(
+    "group_expiry_timestamp_seconds", "Unix time from which on the group may be deleted."
+)
+VANISHED_RUNS = _metric(
+    "vanished_runs", "Runs of the job, on its host, that began and never reported their end."
+)
 
 _LAST = {
     Status.SUCCESS: SUCCESS,
@@ -79,43 +79,38 @@ _LAST = {
 
 def start_families(run: JobRun) -> list[Family]:
     """The metrics of a run's start. It is running while ``last_start > last_completion``."""
-    families = []
-    if run.started_at is not None:
-        families.append(_gauge(START, run.started_at))
-    if run.expected_interval is not None:
-        families.append(_gauge(EXPECTED_INTERVAL, run.expected_interval))
-    if run.vanished_runs is not None:
-        families.append(_gauge(VANISHED_RUNS, run.vanished_runs))
-    if run.expires_at is not None:
-        families.append(_gauge(GROUP_EXPIRY, run.expires_at))
-    return families
+    return _gauges(
+        {
+            START: run.started_at,
+            EXPECTED_INTERVAL: run.expected_interval,
+            VANISHED_RUNS: run.vanished_runs,
+            GROUP_EXPIRY: run.expires_at,
+        }
+    )
 
 
 def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
     """The metrics of a run's end. They include the start, whose push may not have arrived."""
     status = Status(outcome.status)  # raises ValueError for anything else
-    ended = _gauge(_LAST[status], outcome.ended_at)
-    if status is Status.SKIPPED and outcome.duration is None:
-        return [ended]  # it never started
-    families = [*start_families(run), ended]
-    if status is not Status.RETRY:  # a retried run has not ended
-        families.append(_gauge(COMPLETION, outcome.ended_at))
-        if outcome.duration is not None:
-            families.append(_gauge(DURATION, outcome.duration))
-    if status in (Status.SUCCESS, Status.FAILURE):
-        families.append(_gauge(RUN_SUCCESS, status is Status.SUCCESS))
-    if outcome.try_number is not None:
-        families.append(_gauge(TRY_NUMBER, outcome.try_number))
-    if outcome.queue_wait is not None:
-        families.append(_gauge(QUEUE_WAIT, outcome.queue_wait))
-    if outcome.command is not None:
-        families += _command_families(outcome.command)
-    return families
+    if status is Status.SKIPPED and outcome.duration is None:  # it never started
+        return _gauges({SKIPPED: outcome.ended_at})
+    has_ended = status is not Status.RETRY
+    families = start_families(run) + _gauges(
+        {
+            _LAST[status]: outcome.ended_at,
+            COMPLETION: outcome.ended_at if has_ended else None,
+            DURATION: outcome.duration if has_ended else None,
+            RUN_SUCCESS: {Status.SUCCESS: 1.0, Status.FAILURE: 0.0}.get(status),
+            TRY_NUMBER: outcome.try_number,
+            QUEUE_WAIT: outcome.queue_wait,
+        }
+    )
+    return families + _command_families(outcome.command) if outcome.command else families
 
 
 def deadline_families(deadline: float) -> list[Family]:
     """The metric of a run that had not ended at ``deadline``, in Unix seconds."""
-    return [_gauge(DEADLINE_MISSED, deadline)]
+    return _gauges({DEADLINE_MISSED: deadline})
 
 
 def mapped_families(counts: Mapping[str, int], longest: float | None = None) -> list[Family]:
@@ -124,31 +119,31 @@ def mapped_families(counts: Mapping[str, int], longest: float | None = None) -> 
     ``counts`` are its instances by the state in which they ended, with 0 where there is none;
     ``longest`` is in seconds, None where no instance started.
     """
-    families = [_split(MAPPED_RUNS, "state", counts)]
-    if longest is not None:
-        families.append(_gauge(MAPPED_LONGEST, longest))
-    return families
+    return [_split(MAPPED_RUNS, "state", counts), *_gauges({MAPPED_LONGEST: longest})]
 
 
 def _command_families(end: CommandEnd) -> list[Family]:
-    families = [
-        _gauge(EXIT_CODE, end.exit_code),
-        _gauge(SIGNAL, end.signal),
-        _gauge(TIMED_OUT, end.timed_out),
-    ]
-    if end.cpu_seconds is not None:
-        families.append(_split(CPU_SECONDS, "mode", end.cpu_seconds))
-    if end.max_rss_bytes is not None:
-        families.append(_gauge(MAX_RSS_BYTES, end.max_rss_bytes))
-    if end.io_blocks is not None:
-        families.append(_split(IO_BLOCKS, "op", end.io_blocks))
-    if end.context_switches is not None:
-        families.append(_split(CONTEXT_SWITCHES, "kind", end.context_switches))
+    families = _gauges(
+        {
+            EXIT_CODE: end.exit_code,
+            SIGNAL: end.signal,
+            TIMED_OUT: end.timed_out,
+            MAX_RSS_BYTES: end.max_rss_bytes,
+        }
+    )
+    for name, label, values in (
+        (CPU_SECONDS, "mode", end.cpu_seconds),
+        (IO_BLOCKS, "op", end.io_blocks),
+        (CONTEXT_SWITCHES, "kind", end.context_switches),
+    ):
+        if values is not None:
+            families.append(_split(name, label, values))
     return families
 
 
-def _gauge(name: str, value: float) -> Family:
-    return gauge(name, _HELP[name], value)
+def _gauges(values: Mapping[str, float | None]) -> list[Family]:
+    """Those that have a value."""
+    return [gauge(name, _HELP[name], v) for name, v in values.items() if v is not None]
 
 
 def _split(name: str, label: str, values: Mapping[str, float]) -> Family:
