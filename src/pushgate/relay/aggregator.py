@@ -39,7 +39,7 @@ class Aggregator(Protocol):
     """
 
     def feed(self, record: Any, now: float) -> Iterable[Change]:
-        """A record as it was written; its tuples have become lists."""
+        """A record as it was written; its tuples may have become lists."""
 
     def dropped(self, count: int) -> Iterable[Change]:
         """So many records were lost since the last call, because the writers could not write."""
