@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -41,6 +42,7 @@ FOREIGN = ("airflow", "celery")
 METRIC_NAME = re.compile(r"batch_job_[a-z]")
 
 
+@cache
 def sources(package):
     return {path: ast.parse(path.read_text()) for path in sorted(package.rglob("*.py"))}
 
