@@ -8,14 +8,19 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which costs 5 ms to import
 if TYPE_CHECKING:
-    from pushgate_subprocess._in_progress import JobInProgress as JobInProgress
+    from pushgate_subprocess._job import JobInProgress as JobInProgress
     from pushgate_subprocess._job import job as job
-    from pushgate_subprocess._run import Result as Result
-    from pushgate_subprocess._run import run as run
+    from pushgate_subprocess._run_command import Result as Result
+    from pushgate_subprocess._run_command import run as run
 
 __all__ = ("JobInProgress", "Result", "job", "run")
 
-_MODULE_OF = {"JobInProgress": "_in_progress", "job": "_job", "Result": "_run", "run": "_run"}
+_MODULE_OF = {
+    "JobInProgress": "_job",
+    "job": "_job",
+    "Result": "_run_command",
+    "run": "_run_command",
+}
 
 
 def __getattr__(name: str) -> object:

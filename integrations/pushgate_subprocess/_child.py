@@ -1,25 +1,27 @@
-"""A running child, from its start to its end: signals, a time limit, Ctrl-Z, reaping.
+"""A running command, from its start to its end: signals, a time limit, Ctrl-Z, reaping.
 
-A process id enters, and the signals of this process as they come; an `Ended` leaves. All that
-may signal or reap the child happens in the thread that calls `wait`, one thing after the other,
-so a process id is never used after it was given back.
+All that may signal or reap the child happens in the thread that calls `wait`, one thing after the
+other, so a process id is never used after it was given back.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from pushgate_subprocess._descriptors import READ, exit_descriptor, until_ready
-from pushgate_subprocess._lean import TYPE_CHECKING, signal
+from pushgate_subprocess._child_end import ChildEnd, own_peak_memory
+from pushgate_subprocess._descriptors import READ, exit_descriptor, wait_ready
 from pushgate_subprocess._signals import ENDING
 
 if TYPE_CHECKING:
     import resource
+    from collections.abc import Sequence
 
-    from pushgate_subprocess._capture import Pump
-    from pushgate_subprocess._ended import Ended
+    from pushgate_subprocess._captures import Capture
     from pushgate_subprocess._signals import Signals
 
 # What asks all of a job to end, stop or go on; anything else is a message for the command itself.
@@ -33,31 +35,13 @@ class Child:
     `send` it a signal and call `wait` again.
     """
 
-    __slots__ = (
-        "_clock",
-        "_descendants",
-        "_due",
-        "_ended",
-        "_exit_fd",
-        "_ours",
-        "_own_maxrss",
-        "_pumps",
-        "_reaped",
-        "_signals",
-        "_stopped_by",
-        "_timed_out",
-        "own_group",
-        "pid",
-        "started_at",
-    )
-
     def __init__(
         self,
         pid: int,
         spare: tuple[int, int],
         own_group: bool,
         signals: Signals | None,
-        pumps: list[Pump],
+        captures: Sequence[Capture],
         started_at: float,
         clock: float,
     ) -> None:
@@ -66,17 +50,15 @@ class Child:
         self.started_at = started_at
         self._clock = clock
         self._signals = signals
-        self._pumps = pumps
+        self._captures = captures
         self._due: float | None = None
         self._timed_out = False
         self._descendants: dict[int, int] = {}
         self._stopped_by: int | None = None
         self._ours = True  # the process id is the child's until it is reaped
         self._reaped: tuple[int, resource.struct_rusage] | None = None
-        self._ended: Ended | None = None
-        if signals is not None:
-            signals.child_pid = pid
-        self._own_maxrss = _own_maxrss()
+        self._end: ChildEnd | None = None
+        self._own_peak = own_peak_memory()
         self._exit_fd = exit_descriptor(pid, spare)
 
     def send(self, number: int) -> None:
@@ -87,13 +69,12 @@ class Child:
         """
         if not self._ours:
             return
-        try:
+        # It may have become another user (setuid); macOS says EPERM for a zombie's group.
+        with suppress(ProcessLookupError, PermissionError):
             if self.own_group and number in _FOR_THE_GROUP:
                 os.killpg(self.pid, number)
             else:
                 os.kill(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass  # it has become another user (setuid); macOS says EPERM for a zombie's group
 
     def wait(
         self,
@@ -101,57 +82,51 @@ class Child:
         timeout: float | None = None,
         kill_after: float | None = 10.0,
         timeout_signal: int = signal.SIGTERM,
-        preserve_status: bool = False,
-    ) -> Ended:
+    ) -> ChildEnd:
         """Sleep until the child has ended, passing signals on; return how it ended.
 
         After `timeout` seconds from its start the child gets `timeout_signal` and CONT, and
-        `kill_after` seconds later KILL (None: never); `Ended.exit_status` is then 124, or 137 for
-        the KILL, or the child's own with `preserve_status`. Its descendants in the
-        same group get them too (where it leads none: on Linux). Captured streams are read until
-        the child's end, never until a grandchild closes them.
+        `kill_after` seconds later KILL (None: never). Its descendants in the same group get them
+        too (where it leads none: on Linux). Captured streams are read until the child's end, never
+        until a grandchild closes them.
 
         Raises ChildProcessError when something else in this process has reaped the child.
         """
-        from pushgate_subprocess._ended import ended  # typing takes 10 ms, while the child runs
-
-        if self._ended is not None:
-            return self._ended
+        if self._end is not None:
+            return self._end
         if timeout is not None and not self._timed_out:
             self._due = self._clock + timeout
         while self._reaped is None:
-            ready = self._sleep({self._exit_fd: READ}, self._due)
+            ready = self._sleep()
             if self._exit_fd in ready:
                 self._collect(0)
             elif self._due is not None and time.monotonic() >= self._due:
                 self._due = self._enforce(timeout_signal, kill_after)
-        ended_at, duration = time.time(), time.monotonic() - self._clock
-        self._finish()
         status, usage = self._reaped
-        self._ended = ended(
+        self._end = ChildEnd(
             status,
             usage,
-            own_maxrss=self._own_maxrss,
+            own_peak=self._own_peak,
             timed_out=self._timed_out,
-            preserve_status=preserve_status,
-            started_at=self.started_at,
-            ended_at=ended_at,
-            duration=duration,
+            ended_at=time.time(),
+            duration=time.monotonic() - self._clock,
         )
-        return self._ended
-
-    def _sleep(self, interest: dict[int, int], deadline: float | None) -> set[int]:
-        """Sleep until something happens, and do all of it but what is in `interest`."""
-        wanted = dict(interest)
         if self._signals is not None:
-            wanted[self._signals.fd] = READ
-        for pump in self._pumps:
-            wanted.update(pump.interest())
-        ready = until_ready(wanted, deadline)
-        for pump in self._pumps:
-            if not ready.isdisjoint(pump.interest()):
-                pump.step()
-                break  # the other one may write to the same pipe: ask again if it has room
+            self._signals.settle()
+        for capture in self._captures:
+            capture.finish()
+        return self._end
+
+    def _sleep(self) -> set[int]:
+        """Sleep until something happens or is due; serve captured streams and signals."""
+        interest = {self._exit_fd: READ}
+        if self._signals is not None:
+            interest[self._signals.fd] = READ
+        open_captures = {c.fd: c for c in self._captures if c.fd is not None}
+        interest.update(dict.fromkeys(open_captures, READ))
+        ready = wait_ready(interest, self._due)
+        for fd in ready & open_captures.keys():
+            open_captures[fd].read()
         if self._signals is not None and self._signals.fd in ready:
             for number in self._signals.take():
                 if number == signal.SIGCHLD:
@@ -218,7 +193,7 @@ class Child:
         return status != 0
 
     def _follow_stop(self, signals: Signals) -> None:
-        """Stop when the child has, if whoever watches us would then let us go on."""
+        """Stop when the child has, if a shell that watches us would continue us."""
         if self._stopped_by is None or not signals.follow_stops:
             return
         number, self._stopped_by = self._stopped_by, None
@@ -239,35 +214,3 @@ class Child:
             if found is None or found.si_pid == self.pid:
                 return
             os.waitpid(found.si_pid, 0)
-
-    def _finish(self) -> None:
-        """The child is reaped: take what it left in the captured streams."""
-        if self._signals is not None:
-            self._signals.settle()
-        for pump in self._pumps:
-            pump.finish()
-        while any(pump.interest() for pump in self._pumps):
-            self._sleep({}, None)
-            if self._signals is not None and self._signals.hurried:
-                break  # nobody reads our output and somebody wants us to end
-        for pump in self._pumps:
-            pump.close()
-
-
-def _own_maxrss() -> int:
-    """Our own peak memory in getrusage's unit, just after the start: the floor of the child's.
-
-    What counts is the peak of our present memory. Our ru_maxrss may be far above: it has the peak
-    of the process that started us as its own floor.
-    """
-    try:
-        with open("/proc/self/status", "rb") as status:
-            (peak,) = [line.split()[1] for line in status if line.startswith(b"VmHWM:")]
-        return int(peak)
-    except (OSError, ValueError):  # not Linux, or no descriptor left
-        pass
-    try:
-        from resource import RUSAGE_SELF, getrusage  # after the child's start
-    except (ImportError, OSError):
-        return sys.maxsize
-    return getrusage(RUSAGE_SELF).ru_maxrss

@@ -1,17 +1,15 @@
-"""The processes below a child that share our process group, so that a time limit ends them too.
+"""Find the processes below the command that share our process group, for a time limit.
 
-At a terminal the child can't lead a group of its own, and ours holds more than the child's
-processes: a script that runs us, the other commands of a pipeline. A process id enters; those
-below it leave, each with its start time, which tells it from a later process of the same number.
-
-They are found in proc_pid_stat(5), on Linux; elsewhere there are none.
+At a terminal the command can't lead a group of its own, and ours holds more than its processes: a
+script that runs us, the other commands of a pipeline. The start time tells a process from a later
+one of the same number. They are found in proc_pid_stat(5), on Linux; elsewhere there are none.
 """
 
 from __future__ import annotations
 
 import os
-
-from pushgate_subprocess._lean import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,10 +45,9 @@ def send(number: int, processes: Mapping[int, int]) -> None:
     for pid, start in processes.items():
         now = _look_at(pid)
         if now is not None and now[2] == start:
-            try:  # noqa: SIM105 - contextlib is an import before the child's start
+            # It may have ended just now, or become another user (setuid).
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-            except (ProcessLookupError, PermissionError):
-                pass  # it has ended just now, or become another user (setuid)
 
 
 def _look_at(pid: int) -> tuple[int, int, int] | None:

@@ -1,7 +1,4 @@
-"""File descriptors for the engine: out of the child's way, and waited for without polling.
-
-Descriptors and process ids enter; descriptors above the standard three and readiness leave.
-"""
+"""File descriptors that stay out of the command's way, and waiting for them without polling."""
 
 from __future__ import annotations
 
@@ -11,8 +8,7 @@ import sys
 import time
 from _thread import start_new_thread
 from fcntl import F_DUPFD_CLOEXEC, fcntl
-
-from pushgate_subprocess._lean import TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +24,8 @@ def move_up(fd: int, *, at_least: int = 3) -> int:
     """Return `fd` itself or, when it is below `at_least`, a duplicate above it (`fd` is closed).
 
     When this process was started with a standard stream closed, the kernel hands out 0, 1 or 2
-    for the next file; left there, the child would inherit our pipe as its standard input.
-    Duplicates are closed on exec.
-
-    Raises OSError when no descriptor is left.
+    for the next file; left there, the command would inherit our pipe as its standard input.
+    Duplicates are closed on exec. Raises OSError when no descriptor is left.
     """
     if fd >= at_least:
         return fd
@@ -47,25 +41,20 @@ def pipe() -> tuple[int, int]:
     return move_up(read_end), move_up(write_end)
 
 
-def ready(interest: Mapping[int, int], seconds: float | None) -> set[int]:
-    """Return the descriptors of `interest` (descriptor to READ or WRITE) on which that won't block.
+def wait_ready(interest: Mapping[int, int], deadline: float | None) -> set[int]:
+    """Sleep until one of the descriptors won't block, or `deadline` has come; return those.
 
-    Sleeps until there is one or `seconds` have passed (None: for as long as it takes). A hang-up
+    `interest` is READ or WRITE by descriptor; `deadline` is on time.monotonic()'s clock. A hang-up
     or an error counts as ready: the read or write that follows tells which it was.
     """
     poller = select.poll()
     for fd, events in interest.items():
         poller.register(fd, events)
-    if seconds is None:
+    if deadline is None:
         return {fd for fd, _ in poller.poll()}
+    seconds = max(0.0, min(deadline - time.monotonic(), _LONGEST_WAIT))
     # Rounded up: waking a fraction of a millisecond early would spin until the time has come.
-    milliseconds = int(max(0.0, min(seconds, _LONGEST_WAIT)) * 1000 + 0.999)
-    return {fd for fd, _ in poller.poll(milliseconds)}
-
-
-def until_ready(interest: Mapping[int, int], deadline: float | None) -> set[int]:
-    """Like `ready`, with a deadline on time.monotonic()'s clock instead of seconds."""
-    return ready(interest, None if deadline is None else deadline - time.monotonic())
+    return {fd for fd, _ in poller.poll(int(seconds * 1000 + 0.999))}
 
 
 def exit_descriptor(pid: int, spare: tuple[int, int]) -> int:

@@ -1,7 +1,7 @@
 """Jobs that are Python code: `with job("backup") as run:` and `@job("backup")`.
 
-A name and the body of a `with` or function enter; its outcome is pushed, its result and its
-exceptions leave unchanged. No signal handler is installed, and any thread may use it.
+The result and the exceptions of the code stay unchanged. No signal handler is installed, and any
+thread may use it.
 """
 
 from __future__ import annotations
@@ -9,26 +9,59 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import os
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from pushgate_subprocess._arguments import period, settings
-from pushgate_subprocess._in_progress import JobInProgress
-from pushgate_subprocess._options import RunOptions
+from pushgate import Gateway, Outcome, OwnMetrics, Status
+from pushgate_subprocess._run_options import run_options
+from pushgate_subprocess._run_report import KEEP_SECONDS, RunReport, log_writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from pushgate import Gateway
+    from pushgate_subprocess._run_options import RunOptions
 
-__all__ = ("job",)
+__all__ = ("JobInProgress", "job")
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 # Which runs this thread or task has entered and not left, the innermost last. A context variable,
 # because one job may be entered by many tasks of one thread in any order.
 _entered: ContextVar[tuple[tuple[job, JobInProgress], ...]] = ContextVar("_entered", default=())
+
+
+class JobInProgress(OwnMetrics):
+    """A run that is going on. Its metrics are pushed when it ends, replacing the last run's."""
+
+    def __init__(self, options: RunOptions, gateway: Gateway | str | None) -> None:
+        super().__init__()
+        self._process = os.getpid()
+        self._clock = time.monotonic()
+        self._report = RunReport(
+            options,
+            started_at=time.time(),
+            own_metrics=lambda _key, _complain: self.collect(),
+            write=log_writer(options.job),
+            gateway=gateway if isinstance(gateway, Gateway) else None,
+        )
+        self._report.begin()
+
+    def _end(self, error: BaseException | None) -> tuple[RunReport, Outcome] | None:
+        """The body has ended, by ``error`` or well: what reports that, and the outcome.
+
+        None in a fork of the process that entered the body: the run is not its own.
+        """
+        if os.getpid() != self._process:
+            return None
+        succeeded = error is None or (isinstance(error, SystemExit) and not error.code)
+        return self._report, Outcome(
+            Status.SUCCESS if succeeded else Status.FAILURE,
+            ended_at=time.time(),
+            duration=time.monotonic() - self._clock,
+        )
 
 
 class job:  # noqa: N801 - it reads as a keyword: with job("backup")
@@ -56,13 +89,13 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f'{name!r} is not the name of a job; write @job("name")')
-        self._options = RunOptions(
-            job=name,
-            groups=dict(group or {}),
-            settings=settings(gateway),
-            expect_every=expect_every if expect_every is None else period(expect_every),
-            heartbeat=heartbeat if heartbeat is None else period(heartbeat),
-            push_timeout=period(push_timeout),
+        self._options = run_options(
+            name,
+            group,
+            gateway,
+            expect_every=expect_every,
+            heartbeat=heartbeat,
+            push_timeout=push_timeout,
             start_push=start_push,
         )
         self._gateway = gateway
@@ -80,8 +113,9 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if (pusher := self._left().end(error)) is not None:
-            pusher.wait()
+        if (ended := self._left()._end(error)) is not None:
+            report, outcome = ended
+            report.report_end(outcome)
 
     async def __aenter__(self) -> JobInProgress:
         return self.__enter__()
@@ -101,17 +135,26 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
             return
         over = asyncio.Event()
 
-        def done() -> None:
+        def settled() -> None:
             with contextlib.suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(over.set)
 
-        if (pusher := self._left().end(error, done)) is not None:
-            timer = loop.call_later(self._options.push_timeout, over.set)
-            try:
-                await over.wait()
-            finally:
-                timer.cancel()
-                pusher.close()
+        async def settles_within(seconds: float) -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await over.wait()
+
+        if (ended := self._left()._end(error)) is None:
+            return
+        report, outcome = ended
+        report.finish(lambda: outcome, settled)
+        try:
+            await settles_within(self._options.push_timeout)
+        finally:
+            if not over.is_set():
+                report.keep(settled)
+                await settles_within(KEEP_SECONDS)
+            report.close()
 
     def __call__(self, function: F) -> F:
         """Report each call of ``function``, which may be a coroutine function.

@@ -1,18 +1,17 @@
 """A lock file that keeps two runs of a job apart, even when the wrapper of the first was killed.
 
-A path enters; a descriptor leaves, to be inherited by the child (`spawn(pass_fds=…)`). flock(2)
-belongs to the open file, which this process and all that inherit the descriptor share: the lock
-lasts until `release`, or until the last of them has ended.
+flock(2) belongs to the open file, which this process and all that inherit the descriptor share: the
+lock lasts until `release`, or until the last of them has ended.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import stat
 import time
+from contextlib import suppress
 
+from pushgate import open_private
 from pushgate_subprocess._descriptors import move_up
 
 # Scripts use the low numbers (`exec 3>&1`) and flock(1)'s manual uses 200; closing one of those
@@ -27,28 +26,40 @@ def acquire(path: str | os.PathLike[str], *, wait_seconds: float = 0.0) -> int |
     """Lock the file `path`, made with mode 0600 if need be; return its descriptor.
 
     Returns None when another run still holds it after `wait_seconds`. The descriptor is closed
-    on exec unless the child is told to inherit it. Our process id is noted in the file.
+    on exec unless the command is told to inherit it. Our process id is noted in the file.
 
-    Raises OSError when the file can't be opened, is a symbolic link or no regular file.
+    Raises OSError when the file can't be opened, is a symbolic link or no regular file, or belongs
+    to another user.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        fd = open_private(path, os.O_RDWR | os.O_CREAT)
+        try:
+            is_locked = try_lock(fd, deadline)
+            is_current = is_locked and _is_at(path, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        if is_current:
+            record(fd, os.getpid())
+            return _out_of_the_way(fd)
+        os.close(fd)
+        if not is_locked:
+            return None
+        # A cleaner removed the file while we waited: the next run has locked another one.
+
+
+def _is_at(path: str | os.PathLike[str], fd: int) -> bool:
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "a lock must be a regular file", os.fspath(path))
-        locked = _flock(fd, time.monotonic() + wait_seconds)
-    except BaseException:
-        os.close(fd)
-        raise
-    if not locked:
-        os.close(fd)
-        return None
-    record(fd, os.getpid())
-    return _out_of_the_way(fd)
+        return os.path.samestat(os.lstat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
-def _flock(fd: int, deadline: float) -> bool:
+def try_lock(fd: int, deadline: float) -> bool:
+    """Lock the open file or folder `fd`; whether that was done by `deadline`. Raises OSError."""
     # flock(2) has no time limit but a signal, and signals are not ours to use in a thread of
-    # somebody's program; so this asks again, at most four times a second.
+    # another program; so this asks again, at most four times a second.
     pause = _FIRST_PAUSE
     while True:
         try:
@@ -79,25 +90,20 @@ def record(fd: int, *pids: int) -> None:
 
     Leaves a file alone that holds anything else: a script may be its own lock.
     """
-    try:
-        content = os.pread(fd, 65, 0)
-        if _only_pids(content):
+    with suppress(OSError):  # a full disk: the lock holds all the same
+        if _only_pids(os.pread(fd, 65, 0)):
             os.ftruncate(fd, 0)
             os.pwrite(fd, b" ".join(b"%d" % pid for pid in pids) + b"\n", 0)
-    except OSError:
-        pass  # a full disk: the lock holds all the same
 
 
 def holders(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """Return the process ids noted in the lock file `path`, or () when there are none."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_private(path, os.O_RDONLY)
     except OSError:
         return ()
     try:
         content = os.pread(fd, 65, 0)
-    except OSError:
-        return ()
     finally:
         os.close(fd)
     return tuple(int(pid) for pid in content.split()) if _only_pids(content) else ()

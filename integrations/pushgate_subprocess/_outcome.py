@@ -1,35 +1,52 @@
-"""What the end of a command counts as. An Ended and RunOptions enter; an Outcome leaves. Pure."""
+"""The outcome that the end of a command counts as, and the lines about a run for a person. Pure."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from pushgate import CommandEnd, Outcome, Status
 
 if TYPE_CHECKING:
-    from pushgate_subprocess._ended import Ended
-    from pushgate_subprocess._options import RunOptions
+    from pushgate import GroupingKey
+    from pushgate_subprocess._child_end import ChildEnd
+    from pushgate_subprocess._run_options import RunOptions
 
-__all__ = ("outcome_of",)
+__all__ = ("describe", "outcome_of", "vanished")
 
 
-def outcome_of(ended: Ended, options: RunOptions) -> Outcome:
-    """What ``ended`` counts as."""
-    used = ended.resources
+def outcome_of(end: ChildEnd, options: RunOptions) -> Outcome:
+    """What a command that ended so counts as."""
+    usage = end.usage
     return Outcome(
-        status=Status.SUCCESS if options.counts_as_success(ended) else Status.FAILURE,
-        ended_at=ended.ended_at,
-        duration=ended.duration,
+        Status.SUCCESS if options.counts_as_success(end) else Status.FAILURE,
+        ended_at=end.ended_at,
+        duration=end.duration,
         command=CommandEnd(
-            exit_code=ended.exit_status,
-            signal=ended.signal or 0,
-            timed_out=ended.timed_out,
-            cpu_seconds={"user": used.user_seconds, "system": used.system_seconds},
-            max_rss_bytes=used.max_rss_bytes,
-            io_blocks={"read": used.blocks_in, "write": used.blocks_out},
-            context_switches={
-                "voluntary": used.voluntary_switches,
-                "involuntary": used.involuntary_switches,
-            },
+            end.exit_status(preserve=options.preserve_status),
+            signal=end.signal or 0,
+            timed_out=end.timed_out,
+            cpu_seconds={"user": usage.ru_utime, "system": usage.ru_stime},
+            max_rss_bytes=end.max_rss_bytes,
+            io_blocks={"read": usage.ru_inblock, "write": usage.ru_oublock},
+            context_switches={"voluntary": usage.ru_nvcsw, "involuntary": usage.ru_nivcsw},
         ),
     )
+
+
+def vanished(key: GroupingKey, started_at: float) -> str:
+    """The line that says that the run before never reported its end."""
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started_at))
+    return f"the run of {key} that began at {began} vanished: it never reported its end"
+
+
+def describe(outcome: Outcome, min_duration: float) -> str:
+    """How the run ended; ``min_duration`` is in seconds."""
+    how = {Status.SUCCESS: "succeeded", Status.FAILURE: "failed"}.get(outcome.status, "skipped")
+    if outcome.command is not None and outcome.command.exit_code:
+        how += f" with exit code {outcome.command.exit_code}"
+    if outcome.duration is None:
+        return how
+    too_short = outcome.status is Status.FAILURE and outcome.duration < min_duration
+    why = f", less than {min_duration:g} s" if too_short else ""
+    return f"{how} after {outcome.duration:.2f} s{why}"

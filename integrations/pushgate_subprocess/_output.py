@@ -1,34 +1,34 @@
-"""What the wrapper writes: its own lines, and what it held back of the command's output.
-
-Options and lines enter; sinks and bytes on the standard streams leave. Nothing here raises.
-"""
+"""Write the wrapper's own lines to stderr, and the output that was held back. Never raises."""
 
 from __future__ import annotations
 
 import os
 import select
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from pushgate_subprocess._descriptors import WRITE, ready
-from pushgate_subprocess._lean import TYPE_CHECKING
+from pushgate_subprocess._descriptors import WRITE, wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pushgate_subprocess._capture import Spool, Tail
-    from pushgate_subprocess._options import RunOptions
+    from pushgate_subprocess._captures import Spool, Tail
+    from pushgate_subprocess._run_options import RunOptions
 
-__all__ = ("occupy_standard_streams", "replay", "sinks", "write_line")
+__all__ = ("captures", "occupy_standard_streams", "replay", "write_line")
 
-_PATIENCE = 1.0  # seconds
+_LONGEST_WAIT = 1.0  # seconds, for a reader of our stderr
 
 
-def sinks(options: RunOptions) -> tuple[Spool, Spool] | tuple[Tail, Tail] | tuple[()]:
+def captures(options: RunOptions) -> tuple[Spool, Spool] | tuple[Tail, Tail] | tuple[()]:
+    """What keeps the command's stdout and stderr, where it is to be held back."""
     if options.tail_bytes is not None:
-        from pushgate_subprocess._capture import Tail
+        from pushgate_subprocess._captures import Tail
 
         return Tail(options.tail_bytes), Tail(options.tail_bytes)
     if options.quiet_on_success:
-        from pushgate_subprocess._capture import Spool
+        from pushgate_subprocess._captures import Spool
 
         return Spool(), Spool()
     return ()
@@ -36,15 +36,16 @@ def sinks(options: RunOptions) -> tuple[Spool, Spool] | tuple[Tail, Tail] | tupl
 
 def replay(held_back: Sequence[Spool | Tail]) -> None:
     """Write the command's stdout and stderr where they would have gone."""
-    for fd, sink in enumerate(held_back, start=1):
-        try:  # noqa: SIM105 - contextlib is an import before the command's start
-            sink.replay(fd)
-        except OSError:
-            pass  # whoever read our output is gone
+    for fd, capture in enumerate(held_back, start=1):
+        with suppress(OSError):  # the reader of our output is gone
+            capture.replay(fd)
 
 
 def occupy_standard_streams() -> None:
-    """Once the command has them as they were: or our sockets become 2, and messages go there."""
+    """Open /dev/null for the standard streams that are closed, once the command has started.
+
+    Otherwise a socket of ours becomes descriptor 2, and lines for a person go there.
+    """
     for fd in range(3):
         try:
             os.fstat(fd)
@@ -53,12 +54,10 @@ def occupy_standard_streams() -> None:
 
 
 def write_line(text: str) -> None:
-    """One line on stderr; stdout is the command's alone. A name may hold anything."""
+    """Write one line to stderr; stdout is the command's alone. A name may hold anything."""
     line = "".join([c if c.isprintable() else ascii(c)[1:-1] for c in text])
     data = line.encode("utf-8", "backslashreplace")[: select.PIPE_BUF - 1] + b"\n"
-    try:
+    with suppress(OSError):  # stderr is closed or full
         # A pipe that is ready takes PIPE_BUF bytes at once; one that nobody reads must not hold us.
-        if ready({2: WRITE}, _PATIENCE):
+        if wait_ready({2: WRITE}, time.monotonic() + _LONGEST_WAIT):
             os.write(2, data)
-    except OSError:
-        pass  # stderr is closed or full

@@ -1,17 +1,16 @@
-"""What the next run of a job must know of this one: a small file a job.
+"""What the next run of a job must know of this one: a small file for each job.
 
-A grouping key and a start enter; what is known of the runs before leaves. A run under a wrapper
-holds a lock on the file, which ends with the wrapper however that dies: a file that says that a
-run goes on, and nobody holds, tells of a run that vanished. Nothing here raises for a file that
-can't be used: there is then no state, and a line for whoever wants to know why.
+A run under a wrapper holds a lock on the file, which ends with the wrapper however that dies: a
+file that says that a run goes on, and that nobody holds, tells of a run that vanished. Nothing here
+raises for a file that can't be used: there is then no state, and a line that says why.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pushgate import state_directory
@@ -76,14 +75,17 @@ class State:
             _write(fd, self._record._replace(phase="idle", own_metrics=own_metrics))
         except OSError as error:
             self._complain(f"can't note the end of this run: {error.strerror}")
-            _let_be(os.ftruncate, fd, 0)  # to have forgotten it all beats a false alarm
-        self._let_go()
+            with suppress(OSError):  # to have forgotten it all beats a false alarm
+                os.ftruncate(fd, 0)
+        self.let_go()
 
-    def _let_go(self) -> None:
+    def let_go(self, *, is_fork: bool = False) -> None:
+        """Give the file back, as it is. In a fork only close it: the lock is the parent's."""
         fd, self._fd = self._fd, None
         _held.discard(self)
         if fd is not None:
-            _let_be(release, fd)
+            with suppress(OSError):
+                (os.close if is_fork else release)(fd)
 
 
 _held: set[State] = set()
@@ -91,21 +93,14 @@ _held: set[State] = set()
 
 def _close_in_child() -> None:
     """A fork of this process must neither hold the lock on nor report the end."""
-    for state in _held:
-        if state._fd is not None:
-            _let_be(os.close, state._fd)
-            state._fd = None
-    _held.clear()
+    for state in tuple(_held):
+        state.let_go(is_fork=True)
 
 
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-def _silent(_line: str) -> None:
-    """Nobody wants to know."""
-
-
-def begin(key: GroupingKey, started_at: float, complain: Complain = _silent) -> State | None:
+def begin(key: GroupingKey, started_at: float, complain: Complain) -> State | None:
     """A run of the job ``key`` began at ``started_at`` (Unix seconds) under this process.
 
     Returns None when another run of the job goes on, whose state this is, or when there is no
@@ -114,18 +109,18 @@ def begin(key: GroupingKey, started_at: float, complain: Complain = _silent) -> 
     return _begin(key, started_at, "wrapped", complain)
 
 
-def mark_started(key: GroupingKey, started_at: float, complain: Complain = _silent) -> State | None:
+def mark_started(key: GroupingKey, started_at: float, complain: Complain) -> State | None:
     """A run began that nobody watches over: a script, which will call for `take_started`.
 
     Like `begin`, but nothing is held and there is nothing to end.
     """
     state = _begin(key, started_at, "script", complain)
     if state is not None:
-        state._let_go()
+        state.let_go()
     return state
 
 
-def take_started(key: GroupingKey, complain: Complain = _silent) -> float | None:
+def take_started(key: GroupingKey, complain: Complain) -> float | None:
     """Return when the run noted by `mark_started` began, and note that it has ended.
 
     None when there is no such run, or no state to be had; ``complain`` then gets the reason.
@@ -142,7 +137,7 @@ def take_started(key: GroupingKey, complain: Complain = _silent) -> float | None
         complain(f"can't note the end of this run: {error.strerror}")
         return None
     finally:
-        _let_be(release, fd)
+        release(fd)
     return record.started_at
 
 
@@ -157,7 +152,7 @@ def _begin(key: GroupingKey, started_at: float, phase: str, complain: Complain) 
         _write(fd, record)
     except OSError as error:
         complain(f"can't note the start of this run: {error.strerror}")
-        _let_be(release, fd)
+        release(fd)
         return None
     return State(fd, before, record, complain)
 
@@ -194,8 +189,3 @@ def _write(fd: int, record: _Record) -> None:
     if os.pwrite(fd, data, 0) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.ftruncate(fd, _SIZE)
-
-
-def _let_be(action: Callable[..., object], *arguments: int) -> None:
-    with contextlib.suppress(OSError):
-        action(*arguments)

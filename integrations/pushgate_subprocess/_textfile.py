@@ -1,7 +1,7 @@
-"""Metrics for node_exporter's textfile collector: one file a grouping key.
+"""Metrics for node_exporter's textfile collector: one file for each grouping key.
 
-A directory, a grouping key and families enter; a file leaves, replaced in one step. Families that
-it holds already and that are not written now stay, as they do in a Pushgateway after a POST.
+The file is replaced in one step. Families that it holds already and that are not written now stay,
+as they do in a Pushgateway after a POST.
 
 https://github.com/prometheus/node_exporter#textfile-collector
 """
@@ -11,14 +11,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 import time
 from typing import TYPE_CHECKING
 
-from pushgate import Family, Sample, encode
+from pushgate import Family, Sample, encode, parse_leniently
 from pushgate_subprocess._file_names import stem
-from pushgate_subprocess._lock import _flock
+from pushgate_subprocess._lock import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,13 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ("write",)
 
-# What `encode` wrote for one family. Anything else in the file is dropped, as is a line cut short.
-_BLOCK = re.compile(r"# HELP (\S+) [^\n]*\n# TYPE \1 (\w+)\n(?:[^#\n][^\n]*\n)*")
-_NAMES = re.compile(r"^(?:# HELP )?([^\s{#]+)", re.MULTILINE)
 _SERIES = ("_bucket", "_count", "_sum")
 
 _MAX_BYTES = 16_777_216
-_LONGEST_WAIT = 1.0
+_LONGEST_WAIT = 1.0  # seconds, for another run that writes into the same directory
 
 
 def write(
@@ -52,45 +48,40 @@ def write(
     """
     families = list(families)
     encode(families, key)  # a textfile has no grouping key, so a clash has to be found before
-    text = encode([_labelled(family, key.labels) for family in families]).text.decode()
+    labelled = [_labelled(family, key.labels) for family in families]
     path = os.path.join(directory, f"{stem(key)}.prom")
-    mark = f"# pushgate {key.path}\n"
+    mark = f"# pushgate {key.path}\n".encode()
     with _alone(directory):
         before = _content(path, mark)
         if replace and not families:
             if before is not None:
                 os.unlink(path)
             return
-        kept = "" if replace else _kept(before or "", text)
-        _put(path, f"{mark}{kept}{text}".encode())
+        kept = [] if replace else _kept(before or b"", labelled)
+        _put(path, mark + encode([*kept, *labelled]).text)
 
 
 def _labelled(family: Family, labels: dict[str, str]) -> Family:
-    samples = [s._replace(labels={**s.labels, **labels}) for s in map(_plain, family.samples)]
+    samples = [Sample(s.name, {**(s.labels or {}), **labels}, s.value) for s in family.samples]
     return Family(family.name, family.documentation, family.type, samples)
 
 
-def _plain(sample: Sample) -> Sample:
-    """Also prometheus_client's samples, whose further fields the text format doesn't have."""
-    return Sample(sample.name, sample.labels or {}, sample.value)
+def _kept(before: bytes, families: list[Family]) -> list[Family]:
+    """The families of ``before`` that don't clash with ``families``."""
+    taken = {name for family in families for name in _claimed(family)}
+    held, _complaints = parse_leniently(before)  # a line that was cut short costs that line
+    return [family for family in held if taken.isdisjoint(_claimed(family))]
 
 
-def _kept(before: str, text: str) -> str:
-    """The families of ``before`` that don't clash with those of ``text``."""
-    taken = {name for block in _BLOCK.finditer(text) for name in _claimed(block)}
-    blocks = _BLOCK.finditer(before)
-    return "".join([block[0] for block in blocks if taken.isdisjoint(_claimed(block))])
-
-
-def _claimed(block: re.Match[str]) -> set[str]:
+def _claimed(family: Family) -> set[str]:
     """The names that nothing beside the family may have."""
-    names = set(_NAMES.findall(block[0]))
-    if block[2] in ("histogram", "summary"):
-        names.update(block[1] + suffix for suffix in _SERIES)
+    names = {family.name, *(sample.name for sample in family.samples)}
+    if family.type in ("histogram", "summary"):
+        names.update(family.name + suffix for suffix in _SERIES)
     return names
 
 
-def _content(path: str, mark: str) -> str | None:
+def _content(path: str, mark: bytes) -> bytes | None:
     """What is in the file after its ``mark``; None when there is no file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -98,7 +89,7 @@ def _content(path: str, mark: str) -> str | None:
         return None
     with open(fd, "rb") as file:
         regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        text = file.read(_MAX_BYTES).decode(errors="replace") if regular else ""
+        text = file.read(_MAX_BYTES) if regular else b""
     if not regular or (text and not text.startswith(mark)):
         raise FileExistsError(
             errno.EEXIST, "not written by pushgate: move it, or choose another directory", path
@@ -132,5 +123,5 @@ def _alone(directory: str | os.PathLike[str]) -> Iterator[None]:
         with contextlib.suppress(OSError):
             fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, fd)
-            _flock(fd, time.monotonic() + _LONGEST_WAIT)
+            try_lock(fd, time.monotonic() + _LONGEST_WAIT)
         yield

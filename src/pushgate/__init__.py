@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .jobs.staleness import stale_groups as stale_groups
     from .jobs.status import JobRow as JobRow
     from .jobs.status import job_rows as job_rows
+    from .jobs.vocabulary import METRIC_PREFIX as METRIC_PREFIX
     from .jobs.vocabulary import end_families as end_families
     from .jobs.vocabulary import mapped_families as mapped_families
     from .jobs.vocabulary import start_families as start_families
@@ -137,6 +138,7 @@ _MODULE_OF = {
     "Status": "jobs.runs",
     "CommandEnd": "jobs.runs",
     "start_families": "jobs.vocabulary",
+    "METRIC_PREFIX": "jobs.vocabulary",
     "end_families": "jobs.vocabulary",
     "mapped_families": "jobs.vocabulary",
     "Family": "protocol.families",

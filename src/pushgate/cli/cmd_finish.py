@@ -1,10 +1,11 @@
 """``pushgate finish``: the run that ``pushgate start`` began has ended.
 
-Enters: the job and its exit code. Leaves: a push, and exit code 0 whether or not it arrived.
+The exit code is 0 whether or not the push arrives.
 """
 
 from __future__ import annotations
 
+from ..log import RateLimitedLogger
 from .common_options import (
     Parser,
     add_gateway_options,
@@ -37,17 +38,15 @@ def main(arguments: list[str]) -> int:
     if len(options.exit_code) != 1:
         parser.error("--exit-code takes one number")
     key = grouping_key(options)
-    from pushgate_subprocess._failure import Remarks
     from pushgate_subprocess._script import finish
 
-    remarks = Remarks()
-    gateway = gateway_or_complaint(options, timeout=10.0, say=remarks)
+    log = RateLimitedLogger(complain)
+    gateway = gateway_or_complaint(options, timeout=10.0, say=complain)
     finish(
         key,
         gateway,
         exit_code=min(options.exit_code),
         success_codes=options.success_codes,
-        say=complain,
-        remarks=remarks,
+        log=log,
     )
     return 0

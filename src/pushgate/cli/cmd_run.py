@@ -1,18 +1,22 @@
-"""``pushgate run``: options, and where they end and the command begins.
+"""``pushgate run``: which words are options, and which are the command.
 
-Enters: arguments. Leaves: the command's exit code, or 125 for wrong options. Not argparse: it
-would cost the command's start 7 ms, and it moves words between our options and the command's.
+Not argparse: it would start the command 7 ms later, and it moves words between our options and the
+command's. The values are read by the common table of options.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
-TYPE_CHECKING = False
+from ..settings import readers
+from ..settings.option_table import OptionSource, did_you_mean, read_options
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from pushgate_subprocess._run_options import RunOptions
 
 __all__ = ("main",)
 
@@ -56,204 +60,147 @@ Durations: 90s, 15m, 2h, 1d. Exit codes: the command's; 124 time limit; 125
 wrong option; 126 can't be executed; 127 not found; 128+N killed by signal N.
 """
 
-_SETTINGS = (
-    "gateway",
-    "config",
-    "username",
-    "cafile",
-    "certfile",
-    "keyfile",
-    "compression",
-    "redirects",
-    "retries",
-    "outbox",
-)
-
-
-class _WrongUsageError(Exception):
-    """The text says what was meant."""
-
 
 def main(arguments: list[str]) -> int:
-    """Run the command in ``arguments``."""
+    """Run the command in ``arguments``. Returns its exit code, or 125 for wrong options."""
     try:
         options, command = _parse(arguments)
-    except _WrongUsageError as error:
+    except ValueError as error:
         os.write(2, f"pushgate run: {error}; see 'pushgate run --help'\n".encode(errors="replace"))
         return 125
     if options is None:
         from .exit_status import guarded
 
         return guarded(lambda: sys.stdout.write(HELP) and 0)
-    from pushgate_subprocess._options import RunOptions
-    from pushgate_subprocess._wrap import wrap
+    from pushgate_subprocess._wrapper import wrap
 
-    return wrap(command, RunOptions(**options))
+    return wrap(command, options)
 
 
-def _parse(arguments: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
-    """The options as RunOptions' fields, None for --help, and the untouched command."""
-    values: dict[str, Any] = {"groups": {}, "settings": {}}
+def _parse(arguments: list[str]) -> tuple[RunOptions | None, list[str]]:
+    """The options, None for --help, and the untouched command. Raises ValueError."""
+    given: dict[str, Any] = {}
     at = 0
     while at < len(arguments) and arguments[at].startswith("-") and arguments[at] != "-":
         word = arguments[at]
         at += 1
         if word == "--":
             break
-        if word in ("--help", "-h"):
+        written, equals, value = word.partition("=")
+        written = _SHORT.get(written, written)
+        name = written.removeprefix("--")
+        if written == "--help":
             return None, []
-        name, equals, value = word.partition("=")
+        if written != f"--{name}" or name not in _TABLE:
+            raise ValueError(f"there is no option {written}{did_you_mean(written, _OPTION_NAMES)}")
         if name in _SWITCHES:
             if equals:
-                raise _WrongUsageError(f"{name} takes no value")
-            _SWITCHES[name](values)
+                raise ValueError(f"{written} takes no value")
+            given[name] = True
             continue
-        if name not in _WITH_VALUE:
-            raise _WrongUsageError(_unknown(name))
         if not equals:
             if at == len(arguments):
-                raise _WrongUsageError(f"{name} needs a value")
+                raise ValueError(f"{written} needs a value")
             value = arguments[at]
             at += 1
-        try:
-            _WITH_VALUE[name](values, value)
-        except ValueError as error:
-            raise _WrongUsageError(f"{name}: {error}") from None
+        if name in _REPEATED:
+            given.setdefault(name, []).append(value)
+        else:
+            given[name] = value
+    values, _ = read_options(_TABLE, OptionSource(given, "--{name}"))
     command = arguments[at:]
-    if not values.get("job"):
-        raise _WrongUsageError("give the job's name: --job NAME")
+    if "job" not in values:
+        raise ValueError("give the job's name: --job NAME")
     if not command:
-        raise _WrongUsageError("give a command to run after the options")
-    return values, command
+        raise ValueError("give a command to run after the options")
+    return _run_options(values), command
 
 
-def _set(field: str, read: Callable[[str], object]) -> Callable[[dict[str, Any], str], None]:
-    def store(values: dict[str, Any], text: str) -> None:
-        values[field] = read(text)
+def _run_options(values: dict[str, Any]) -> RunOptions:
+    from pushgate_subprocess._run_options import RunOptions
 
-    return store
-
-
-def _setting(name: str) -> Callable[[dict[str, Any], str], None]:
-    def store(values: dict[str, Any], text: str) -> None:
-        values["settings"][name] = text
-
-    return store
+    settings = {field: values.pop(name) for name, field in _SETTINGS.items() if name in values}
+    if values.pop("no-start-push", False):
+        values["start-push"] = False
+    loud, quiet = values.pop("verbose", False), values.pop("quiet", False)
+    fields = {name.replace("-", "_"): value for name, value in values.items()}
+    return RunOptions(settings=settings, verbosity=-1 if quiet else int(loud), **fields)
 
 
-def _header(values: dict[str, Any], text: str) -> None:
-    values["settings"].setdefault("headers", []).append(text)
+def _as_given(value: Any, _source: OptionSource) -> Any:
+    """Read when the gateway is looked for: a wrong setting does not keep the job from running."""
+    return value
 
 
-def _group(values: dict[str, Any], text: str) -> None:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise ValueError(f"write {text!r} as LABEL=VALUE")
-    if name in values["groups"]:
-        raise ValueError(f"the label {name!r} is given twice; keep one")
-    values["groups"][name] = value
-
-
-def _job(text: str) -> str:
-    if not text:
+def _job(value: str, _source: OptionSource) -> str:
+    if not value:
         raise ValueError("the job's name is empty")
-    return text
+    return value
 
 
-def _seconds(text: str) -> float:
-    from pushgate.settings.readers import parse_duration
-
-    return parse_duration(text)
-
-
-def _positive_seconds(text: str) -> float:
-    seconds = _seconds(text)
-    if not seconds:
-        raise ValueError("give a duration above 0")
-    return seconds
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ValueError(f"{text!r} is not a number of bytes")
-    return int(text)
+def _groups(values: list[str], _source: OptionSource) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise ValueError(f"write {text!r} as LABEL=VALUE")
+        if name in labels:
+            raise ValueError(f"the label {name!r} is given twice; keep one")
+        labels[name] = value
+    return labels
 
 
-def _codes(text: str) -> frozenset[int]:
-    codes = [int(code) if code.strip().isdecimal() else -1 for code in text.split(",")]
+def _exit_codes(value: str, _source: OptionSource) -> frozenset[int]:
+    codes = [int(code) if code.strip().isdecimal() else -1 for code in value.split(",")]
     if not all(0 <= code <= 255 for code in codes):
-        raise ValueError(f"write {text!r} as exit codes from 0 to 255, such as 0,3")
+        raise ValueError(f"write {value!r} as exit codes from 0 to 255, such as 0,3")
     return frozenset(codes)
 
 
-def _signal(text: str) -> int:
+def _signal(value: str, _source: OptionSource) -> int:
     import signal
 
-    name = text.upper().removeprefix("SIG")
-    number = int(text) if text.isdecimal() else 0
+    name = value.upper().removeprefix("SIG")
+    number = int(value) if value.isdecimal() else 0
     if name.isalnum():  # not "_IGN": SIG_IGN is the number 1
         number = getattr(signal, f"SIG{name}", number)
-    if number not in {int(known) for known in signal.valid_signals()}:
-        raise ValueError(f"there is no signal {text!r}; write TERM, INT, HUP, ... or a number")
+    if number not in signal.valid_signals():
+        raise ValueError(f"there is no signal {value!r}; write TERM, INT, HUP, ... or a number")
     return int(number)
 
 
-def _on_locked(text: str) -> str:
-    if text not in ("skip", "fail"):
-        raise ValueError(f"{text!r} is neither skip nor fail")
-    return text
+_SHORT = {"-h": "--help", "-v": "--verbose", "-q": "--quiet"}
+_REPEATED = ("group", "header")
+_SWITCHES = (
+    *("insecure", "utf8-names", "preserve-status", "no-start-push", "dry-run"),
+    *("quiet-on-success", "verbose", "quiet"),
+)
 
-
-def _switch(field: str, value: object) -> Callable[[dict[str, Any]], None]:
-    def store(values: dict[str, Any]) -> None:
-        values[field] = value
-
-    return store
-
-
-def _setting_on(name: str) -> Callable[[dict[str, Any]], None]:
-    def store(values: dict[str, Any]) -> None:
-        values["settings"][name] = True
-
-    return store
-
-
-_WITH_VALUE: dict[str, Callable[[dict[str, Any], str], None]] = {
-    "--job": _set("job", _job),
-    "--group": _group,
-    "--header": _header,
-    "--timeout": _set("timeout", _positive_seconds),
-    "--kill-after": _set("kill_after", _seconds),
-    "--signal": _set("signal", _signal),
-    "--success-codes": _set("success_codes", _codes),
-    "--min-duration": _set("min_duration", _seconds),
-    "--lock": _set("lock", str),
-    "--lock-wait": _set("lock_wait", _seconds),
-    "--on-locked": _set("on_locked", _on_locked),
-    "--expect-every": _set("expect_every", _positive_seconds),
-    "--heartbeat": _set("heartbeat", _positive_seconds),
-    "--push-timeout": _set("push_timeout", _positive_seconds),
-    "--textfile": _set("textfile", str),
-    "--tail-bytes": _set("tail_bytes", _count),
-    **{f"--{name}": _setting(name) for name in _SETTINGS},
+# The gateway's settings, by the name of the option.
+_SETTINGS = {
+    **{name: name for name in ("gateway", "config", "username", "cafile", "certfile", "keyfile")},
+    **{name: name for name in ("compression", "redirects", "retries", "outbox")},
+    "header": "headers",
+    "insecure": "insecure_skip_verify",
+    "utf8-names": "utf8_names",
 }
 
-_SWITCHES: dict[str, Callable[[dict[str, Any]], None]] = {
-    "--insecure": _setting_on("insecure_skip_verify"),
-    "--utf8-names": _setting_on("utf8_names"),
-    "--preserve-status": _switch("preserve_status", True),
-    "--no-start-push": _switch("start_push", False),
-    "--dry-run": _switch("dry_run", True),
-    "--quiet-on-success": _switch("quiet_on_success", True),
-    "-v": _switch("verbosity", 1),
-    "--verbose": _switch("verbosity", 1),
-    "-q": _switch("verbosity", -1),
-    "--quiet": _switch("verbosity", -1),
+_TABLE: dict[str, Callable[[Any, OptionSource], Any]] = {
+    "job": _job,
+    "group": _groups,
+    "timeout": readers.positive_duration,
+    "kill-after": readers.duration,
+    "signal": _signal,
+    "success-codes": _exit_codes,
+    "min-duration": readers.duration,
+    "lock": readers.path,
+    "lock-wait": readers.duration,
+    "on-locked": readers.choice("skip", "fail"),
+    "expect-every": readers.positive_duration,
+    "heartbeat": readers.positive_duration,
+    "push-timeout": readers.positive_duration,
+    "textfile": readers.path,
+    "tail-bytes": readers.count(most=2**40),
+    **dict.fromkeys([*_SETTINGS, *_SWITCHES], _as_given),
 }
-
-
-def _unknown(name: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, [*_WITH_VALUE, *_SWITCHES], n=1)
-    return f"there is no option {name}" + (f"; did you mean {near[0]}?" if near else "")
+_OPTION_NAMES = [f"--{name}" for name in _TABLE]

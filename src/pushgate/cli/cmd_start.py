@@ -1,11 +1,12 @@
 """``pushgate start``: a run of a script that can't be wrapped begins.
 
-Enters: the job. Leaves: a push, and exit code 0 whether or not it arrived, because a script with
-``set -e`` must not end through its monitoring.
+The exit code is 0 whether or not the push arrives: a script with ``set -e`` must not end because of
+its monitoring.
 """
 
 from __future__ import annotations
 
+from ..log import RateLimitedLogger
 from .common_options import (
     Parser,
     add_gateway_options,
@@ -36,10 +37,9 @@ def main(arguments: list[str]) -> int:
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
     key = grouping_key(options)
-    from pushgate_subprocess._failure import Remarks
     from pushgate_subprocess._script import start
 
-    remarks = Remarks()
-    gateway = gateway_or_complaint(options, timeout=2.0, say=remarks)
-    start(key, gateway, expect_every=options.expect_every, say=complain, remarks=remarks)
+    log = RateLimitedLogger(complain)
+    gateway = gateway_or_complaint(options, timeout=2.0, say=complain)
+    start(key, gateway, expect_every=options.expect_every, log=log)
     return 0

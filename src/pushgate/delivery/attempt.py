@@ -25,6 +25,7 @@ __all__ = ("Attempt", "keep_report", "push_report")
 # seconds: reading the job's own metrics, and keeping.
 _FOR_SAYING = 0.05
 _FOR_THE_REST, _MOST = 0.25, 1.0
+_LONGEST_WAIT = 1.0  # seconds, for another thread that writes a log line
 
 
 class Attempt:
@@ -57,6 +58,7 @@ class Attempt:
         self._settled = settled
         self._settled_count = 0
         self._over = threading.Event()
+        self._telling = threading.Lock()
         self._kept = ""
 
     def begin(self, timeout: float, *, after: Callable[[], object] = lambda: None) -> None:
@@ -91,21 +93,23 @@ class Attempt:
 
         The thread may hang in the look-up of the gateway, in a push, or in the job's own metrics.
         """
-        last_words = None
         if not self._over.is_set():
-            had_failed = self.error is not None
             self._kept = f"it could not be kept within {keep_timeout:.3g} s"
             keeper = in_background(self._keep_rest, "pushgate-keep")
             if keeper is None:
                 self._keep_rest()
             else:
                 keeper.join(keep_timeout)
-            if not self._over.is_set():
-                given_up = f"gave up waiting for {self._subject()}"
-                self.error = self.error or TimeoutError(given_up)
-                if not had_failed or self._kept != WAITS:
-                    last_words = "; ".join(filter(None, (given_up, self._kept)))
+        last_words = None
+        is_ours = self._telling.acquire(timeout=_LONGEST_WAIT)
+        if not self._over.is_set():
+            given_up = f"gave up waiting for {self._subject()}"
+            if self.error is None or self._kept != WAITS:  # else its line has said so
+                last_words = "; ".join(filter(None, (given_up, self._kept)))
+            self.error = self.error or TimeoutError(given_up)
         self._log.silence(last_words)
+        if is_ours:
+            self._telling.release()
 
     def _deliver(self, deadline: Deadline) -> None:
         gateway = self._gateway()
@@ -128,9 +132,10 @@ class Attempt:
             self._settled_count += 1
 
     def _failed(self, error: BaseException) -> None:
-        if self.error is None or (was_kept(self.error) and not was_kept(error)):
-            self.error = error
-        self._log.warning(failure(self._subject(), error))
+        with self._telling:
+            if self.error is None or (was_kept(self.error) and not was_kept(error)):
+                self.error = error
+            self._log.warning(failure(self._subject(), error))
 
     def _subject(self) -> str:
         return self._what_else if self._what_else and self._settled_count else self._what

@@ -146,12 +146,18 @@ class DirectSink:
         self.last_error = attempt.error
 
     def _end_start(self, run: JobRun) -> Callable[[], object]:
-        """The end of ``run`` begins. Returns what waits a little for its start."""
-        start = self._starts.pop(run.key, None)
-        if start is None:
-            return lambda: None
-        start.is_over = True
-        return lambda: start.join(self._timeout * _FOR_THE_START)
+        """The end of ``run`` begins. Returns what waits a little for its start and heartbeat."""
+        start, heartbeat = self._starts.pop(run.key, None), self._heartbeat
+        if start is not None:
+            start.is_over = True
+
+        def wait() -> None:
+            if start is not None:
+                start.join(self._timeout * _FOR_THE_START)
+            if heartbeat is not None:  # it may deliver what waits, which no two can do at once
+                heartbeat.join(self._timeout * _FOR_THE_START)
+
+        return wait
 
     def _push_start(self, start: _Start) -> None:
         try:

@@ -17,7 +17,7 @@ from .vocabulary import (
     EXPECTED_INTERVAL,
     FAILURE,
     GROUP_EXPIRY,
-    PREFIX,
+    METRIC_PREFIX,
     RETRY,
     RUN_SUCCESS,
     SKIPPED,
@@ -55,7 +55,7 @@ def numbers_of(group: Group) -> dict[str, float]:
     return {
         family.name: family.samples[0].value
         for family in group.families
-        if family.name.startswith(PREFIX) and len(family.samples) == 1
+        if family.name.startswith(METRIC_PREFIX) and len(family.samples) == 1
         # Anybody may push metrics of these names, and a NaN is neither before nor after now.
         if math.isfinite(family.samples[0].value)
     }

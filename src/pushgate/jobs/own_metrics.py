@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidGroupingKeyError
 from ..log import RateLimitedLogger
-from .vocabulary import PREFIX
+from .vocabulary import METRIC_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ __all__ = ("OwnMetrics", "own_metrics_key")
 M = TypeVar("M")
 
 _LABEL, _VALUE = "origin", "job"
-_TAKEN = f"pushgate's own metrics begin with {PREFIX}; rename yours"
+_TAKEN = f"pushgate's own metrics begin with {METRIC_PREFIX}; rename yours"
 
 
 def own_metrics_key(key: GroupingKey) -> GroupingKey:
@@ -105,9 +105,9 @@ class OwnMetrics:
         """
         families = [] if self._registry is None else list(self._registry.collect())
         for family in families:
-            if family.name.startswith(PREFIX):
+            if family.name.startswith(METRIC_PREFIX):
                 RateLimitedLogger().warning(f"the metric {family.name!r} is not pushed: {_TAKEN}")
-        return [family for family in families if not family.name.startswith(PREFIX)]
+        return [family for family in families if not family.name.startswith(METRIC_PREFIX)]
 
     def _metric(
         self,
@@ -117,7 +117,7 @@ class OwnMetrics:
         labelnames: Sequence[str],
         **options: Any,
     ) -> M:
-        if name.startswith(PREFIX):
+        if name.startswith(METRIC_PREFIX):
             raise ValueError(f"{name!r}: {_TAKEN}")
         known = self._metrics.get(name)
         if known is None:

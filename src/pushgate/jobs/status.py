@@ -15,7 +15,7 @@ from .vocabulary import (
     COMPLETION,
     DURATION,
     EXIT_CODE,
-    PREFIX,
+    METRIC_PREFIX,
     RETRY,
     RUN_SUCCESS,
     SIGNAL,
@@ -91,7 +91,7 @@ def job_rows(groups: Iterable[Group], *, now: float) -> list[JobRow]:
     rows = [
         _row(group, numbers, now)
         for group, numbers in ((group, health.numbers_of(group)) for group in groups)
-        if any(name.startswith(f"{PREFIX}last_") for name in numbers)
+        if any(name.startswith(f"{METRIC_PREFIX}last_") for name in numbers)
     ]
     return sorted(rows, key=lambda row: (_rank(row), row.name))
 
@@ -125,7 +125,7 @@ def _row(group: Group, numbers: Mapping[str, float], now: float) -> JobRow:
         vanished=int(numbers.get(VANISHED_RUNS, 0)),
         push_time=group.push_time,
         push_failure_time=group.push_failure_time,
-        numbers={name.removeprefix(PREFIX): value for name, value in numbers.items()},
+        numbers={name.removeprefix(METRIC_PREFIX): value for name, value in numbers.items()},
     )
 
 

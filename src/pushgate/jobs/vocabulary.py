@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from .runs import CommandEnd, JobRun, Outcome
 
-PREFIX = "batch_job_"
+METRIC_PREFIX = "batch_job_"
 
 _HELP: dict[str, str] = {}
 
 
 def _metric(name: str, documentation: str) -> str:
-    _HELP[PREFIX + name] = documentation
-    return PREFIX + name
+    _HELP[METRIC_PREFIX + name] = documentation
+    return METRIC_PREFIX + name
 
 
 START = _metric("last_start_timestamp_seconds", "Unix time at which the job was last started.")

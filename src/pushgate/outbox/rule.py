@@ -33,7 +33,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..jobs.vocabulary import PREFIX
+from ..jobs.vocabulary import METRIC_PREFIX
 from ._families import content_of, held_content
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ __all__ = ("Plan", "fingerprints", "newer_families", "plan", "unseen_plan")
 _EMPTIED = ("", "emptied")  # a PUT of nothing
 
 _TIME = "_timestamp_seconds"
-_START = f"{PREFIX}last_start{_TIME}"
-_SUCCESS = f"{PREFIX}last_success{_TIME}"
-_FAILURE = f"{PREFIX}last_failure{_TIME}"
-_SKIPPED = f"{PREFIX}last_skipped{_TIME}"
-_RETRY = f"{PREFIX}last_retry{_TIME}"
-_COMPLETION = f"{PREFIX}last_completion{_TIME}"
-_RUN_SUCCESS = f"{PREFIX}last_run_success"
+_START = f"{METRIC_PREFIX}last_start{_TIME}"
+_SUCCESS = f"{METRIC_PREFIX}last_success{_TIME}"
+_FAILURE = f"{METRIC_PREFIX}last_failure{_TIME}"
+_SKIPPED = f"{METRIC_PREFIX}last_skipped{_TIME}"
+_RETRY = f"{METRIC_PREFIX}last_retry{_TIME}"
+_COMPLETION = f"{METRIC_PREFIX}last_completion{_TIME}"
+_RUN_SUCCESS = f"{METRIC_PREFIX}last_run_success"
 _ENDS = (_COMPLETION, _SKIPPED, _RETRY)
 
 _SAME = 0.001  # seconds: databases and texts keep microseconds at best
@@ -116,7 +116,7 @@ def newer_families(
     return [
         family
         for family in families
-        if not family.name.startswith(PREFIX)
+        if not family.name.startswith(METRIC_PREFIX)
         or (
             mine[family.name] > (group.value(family.name) or 0.0) + _SAME
             if family.name in mine
@@ -268,7 +268,7 @@ class _Comparison:
         theirs = self._theirs[family.name]
         if (family.name, theirs.fingerprint) in self._unanswered:
             return False
-        if family.name.startswith(PREFIX):
+        if family.name.startswith(METRIC_PREFIX):
             if family.name.endswith(_TIME) and mine is not None:
                 if mine.value is not None and theirs.value is not None:
                     return theirs.value > mine.value

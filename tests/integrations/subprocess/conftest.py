@@ -1,23 +1,19 @@
-"""Fixtures that run a command through the engine, in a process and session of its own."""
+"""Fixtures that run `pushgate run` and other commands as processes of their own."""
 
-import json
 import os
 import queue
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import pushgate_subprocess
+from pushgate.cli import main
 from support.faults import OK, FaultServer
-
-DRIVER = Path(__file__).with_name("driver.py")
-PACKAGES = str(Path(pushgate_subprocess.__file__).resolve().parents[1])
 
 # A hang is a failure of its own test, not of the whole run.
 DEADLINE = 30.0
+NOBODY = "http://127.0.0.1:1"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,81 +30,6 @@ def signals_of_a_login():
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
-
-
-class Wrapped:
-    """Makes and runs command lines of the driver, all of them ended with the test."""
-
-    def __init__(self, tmp_path, origins="yes"):
-        self.tmp_path = tmp_path
-        self.origins = origins
-        self.report_path = tmp_path / "report.json"
-        self.running = []
-        self.env = dict(os.environ)
-        path = [PACKAGES, *filter(None, [self.env.get("PYTHONPATH")])]
-        self.env["PYTHONPATH"] = os.pathsep.join(path)
-
-    def argv(self, *command, **options):
-        options = {"origins": self.origins, "report": self.report_path, **options}
-        words = [f"--{name}={value}" for name, value in options.items()]
-        return [sys.executable, str(DRIVER), *words, "--", *command]
-
-    def sh(self, script, **options):
-        """The command line for a shell script, in one process (no exec of a last command)."""
-        return self.argv("/bin/sh", "-c", script, **options)
-
-    def start(self, argv, **popen):
-        """Start `argv` without a terminal; stdout and stderr are pipes unless told otherwise."""
-        popen = {
-            "stdin": subprocess.DEVNULL,
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.PIPE,
-            "start_new_session": True,
-            "env": self.env,
-            **popen,
-        }
-        process = subprocess.Popen(argv, **popen)
-        self.running.append(process)
-        return process
-
-    def run(self, argv, data=None, **popen):
-        """Run `argv` to its end; return its exit code, stdout and stderr."""
-        if data is not None:
-            popen["stdin"] = subprocess.PIPE
-        process = self.start(argv, **popen)
-        out, err = process.communicate(data, timeout=DEADLINE)
-        return process.returncode, out, err
-
-    def report(self):
-        return json.loads(self.report_path.read_text())
-
-    def close(self):
-        for process in self.running:
-            if process.poll() is None:
-                process.kill()
-            process.wait(DEADLINE)
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
-
-
-@pytest.fixture
-def wrapped(tmp_path):
-    """The driver, listening for signals in the way of this platform."""
-    made = Wrapped(tmp_path, origins="no" if sys.platform == "darwin" else "yes")
-    yield made
-    made.close()
-
-
-WAYS = ["no"] if sys.platform == "darwin" else ["yes", "no"]
-
-
-@pytest.fixture(params=WAYS, ids=["sigwaitinfo" if way == "yes" else "handlers" for way in WAYS])
-def each_way(request, tmp_path):
-    """The driver, once for each way of listening for signals."""
-    made = Wrapped(tmp_path, origins=request.param)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -128,12 +49,72 @@ def isolated(tmp_path, monkeypatch):
     return tmp_path
 
 
-class Pushgate(Wrapped):
-    """`pushgate run` and other commands, as processes of their own."""
+class Pushgate:
+    """Makes command lines of pushgate and runs them; all are ended with the test."""
+
+    def __init__(self, tmp_path):
+        self.tmp_path = tmp_path
+        self.running = []
+        self.env = dict(os.environ)
 
     def argv(self, *words, job="backup", gateway=None, command="run"):
+        """The command line `pushgate COMMAND --job JOB [--gateway URL] WORDS`."""
         to = [] if gateway is None else ["--gateway", gateway]
         return [sys.executable, "-m", "pushgate", command, "--job", job, *to, *words]
+
+    def wrap(self, *command, **options):
+        """`command` wrapped by `pushgate run -q`, without a gateway: quiet whatever happens."""
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        return self.argv("-q", *words, "--", *command)
+
+    def sh(self, script, **options):
+        """As `wrap`, for a shell script."""
+        return self.wrap("/bin/sh", "-c", script, **options)
+
+    def start(self, argv, **popen):
+        """Start `argv` without a terminal; stdout and stderr are pipes unless told otherwise."""
+        popen = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "start_new_session": True,
+            "env": self.env,
+            **popen,
+        }
+        process = subprocess.Popen(argv, **popen)
+        self.running.append(process)
+        return process
+
+    def ready(self, argv, **popen):
+        """Start `argv`; return once it has written the line `ready`."""
+        process = self.start(argv, **{"stdin": subprocess.PIPE, **popen})
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    def run(self, argv, data=None, **popen):
+        """Run `argv` to its end; return its exit code, stdout and stderr."""
+        if data is not None:
+            popen["stdin"] = subprocess.PIPE
+        process = self.start(argv, **popen)
+        out, err = process.communicate(data, timeout=DEADLINE)
+        return process.returncode, out, err
+
+    def measure(self, *words):
+        """Run `pushgate run --dry-run WORDS`; return the exit code and the metrics by name."""
+        code, _, err = self.run(self.argv("--dry-run", *words))
+        lines = [line.rpartition(" ") for line in err.decode().splitlines() if line[:1] != "#"]
+        return code, {
+            name.removeprefix("batch_job_last_"): float(value) for name, _, value in lines if name
+        }
+
+    def close(self):
+        for process in self.running:
+            if process.poll() is None:
+                process.kill()
+            process.wait(DEADLINE)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 @pytest.fixture
@@ -167,3 +148,39 @@ class Recorder(FaultServer):
 def recorder():
     with Recorder() as server:
         yield server
+
+
+@pytest.fixture
+def run(pushgate, pushgateway):
+    """Runs `pushgate run WORDS` against the embedded gateway."""
+
+    def run(*words, **options):
+        popen = {name: options.pop(name) for name in ("data", "env", "cwd") if name in options}
+        options.setdefault("gateway", pushgateway.url)
+        return pushgate.run(pushgate.argv(*words, **options), **popen)
+
+    return run
+
+
+@pytest.fixture
+def value(pushgateway):
+    """The value of one of the vocabulary's gauges of the job `backup`."""
+
+    def value(name, job="backup", **labels):
+        return pushgateway.value(f"batch_job_{name}", job=job, **labels)
+
+    return value
+
+
+@pytest.fixture
+def call(isolated, pushgateway, capsys):
+    """Runs another command in this process; returns its exit code and the lines of its stderr."""
+
+    def call(command, *words, job="backup", gateway=pushgateway.url):
+        to = [] if gateway is None else ["--gateway", gateway]
+        code = main([command, "--job", job, *to, *words])
+        out, err = capsys.readouterr()
+        assert out == ""
+        return code, err.splitlines()
+
+    return call

@@ -1,127 +1,166 @@
 """The lock: it keeps a second run out, also when the first one's wrapper was killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
-import threading
+import sys
+import time
+from pathlib import Path
 
 import pytest
-
-from pushgate_subprocess import _lock
-from pushgate_subprocess._process import spawn
 
 DEADLINE = 30.0
 
 
 @pytest.fixture
-def path(tmp_path):
+def lock(tmp_path):
     return tmp_path / "job.lock"
 
 
-# --- 15 ---------------------------------------------------------------------------------------
+@pytest.fixture
+def holder(pushgate, lock):
+    """Starts a run that holds the lock until its standard input ends; says its own process id."""
+
+    def holder(*options, prepare=""):
+        script = f"{prepare}echo $$; read line; echo end"
+        argv = pushgate.argv("-q", *options, "--lock", str(lock), "--", "bash", "-c", script)
+        process = pushgate.start(argv, stdin=subprocess.PIPE)
+        process.pid_of_the_command = int(process.stdout.readline())
+        return process
+
+    return holder
 
 
-def test_fact_15_the_child_outlives_a_killed_wrapper_and_keeps_the_lock(wrapped, path):
-    process = wrapped.start(
-        wrapped.sh("echo ready $$; read line; echo end", lock=path), stdin=subprocess.PIPE
-    )
-    word, pid = process.stdout.readline().split()
-    assert word == b"ready"
+def try_lock(pushgate, lock, *options):
+    """The exit code of a run that fails where the lock is held, and its stderr."""
+    words = ("--dry-run", "--on-locked", "fail", *options, "--lock", str(lock), "--", "true")
+    code, _, err = pushgate.run(pushgate.argv(*words))
+    return code, err
+
+
+@pytest.mark.parametrize(("choice", "code"), [([], 0), (["--on-locked", "fail"], 75)])
+def test_a_run_that_is_locked_out_is_skipped(run, value, holder, lock, tmp_path, choice, code):
+    process, before = holder(), time.time()
+    command = ("touch", str(tmp_path / "ran"))
+    exit_code, out, err = run("--lock", str(lock), *choice, *command)
+    pids = f"{process.pid} {process.pid_of_the_command}"
+    assert (exit_code, out) == (code, b"")
+    assert err == f"pushgate: backup: not started: {lock} is locked, by pid {pids}\n".encode()
+    assert not (tmp_path / "ran").exists()
+    assert value("last_skipped_timestamp_seconds") >= before
+    assert value("last_completion_timestamp_seconds") is None
+
+
+@pytest.mark.parametrize("prepare", ["", "exec 3>&1 4>&1 5>&1 6>&1 7>&1 8>&1 9>&1 200>&1; "])
+def test_the_command_outlives_a_killed_wrapper_and_keeps_the_lock(pushgate, holder, lock, prepare):
+    process = holder(prepare=prepare)
     process.kill()
     assert process.wait(DEADLINE) == -signal.SIGKILL
-
-    assert _lock.acquire(path) is None
-    code, _, err = wrapped.run(wrapped.sh("echo must not run", lock=path))
-    assert (code, err) == (75, f"locked by ({process.pid},)\n".encode())
-
-    os.kill(int(pid), 0)
+    assert try_lock(pushgate, lock)[0] == 75
+    os.kill(process.pid_of_the_command, 0)
     process.stdin.write(b"\n")
     process.stdin.flush()
     assert process.stdout.read() == b"end\n"
-    assert wrapped.run(wrapped.sh("exit 0", lock=path, lock_wait=DEADLINE))[0] == 0
+    assert try_lock(pushgate, lock, "--lock-wait", "20s")[0] == 0
 
 
-def test_fact_15_a_script_that_uses_the_low_descriptors_keeps_the_lock(wrapped, path):
-    script = "exec 3>&1 4>&1 5>&1 6>&1 7>&1 8>&1 9>&1 200>&1; echo ready; read line"
-    process = wrapped.start(
-        wrapped.argv("/bin/bash", "-c", script, lock=path), stdin=subprocess.PIPE
-    )
-    assert process.stdout.readline() == b"ready\n"
-    process.kill()
-    process.wait(DEADLINE)
-    assert _lock.acquire(path) is None
-
-
-def test_fact_15_a_daemon_that_the_job_left_does_not_keep_the_lock(wrapped, path):
+def test_a_daemon_that_the_job_left_does_not_keep_the_lock(pushgate, lock):
     # The run is over, so its lock is too.
-    code, out, _ = wrapped.run(wrapped.sh("sleep 60 >/dev/null 2>&1 & echo $!", lock=path))
-    assert code == 0
-    fd = _lock.acquire(path)
-    assert fd is not None
-    _lock.release(fd)
+    script = "sleep 60 >/dev/null 2>&1 & echo $!"
+    code, out, _ = pushgate.run(pushgate.sh(script, lock=lock))
+    assert (code, try_lock(pushgate, lock)[0]) == (0, 0)
     os.kill(int(out), signal.SIGKILL)
 
 
-def test_a_second_run_waits_as_long_as_it_is_told(path):
-    first = _lock.acquire(path)
-    assert first is not None
-    assert _lock.acquire(path) is None
-    assert _lock.acquire(path, wait_seconds=0.02) is None
-    releaser = threading.Timer(0.05, _lock.release, [first])
-    releaser.start()
-    second = _lock.acquire(path, wait_seconds=DEADLINE)
-    releaser.join()
-    assert second is not None
-    _lock.release(second)
+def test_a_second_run_waits_as_long_as_it_is_told(pushgate, holder, lock):
+    process = holder()
+    assert try_lock(pushgate, lock, "--lock-wait", "0.02")[0] == 75
+    waiting = pushgate.start(pushgate.wrap("true", lock=lock, lock_wait=20, on_locked="fail"))
+    process.stdin.close()
+    assert process.wait(DEADLINE) == 0
+    assert waiting.wait(DEADLINE) == 0
 
 
-def test_the_file_is_private_and_names_the_holders(path):
-    fd = _lock.acquire(path)
-    assert fd is not None
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert _lock.holders(path) == (os.getpid(),)
-    _lock.record(fd, os.getpid(), 12345)
-    assert _lock.holders(path) == (os.getpid(), 12345)
-    assert not os.get_inheritable(fd)
-    _lock.release(fd)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_runs_do_not_overlap_because_a_cleaner_removed_the_file(pushgate, holder, lock):
+    """One that waits for the file that was removed must not run beside one that has the new."""
+    first = holder()
+    waiting = pushgate.start(pushgate.sh("echo ran", lock=lock, lock_wait="1h"))
+    while lock not in open_files(waiting.pid):
+        assert waiting.poll() is None
+    lock.unlink()
+    second = holder()
+    first.stdin.close()
+    assert first.wait(DEADLINE) == 0
+    while lock not in open_files(waiting.pid):  # the new one, for which it waits now
+        assert waiting.poll() is None
+    assert try_lock(pushgate, lock)[0] == 75
+    second.stdin.close()
+    assert waiting.stdout.read() == b"ran\n"
+    assert second.wait(DEADLINE) == waiting.wait(DEADLINE) == 0
 
 
-def test_a_file_with_a_content_of_its_own_is_locked_but_not_touched(path):
-    path.write_text("#!/bin/sh\necho a script that is its own lock\n")
-    fd = _lock.acquire(path)
-    assert fd is not None
-    assert path.read_text().startswith("#!/bin/sh\n")
-    assert _lock.holders(path) == ()
-    _lock.release(fd)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_run_that_waits_for_the_lock_can_be_ended(pushgate, holder, lock, name):
+    holder()
+    process = pushgate.start(pushgate.wrap("true", lock=lock, lock_wait="1h"))
+    while lock not in open_files(process.pid):  # in the middle of waiting once it is
+        assert process.poll() is None
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, out, err) == (-getattr(signal, name), b"", b"")
 
 
-def test_a_symbolic_link_is_refused(path, tmp_path):
-    (tmp_path / "precious").write_text("42")
-    path.symlink_to(tmp_path / "precious")
-    with pytest.raises(OSError, match="symbolic links"):
-        _lock.acquire(path)
-    assert (tmp_path / "precious").read_text() == "42"
-    assert _lock.holders(path) == ()
+def open_files(pid):
+    """The files that the process has open; one that was removed has another name."""
+    found = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it closes files while we look
+            found.append(fd.readlink())
+    return found
 
 
-def test_what_is_no_regular_file_is_refused(path, tmp_path):
-    os.mkfifo(path)
-    with pytest.raises(OSError, match="regular file"):
-        _lock.acquire(path)
-    with pytest.raises(IsADirectoryError):
-        _lock.acquire(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        _lock.acquire(tmp_path / "no" / "such" / "folder")
+def test_the_file_is_private_and_one_with_a_content_of_its_own_is_not_touched(pushgate, lock):
+    assert try_lock(pushgate, lock)[0] == 0
+    assert lock.stat().st_mode & 0o777 == 0o600
+    script = "#!/bin/sh\necho a script that is its own lock\n"
+    lock.write_text(script)
+    assert try_lock(pushgate, lock)[0] == 0
+    assert lock.read_text() == script
 
 
-def test_the_lock_is_held_by_the_child_that_inherits_it(path):
-    fd = _lock.acquire(path)
-    assert fd is not None
-    child = spawn(["sleep", "60"], pass_fds=[fd], own_group=True)
-    os.close(fd)
-    assert _lock.acquire(path) is None
-    child.send(signal.SIGKILL)
-    child.wait()
-    again = _lock.acquire(path)
-    assert again is not None
-    _lock.release(again)
+def a_link(lock):
+    lock.with_name("precious").write_text("42")
+    lock.symlink_to(lock.with_name("precious"))
+
+
+def a_file_of_another_user(lock):
+    if os.geteuid() != 0:
+        pytest.skip("only root can make one")
+    lock.touch(mode=0o666)
+    os.chown(lock, 12345, 12345)
+
+
+@pytest.mark.parametrize(
+    ("plant", "told"),
+    [
+        (a_link, "it is a symbolic link"),
+        (os.mkfifo, "it is not a regular file"),
+        (os.mkdir, "Is a directory"),
+        (a_file_of_another_user, "it belongs to another user"),
+    ],
+)
+def test_what_others_may_have_planted_is_refused(run, value, lock, tmp_path, plant, told):
+    plant(lock)
+    code, out, err = run("--lock", str(lock), "--", "touch", str(tmp_path / "ran"))
+    assert (code, out, err) == (
+        125,
+        b"",
+        f"pushgate: backup: can't lock {lock}: {told}\n".encode(),
+    )
+    assert not (tmp_path / "ran").exists()
+    assert value("last_exit_code") == 125
+    if plant is a_link:
+        assert (tmp_path / "precious").read_text() == "42"

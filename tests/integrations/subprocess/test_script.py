@@ -7,24 +7,6 @@ import pytest
 NOBODY = "http://127.0.0.1:1"
 
 
-@pytest.fixture
-def call(pushgate, pushgateway):
-    """Runs `pushgate start` or `finish`; returns its exit code and the lines of its stderr."""
-
-    def call(command, *words, gateway=pushgateway.url):
-        argv = pushgate.argv(*words, command=command, gateway=gateway)
-        code, out, err = pushgate.run(argv)
-        assert out == b""
-        return code, err.decode().splitlines()
-
-    return call
-
-
-@pytest.fixture
-def value(pushgateway):
-    return lambda name: pushgateway.value(f"batch_job_{name}", job="backup")
-
-
 def test_a_start_and_a_finish_are_a_run(call, value):
     before = time.time()
     assert call("start", "--expect-every", "24h") == (0, [])
@@ -109,3 +91,10 @@ def test_a_run_of_a_script_and_a_wrapped_one_share_what_they_know(call, pushgate
     _, _, err = pushgate.run(pushgate.argv("true", gateway=pushgateway.url))
     assert b"vanished" in err
     assert pushgateway.value("batch_job_vanished_runs", job="backup") == 1
+
+
+def test_a_start_and_a_finish_are_kept_while_the_gateway_is_away(call):
+    for words in (["start"], ["finish", "--exit-code", "3"]):
+        code, (line,) = call(*words, "--retries", "0", gateway=NOBODY)
+        assert code == 0
+        assert line.endswith("; it waits in the outbox and will be delivered later")

@@ -5,11 +5,10 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 
 import pexpect
 import pytest
-
-from pushgate_subprocess import _lock
 
 pytestmark = pytest.mark.end_to_end  # real terminals, which no fast suite waits for
 
@@ -28,13 +27,13 @@ TRAPS = (
 class Terminal:
     """Processes on terminals of their own, all of them ended with the test."""
 
-    def __init__(self, wrapped):
-        self.wrapped = wrapped
+    def __init__(self, pushgate):
+        self.pushgate = pushgate
         self.running = []
 
     def start(self, argv, env=None):
         """Run `argv` in the foreground of a new terminal, as the leader of its session."""
-        environment = {**self.wrapped.env, **(env or {})}
+        environment = {**self.pushgate.env, **(env or {})}
         process = pexpect.spawn(
             argv[0], argv[1:], env=environment, timeout=DEADLINE, encoding="utf-8", echo=False
         )
@@ -62,8 +61,8 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(each_way):
-    made = Terminal(each_way)
+def terminal(pushgate):
+    made = Terminal(pushgate)
     yield made
     made.close()
 
@@ -82,8 +81,8 @@ def end(process):
 
 
 @pytest.mark.parametrize(("key", "name"), [("c", "INT"), ("\\", "QUIT")])
-def test_fact_07_a_key_signals_the_child_exactly_once(terminal, each_way, key, name):
-    process = terminal.start(each_way.argv("/bin/bash", "-c", TRAPS))
+def test_a_key_signals_the_child_exactly_once(terminal, pushgate, key, name):
+    process = terminal.start(pushgate.wrap("/bin/bash", "-c", TRAPS))
     process.expect_exact("ready")
     for _ in range(3):
         process.sendcontrol(key)
@@ -95,44 +94,45 @@ def test_fact_07_a_key_signals_the_child_exactly_once(terminal, each_way, key, n
     assert "got" not in process.before
 
 
-def test_fact_07_ctrl_c_kills_a_child_that_traps_nothing(terminal, each_way):
-    process = terminal.start(each_way.sh("echo ready; read line"))
+def test_ctrl_c_kills_a_child_that_traps_nothing(terminal, pushgate, pushgateway):
+    argv = pushgate.sh("echo ready; read line", gateway=pushgateway.url)
+    process = terminal.start(argv)
     process.expect_exact("ready")
     process.sendcontrol("c")
-    assert end(process) == 130
-    assert each_way.report()["signal"] == signal.SIGINT
+    process.expect(pexpect.EOF)
+    process.wait()
+    assert process.signalstatus == signal.SIGINT  # so that a shell's loop ends too
+    pushgateway.assert_pushed("batch_job_last_signal", signal.SIGINT, job="backup")
 
 
-def test_fact_07_one_ctrl_c_is_not_taken_for_a_second_one_in_the_push(terminal, each_way):
-    process = terminal.start(each_way.sh("echo ready; read line", push=0.01))
-    process.expect_exact("ready")
-    process.sendcontrol("c")
-    process.expect_exact("pushed hurried=False")
-    assert end(process) == 130
+def test_one_ctrl_c_does_not_shorten_the_push_and_a_second_one_does(terminal, pushgate, recorder):
+    for presses in (1, 2):
+        recorder.hold = answer = threading.Event()
+        command = ("--no-start-push", "--", "sh", "-c", "echo ready; read line")
+        process = terminal.start(pushgate.argv(*command, gateway=recorder.url))
+        process.expect_exact("ready")
+        process.sendcontrol("c")
+        assert b"last_signal 2.0" in recorder.next().body
+        if presses == 2:
+            process.sendcontrol("c")
+            process.expect_exact("gave up waiting")
+        answer.set()
+        process.expect(pexpect.EOF)
+        assert "pushgate:" not in process.before
 
 
-def test_fact_11_a_second_ctrl_c_shortens_the_push(terminal, each_way):
-    process = terminal.start(each_way.sh("echo ready; read line", push=3600))
-    process.expect_exact("ready")
-    process.sendcontrol("c")
-    process.expect_exact("pushing")
-    process.sendcontrol("c")
-    process.expect_exact("pushed hurried=True")
-    assert end(process) == 130
-
-
-def test_fact_07_a_child_that_reads_the_terminal_is_not_stopped(terminal, each_way):
-    process = terminal.start(each_way.argv("cat"))
+def test_a_child_that_reads_the_terminal_is_not_stopped(terminal, pushgate):
+    process = terminal.start(pushgate.wrap("cat"))
     process.sendline("a line")
     process.expect_exact("a line")
     process.sendeof()
     assert end(process) == 0
 
 
-def test_fact_07_a_child_that_opens_the_terminal_itself_is_not_stopped(terminal, each_way):
+def test_a_child_that_opens_the_terminal_itself_is_not_stopped(terminal, pushgate):
     # As ssh and sudo do for a password, with their standard input elsewhere.
     script = 'echo ready; read line </dev/tty; echo "<$line>"'
-    command = ["/bin/sh", "-c", '"$@" </dev/null | cat', "sh", *each_way.sh(script)]
+    command = ["/bin/sh", "-c", '"$@" </dev/null | cat', "sh", *pushgate.sh(script)]
     process = terminal.start(command)
     process.expect_exact("ready")
     process.sendline("a line")
@@ -141,8 +141,8 @@ def test_fact_07_a_child_that_opens_the_terminal_itself_is_not_stopped(terminal,
 
 
 @pytest.mark.parametrize("name", ["TERM", "HUP", "USR1"])
-def test_fact_07_a_kill_of_the_wrapper_alone_reaches_the_child(terminal, each_way, name):
-    process = terminal.start(each_way.argv("/bin/bash", "-c", TRAPS))
+def test_a_kill_of_the_wrapper_alone_reaches_the_child(terminal, pushgate, name):
+    process = terminal.start(pushgate.wrap("/bin/bash", "-c", TRAPS))
     process.expect_exact("ready")
     process.kill(getattr(signal, f"SIG{name}"))
     process.sendline("")
@@ -152,77 +152,45 @@ def test_fact_07_a_kill_of_the_wrapper_alone_reaches_the_child(terminal, each_wa
     assert "got" not in process.before
 
 
-@pytest.mark.skipif(sys.platform == "darwin", reason="no sigwaitinfo: an INT has no sender")
-@pytest.mark.parametrize("name", ["INT", "QUIT"])
-def test_fact_07_kill_int_of_the_wrapper_alone_reaches_the_child(wrapped, name):
-    terminal = Terminal(wrapped)
-    try:
-        test_fact_07_a_kill_of_the_wrapper_alone_reaches_the_child(terminal, wrapped, name)
-    finally:
-        terminal.close()
-
-
-@pytest.mark.parametrize("die", ["", "yes"])
-def test_fact_07_ctrl_c_ends_a_loop_of_the_shell_only_if_we_die_of_it(terminal, each_way, die):
+def test_ctrl_c_ends_a_loop_of_the_shell_and_the_outcome_is_pushed(terminal, pushgate, pushgateway):
+    command = quoted(pushgate.sh("echo ready; exec sleep 60", gateway=pushgateway.url))
     bash = terminal.shell()
-    command = quoted(each_way.sh("echo ready; exec sleep 60", die=die))
     bash.sendline(f"for i in 1 2; do echo round $i; {command}; done")
     bash.expect_exact("ready")
     bash.sendcontrol("c")
-    assert bash.expect_exact(["round 2", "PROMPT>"]) == (1 if die else 0)
-    if not die:
-        bash.expect_exact("ready")
-        bash.sendcontrol("c")
-        bash.expect_exact("PROMPT>")
+    assert bash.expect_exact(["round 2", "PROMPT>"]) == 1
     bash.sendline("echo code $?")
     bash.expect_exact("code 130")
-
-
-def test_fact_07_ctrl_c_ends_a_loop_of_the_shell_and_the_outcome_is_pushed(pushgate, pushgateway):
-    command = quoted(
-        pushgate.argv("--", "sh", "-c", "echo ready; exec sleep 60", gateway=pushgateway.url)
-    )
-    terminal = Terminal(pushgate)
-    try:
-        bash = terminal.shell()
-        bash.sendline(f"for i in 1 2; do echo round $i; {command}; done")
-        bash.expect_exact("ready")
-        bash.sendcontrol("c")
-        assert bash.expect_exact(["round 2", "PROMPT>"]) == 1
-        bash.sendline("echo code $?")
-        bash.expect_exact("code 130")
-    finally:
-        terminal.close()
     pushgateway.assert_pushed("batch_job_last_signal", signal.SIGINT, job="backup")
 
 
-def test_fact_07_a_hang_up_ends_the_child_and_the_push_still_happens(terminal, each_way):
-    process = terminal.start(each_way.sh("echo ready; exec sleep 60", push=0.01))
+def test_a_hang_up_ends_the_child_and_the_push_still_happens(terminal, pushgate, pushgateway):
+    process = terminal.start(pushgate.sh("echo ready; exec sleep 60", gateway=pushgateway.url))
     process.expect_exact("ready")
     process.ptyproc.fileobj.close()
     assert process.wait() == 129
-    assert each_way.report()["signal"] == signal.SIGHUP
+    pushgateway.assert_pushed("batch_job_last_signal", signal.SIGHUP, job="backup")
 
 
-def test_fact_07_a_script_may_kill_the_wrapper_in_its_own_group(terminal, each_way):
+def test_a_script_may_kill_the_wrapper_in_its_own_group(terminal, pushgate):
     # Without job control a script's background jobs are in the script's own group.
     script = '"$@" & read line; kill -TERM $!; wait $!; echo "code $?"'
-    command = each_way.sh("echo ready; exec sleep 60")
+    command = pushgate.sh("echo ready; exec sleep 60")
     process = terminal.start(["/bin/bash", "-c", script, "bash", *command])
     process.expect_exact("ready")
     process.sendline("")
     process.expect_exact("code 143")
 
 
-def test_fact_07_the_child_shares_the_group_of_the_wrapper(terminal, each_way):
+def test_the_child_shares_the_group_of_the_wrapper(terminal, pushgate):
     show = "import os; print(os.getpgrp() != os.getpid(), os.getpgrp() == os.tcgetpgrp(0))"
-    process = terminal.start(each_way.argv(sys.executable, "-c", show))
+    process = terminal.start(pushgate.wrap(sys.executable, "-c", show))
     process.expect_exact("True True")
     assert end(process) == 0
 
 
-def test_fact_03_the_time_limit_on_a_terminal(terminal, each_way):
-    assert end(terminal.start(each_way.argv("sleep", "60", timeout=0.1))) == 124
+def test_the_time_limit_on_a_terminal(terminal, pushgate):
+    assert end(terminal.start(pushgate.wrap("sleep", "60", timeout=0.1))) == 124
 
 
 @needs_proc
@@ -240,14 +208,14 @@ def test_fact_03_the_time_limit_on_a_terminal(terminal, each_way):
     ],
     ids=["TERM", "KILL", "KILL of an orphan"],
 )
-def test_fact_10_the_time_limit_on_a_terminal_ends_what_the_child_started(
-    terminal, each_way, tmp_path, script, code
+def test_the_time_limit_on_a_terminal_ends_what_the_child_started(
+    terminal, pushgate, tmp_path, script, code
 ):
     # The sleep holds the fifo open for a minute, unless it is ended: not by a hang-up, as the
     # shell that leads the session goes on.
     held = tmp_path / "held"
     os.mkfifo(held)
-    command = each_way.sh(f"exec 9>{held}; {script}", timeout=1, kill_after=0.2)
+    command = pushgate.sh(f"exec 9>{held}; {script}", timeout=0.6, kill_after=0.2)
     lead = '"$@"; echo "code $?"; read line'
     process = terminal.start(["/bin/bash", "-c", lead, "bash", *command])
     with open(held, "rb") as pipe:
@@ -259,41 +227,32 @@ def test_fact_10_the_time_limit_on_a_terminal_ends_what_the_child_started(
 
 
 @needs_proc
-def test_fact_10_the_time_limit_on_a_terminal_spares_the_rest_of_the_group(terminal, each_way):
-    command = each_way.sh("sleep 60; true", timeout=0.2)
+def test_the_time_limit_on_a_terminal_spares_the_rest_of_the_group(terminal, pushgate):
+    command = pushgate.sh("sleep 60; true", timeout=0.2)
     script = 'sleep 61 & "$@"; echo "code $?"; kill $! && echo spared'
     process = terminal.start(["/bin/bash", "-c", script, "bash", *command])
     process.expect_exact("code 124")
     process.expect_exact("spared")
 
 
-def test_fact_15_what_a_time_limit_leaves_of_the_job_keeps_the_lock(terminal, each_way, tmp_path):
-    lock = tmp_path / "lock"
-    command = each_way.sh("trap '' TERM; sleep 60 & trap - TERM; wait", lock=lock, timeout=0.3)
-    script = '"$@"; echo "code $?"; read line; kill -KILL 0'
-    process = terminal.start(["/bin/bash", "-c", script, "bash", *command])
-    process.expect_exact("code 124")
-    assert _lock.acquire(lock) is None
-    process.sendline("")
-    end(process)
-    fd = _lock.acquire(lock, wait_seconds=DEADLINE)
-    assert fd is not None
-    _lock.release(fd)
+def test_what_a_time_limit_leaves_of_the_job_keeps_the_lock(terminal, pushgate, tmp_path):
+    lock, held = tmp_path / "lock", tmp_path / "held"
+    os.mkfifo(held)
+    script = f"exec 9>{held}; trap '' TERM; sleep 60 & trap - TERM; wait"
+    command = pushgate.sh(script, lock=lock, timeout=0.3)
+    lead = '"$@"; echo "code $?"; read line; kill -KILL 0'
+    process = terminal.start(["/bin/bash", "-c", lead, "bash", *command])
+    with open(held, "rb") as pipe:
+        process.expect_exact("code 124")
+        second = pushgate.wrap("true", lock=lock, on_locked="fail")
+        assert pushgate.run(second)[0] == 75
+        process.sendline("")
+        assert pipe.read() == b""
+    assert pushgate.run(pushgate.wrap("true", lock=lock, lock_wait=20))[0] == 0
 
 
-def test_fact_15_what_a_time_limit_of_pushgate_leaves_keeps_the_lock(pushgate, tmp_path):
-    script = "trap '' TERM; sleep 60 >/dev/null 2>&1 & trap - TERM; echo $!; wait"
-    options = ("--lock", str(tmp_path / "lock"), "--timeout", "0.5")
-    code, out, _ = pushgate.run(pushgate.argv(*options, "--", "sh", "-c", script))
-    try:
-        assert code == 124
-        assert _lock.acquire(tmp_path / "lock") is None
-    finally:
-        os.kill(int(out), signal.SIGKILL)
-
-
-def test_a_change_of_the_window_size_reaches_the_child_once(terminal, each_way):
-    process = terminal.start(each_way.argv("/bin/bash", "-c", TRAPS))
+def test_a_change_of_the_window_size_reaches_the_child_once(terminal, pushgate):
+    process = terminal.start(pushgate.wrap("/bin/bash", "-c", TRAPS))
     process.expect_exact("ready")
     process.setwinsize(40, 100)
     process.sendline("")  # bash runs this one trap only when its read has ended
@@ -306,9 +265,9 @@ def test_a_change_of_the_window_size_reaches_the_child_once(terminal, each_way):
 # --- Ctrl-Z -----------------------------------------------------------------------------------
 
 
-def test_ctrl_z_stops_the_job_and_fg_continues_it(terminal, each_way):
+def test_ctrl_z_stops_the_job_and_fg_continues_it(terminal, pushgate):
     bash = terminal.shell()
-    bash.sendline(quoted(each_way.argv("/bin/bash", "-c", TRAPS)))
+    bash.sendline(quoted(pushgate.wrap("/bin/bash", "-c", TRAPS)))
     bash.expect_exact("ready")
     for number in range(3):
         bash.sendcontrol("z")
@@ -327,9 +286,9 @@ def test_ctrl_z_stops_the_job_and_fg_continues_it(terminal, each_way):
     bash.expect_exact("code 9")
 
 
-def test_ctrl_z_of_a_child_that_ignores_it_does_nothing(terminal, each_way):
+def test_ctrl_z_of_a_child_that_ignores_it_does_nothing(terminal, pushgate):
     bash = terminal.shell()
-    bash.sendline(quoted(each_way.argv("/bin/bash", "-c", f"trap '' TSTP; {TRAPS}")))
+    bash.sendline(quoted(pushgate.wrap("/bin/bash", "-c", f"trap '' TSTP; {TRAPS}")))
     bash.expect_exact("ready")
     bash.sendcontrol("z")
     bash.sendline("still here")
@@ -338,11 +297,11 @@ def test_ctrl_z_of_a_child_that_ignores_it_does_nothing(terminal, each_way):
     bash.expect_exact("PROMPT>")
 
 
-def test_ctrl_z_of_a_child_that_first_tidies_up(terminal, each_way):
+def test_ctrl_z_of_a_child_that_first_tidies_up(terminal, pushgate):
     # As an editor does: it handles the key, restores the screen, then stops itself.
     script = f"trap 'echo tidied; kill -STOP $$' TSTP; {TRAPS}"
     bash = terminal.shell()
-    bash.sendline(quoted(each_way.argv("/bin/bash", "-c", script)))
+    bash.sendline(quoted(pushgate.wrap("/bin/bash", "-c", script)))
     bash.expect_exact("ready")
     bash.sendcontrol("z")
     bash.expect_exact("tidied")
@@ -354,9 +313,9 @@ def test_ctrl_z_of_a_child_that_first_tidies_up(terminal, each_way):
     bash.expect_exact("PROMPT>")
 
 
-def test_in_the_background_of_a_shell(terminal, each_way):
+def test_in_the_background_of_a_shell(terminal, pushgate):
     bash = terminal.shell()
-    command = quoted(each_way.argv("/bin/bash", "-c", TRAPS))
+    command = quoted(pushgate.wrap("/bin/bash", "-c", TRAPS))
     bash.sendline(f"{command} &")
     bash.expect_exact("ready")
     # It reads the terminal, which stops a job in the background.
@@ -372,9 +331,9 @@ def test_in_the_background_of_a_shell(terminal, each_way):
     bash.expect_exact("PROMPT>")
 
 
-def test_kill_cont_of_the_wrapper_alone_continues_the_child(terminal, each_way):
+def test_kill_cont_of_the_wrapper_alone_continues_the_child(terminal, pushgate):
     bash = terminal.shell()
-    bash.sendline(quoted(each_way.argv("/bin/bash", "-c", TRAPS)))
+    bash.sendline(quoted(pushgate.wrap("/bin/bash", "-c", TRAPS)))
     bash.expect_exact("ready")
     bash.sendcontrol("z")
     bash.expect_exact("Stopped")
@@ -390,20 +349,20 @@ def test_kill_cont_of_the_wrapper_alone_continues_the_child(terminal, each_way):
 
 @pytest.mark.parametrize("script", ['"$@"; echo "code $?"', 'exec "$@"'], ids=["script", "leader"])
 def test_a_stop_of_the_child_alone_is_not_followed_where_nobody_would_continue_us(
-    terminal, each_way, script
+    terminal, pushgate, script
 ):
     # The child stops itself, and a process that it started continues it: never us.
-    stop = "(sleep 0.3; kill -CONT $$) & echo ready; kill -STOP $$; echo went on; exit 3"
-    command = each_way.sh(stop)
+    stop = "(sleep 0.1; kill -CONT $$) & echo ready; kill -STOP $$; echo went on; exit 3"
+    command = pushgate.sh(stop)
     process = terminal.start(["/bin/bash", "-c", script, "bash", *command])
     process.expect_exact("ready")
     process.expect_exact("went on")
     assert process.expect_exact(["code 3", pexpect.EOF], timeout=10) == int("exec" in script)
 
 
-def test_a_stop_of_the_child_alone_is_seen_by_an_interactive_shell(terminal, each_way):
+def test_a_stop_of_the_child_alone_is_seen_by_an_interactive_shell(terminal, pushgate):
     bash = terminal.shell()
-    bash.sendline(quoted(each_way.sh("kill -STOP $$; echo went on")))
+    bash.sendline(quoted(pushgate.sh("kill -STOP $$; echo went on")))
     bash.expect(r"\[1\]\+\s+Stopped\s")
     bash.expect_exact("PROMPT>")
     bash.sendline("fg")
@@ -411,8 +370,8 @@ def test_a_stop_of_the_child_alone_is_seen_by_an_interactive_shell(terminal, eac
     bash.expect_exact("PROMPT>")
 
 
-def test_the_time_limit_ends_a_child_that_was_stopped_alone(terminal, each_way):
-    command = each_way.sh("kill -STOP $$", timeout=0.5)
+def test_the_time_limit_ends_a_child_that_was_stopped_alone(terminal, pushgate):
+    command = pushgate.sh("kill -STOP $$", timeout=0.5)
     process = terminal.start(["/bin/bash", "-c", '"$@"; echo "code $?"', "bash", *command])
     process.expect_exact("code 124", timeout=10)
 
@@ -420,8 +379,8 @@ def test_the_time_limit_ends_a_child_that_was_stopped_alone(terminal, each_way):
 # --- 12: the streams --------------------------------------------------------------------------
 
 
-def test_fact_12_the_child_sees_the_terminal(terminal, each_way):
+def test_the_child_sees_the_terminal(terminal, pushgate):
     show = "import os; print(*(os.isatty(fd) for fd in range(3)), os.get_terminal_size().lines)"
-    process = terminal.start(each_way.argv(sys.executable, "-c", show))
+    process = terminal.start(pushgate.wrap(sys.executable, "-c", show))
     process.expect_exact("True True True 24")
     assert end(process) == 0

@@ -1,32 +1,30 @@
 """`pushgate run`: one command, its outcome pushed, its exit code passed on.
 
-A command and RunOptions enter; the exit code leaves. The command is started before anything heavy
-is imported, and nothing that goes wrong with metrics reaches it or its exit code.
+The command is started before anything heavy is imported, and nothing that goes wrong with metrics
+reaches it or its exit code.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from _thread import start_new_thread
+from typing import TYPE_CHECKING
 
-from pushgate_subprocess import _environment, _handoff, _output
+from pushgate_subprocess import _metrics_file, _output
 from pushgate_subprocess._descriptors import pipe
-from pushgate_subprocess._exec import NotStartedError
-from pushgate_subprocess._lean import TYPE_CHECKING, signal
-from pushgate_subprocess._process import spawn
 from pushgate_subprocess._signals import Signals
+from pushgate_subprocess._spawn import NotStartedError, command_environment, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pushgate import Outcome
-    from pushgate_subprocess._capture import Spool, Tail
+    from pushgate_subprocess._captures import Spool, Tail
     from pushgate_subprocess._child import Child
-    from pushgate_subprocess._options import RunOptions
-    from pushgate_subprocess._pusher import Pusher
-    from pushgate_subprocess._report import Report
-    from pushgate_subprocess._voice import Voice
+    from pushgate_subprocess._run_options import RunOptions
+    from pushgate_subprocess._run_report import RunReport
 
     Say = Callable[[str], None]
 
@@ -35,8 +33,9 @@ __all__ = ("LOCKED", "UNUSABLE", "wrap")
 UNUSABLE = 125  # the wrapper itself failed, as for env, timeout and nohup
 LOCKED = 75  # EX_TEMPFAIL of sysexits.h: another run holds the lock
 
-# After a TERM or Ctrl-C while the end is being pushed, at most this many seconds more.
-_HURRIED_SECONDS = 1.0
+# After a TERM or Ctrl-C while the end is being pushed, at most so many seconds more: first for the
+# push, then for keeping what was not pushed.
+_HURRIED_SECONDS = 0.75
 
 
 def wrap(command: Sequence[str | bytes], options: RunOptions) -> int:
@@ -79,15 +78,15 @@ class _Wrapper:
         self._options = options
         self._say = say
         self._lock = lock
-        self._handoff: str | None = None
+        self._metrics_path: str | None = None
         self._command_died_of: int | None = None
         self._done_fd, self._done_write_end = pipe()
         self._signals = Signals()
 
     def run(self, command: Sequence[str | bytes]) -> int:
         """Run ``command``."""
-        self._handoff = _handoff.create()
-        sinks = _output.sinks(self._options)
+        self._metrics_path = _metrics_file.create()
+        sinks = _output.captures(self._options)
         try:
             try:
                 child = self._start(command, sinks)
@@ -97,8 +96,8 @@ class _Wrapper:
                 return self.fail(f"not started: {error.strerror}", UNUSABLE)
             return self._accompany(child, sinks)
         finally:
-            if self._handoff is not None:
-                _handoff.remove(self._handoff)
+            if self._metrics_path is not None:
+                _metrics_file.remove(self._metrics_path)
 
     def end_like_the_command(self) -> None:
         """At a terminal, die of the Ctrl-C that the command died of; else, or if not, return.
@@ -122,7 +121,7 @@ class _Wrapper:
 
             return Outcome(Status.SKIPPED, ended_at=now)
 
-        self._end(self._pusher(now), judge)
+        self._end(self._new_report(now), judge)
         return 0 if self._options.on_locked == "skip" else LOCKED
 
     def fail(self, reason: str, exit_status: int) -> int:
@@ -136,42 +135,36 @@ class _Wrapper:
             command = CommandEnd(exit_status)
             return Outcome(Status.FAILURE, now, duration=0.0, command=command)
 
-        self._end(self._pusher(now), judge)
+        self._end(self._new_report(now), judge)
         return exit_status
 
     def _start(self, command: Sequence[str | bytes], sinks: Sequence[Spool | Tail]) -> Child:
-        set_env, unset_env = _environment.changes(self._handoff)
-        _environment.without_coercion(set_env, unset_env)
-        stdout, stderr = sinks or (None, None)
         return spawn(
             command,
-            set_env=set_env,
-            unset_env=unset_env,
-            pass_fds=() if self._lock is None else (self._lock,),
+            command_environment(self._metrics_path, is_wrapper=True),
+            lock=self._lock,
             signals=self._signals,
-            stdout=stdout,
-            stderr=stderr,
+            captures=sinks,
         )
 
     def _accompany(self, child: Child, sinks: Sequence[Spool | Tail]) -> int:
         """The command runs: report its start, wait for its end, report that."""
         options = self._options
-        pusher = self._pusher(child.started_at)
-        if pusher is not None:
-            pusher.begin()
+        report = self._new_report(child.started_at)
+        if report is not None:
+            report.begin()
         if self._lock is not None:
             from pushgate_subprocess._lock import record
 
             record(self._lock, os.getpid(), child.pid)
         if options.verbosity > 0:
             self._say(f"started, pid {child.pid}")
-        if self._handoff is None:
+        if self._metrics_path is None:
             self._say("no metrics file: neither $TMPDIR nor /tmp can be written")
         ended = child.wait(
             timeout=options.timeout,
             kill_after=options.kill_after,
             timeout_signal=options.signal,
-            preserve_status=options.preserve_status,
         )
         if self._lock is not None:
             from pushgate_subprocess._lock import release
@@ -187,8 +180,8 @@ class _Wrapper:
             return outcome_of(ended, options)
 
         self._command_died_of = ended.signal
-        self._end(pusher, judge)
-        return ended.exit_status
+        self._end(report, judge)
+        return ended.exit_status(preserve=options.preserve_status)
 
     def _replay(self, sinks: Sequence[Spool | Tail]) -> None:
         """Print what was held back; a signal ends that, should nobody read it."""
@@ -206,50 +199,40 @@ class _Wrapper:
         if lost := sum(getattr(sink, "lost", 0) for sink in sinks):
             self._say(f"the last {lost} bytes of output are lost: no room in $TMPDIR or /tmp")
 
-    def _end(self, pusher: Pusher | None, judge: Callable[[], Outcome]) -> None:
+    def _end(self, report: RunReport | None, judge: Callable[[], Outcome]) -> None:
         """Report the end, and wait for that as long as the deadline and the user allow."""
-        if pusher is not None:
-            pusher.end(judge, self._done)
-            self._linger(self._options.push_timeout)
-            pusher.close()
+        if report is not None:
+            report.finish(judge, self._done)
+            if not self._linger(self._options.push_timeout):
+                from pushgate_subprocess._run_report import KEEP_SECONDS
+
+                report.keep(self._done)
+                self._linger(KEEP_SECONDS)
+            report.close()
 
     def _done(self) -> None:
         os.write(self._done_write_end, b"x")
 
-    def _linger(self, seconds: float) -> None:
-        """Sleep until a thread calls `_done`, at most so long, and less if a signal comes."""
+    def _linger(self, seconds: float) -> bool:
+        """Sleep until a thread calls `_done` (true), at most so long, less if a signal comes."""
         if self._signals.linger(self._done_fd, seconds=seconds, hurried_seconds=_HURRIED_SECONDS):
             os.read(self._done_fd, 1)
+            return True
+        return False
 
-    def _pusher(self, started_at: float) -> Pusher | None:
+    def _new_report(self, started_at: float) -> RunReport | None:
         """What reports this run; None where even that can't be had, which is said."""
         _output.occupy_standard_streams()
         try:
-            from pushgate_subprocess._pusher import Pusher
+            from pushgate_subprocess._run_report import RunReport
         except Exception as error:
             self._say(f"not reported: {error!r}")
             return None
-        options, handoff = self._options, self._handoff
-
-        def make_report(voice: Voice) -> Report:
-            # All that the end needs too: a job that upgrades pushgate takes the files away.
-            from pushgate_subprocess import _handoff_text, _outcome, _textfile  # noqa: F401
-            from pushgate_subprocess._delivery import configured_delivery
-            from pushgate_subprocess._report import Report
-
-            return Report(
-                options,
-                started_at=started_at,
-                voice=voice,
-                own_metrics=lambda key: (
-                    ([], []) if handoff is None else _handoff.read(handoff, key)
-                ),
-                connect=configured_delivery,
-            )
-
-        return Pusher(
-            make_report,
-            heartbeat=options.heartbeat,
-            push_timeout=options.push_timeout,
-            say=self._say,
+        path = self._metrics_path
+        return RunReport(
+            self._options,
+            started_at=started_at,
+            own_metrics=lambda key, complain: _metrics_file.read(path, key, complain),
+            write=self._say,
+            preload=_metrics_file.preload,
         )

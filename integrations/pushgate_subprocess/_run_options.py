@@ -1,0 +1,86 @@
+"""What the user asked of a run, as one frozen value with the defaults."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pushgate import OptionSource, read_options, readers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pushgate import Gateway
+    from pushgate_subprocess._child_end import ChildEnd
+
+__all__ = ("RunOptions", "run_options")
+
+
+class RunOptions(NamedTuple):
+    """Options of one run; durations in seconds.
+
+    ``job`` and ``group`` are the grouping key, ``settings`` the gateway's settings as flags. The
+    rest is spelled out in ``pushgate run --help``, under the same names.
+    """
+
+    job: str
+    group: Mapping[str, str] = {}
+    settings: Mapping[str, Any] = {}
+    # the command
+    timeout: float | None = None
+    kill_after: float = 10.0
+    signal: int = signal.SIGTERM
+    preserve_status: bool = False
+    # what counts as success
+    success_codes: frozenset[int] = frozenset({0})
+    min_duration: float = 0.0
+    # overlap
+    lock: str | None = None
+    lock_wait: float = 0.0
+    on_locked: str = "skip"
+    # what is published
+    expect_every: float | None = None
+    heartbeat: float | None = None
+    start_push: bool = True
+    push_timeout: float = 10.0
+    dry_run: bool = False
+    textfile: str | None = None
+    # output
+    quiet_on_success: bool = False
+    tail_bytes: int | None = None
+    verbosity: int = 0
+
+    def counts_as_success(self, end: ChildEnd) -> bool:
+        """Whether a command that ended so has succeeded."""
+        return (
+            not end.timed_out
+            and end.signal is None
+            and end.exit_status() in self.success_codes
+            and end.duration >= self.min_duration
+        )
+
+
+def run_options(
+    job: str, group: Mapping[str, str] | None, gateway: Gateway | str | None, **given: Any
+) -> RunOptions:
+    """The options of the Python API; None is not given. Raises ValueError or TypeError."""
+    if gateway is not None and not isinstance(gateway, str):
+        from pushgate import Gateway
+
+        if not isinstance(gateway, Gateway):
+            raise TypeError(f"gateway={gateway!r}: give a Gateway, a URL or None")
+    settings = {"gateway": gateway} if isinstance(gateway, str) else {}
+    durations, _ = read_options(
+        _DURATIONS, OptionSource({name: given.pop(name) for name in _DURATIONS if name in given})
+    )
+    return RunOptions(job, dict(group or {}), settings, **durations, **given)
+
+
+_DURATIONS = {
+    "timeout": readers.positive_duration,
+    "kill_after": readers.duration,
+    "min_duration": readers.duration,
+    "expect_every": readers.positive_duration,
+    "heartbeat": readers.positive_duration,
+    "push_timeout": readers.positive_duration,
+}

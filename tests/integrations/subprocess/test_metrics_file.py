@@ -1,0 +1,121 @@
+"""The job's own metrics: whatever it leaves in its file, only that file's faults are its cost."""
+
+import os
+import sys
+
+import pytest
+
+MAX_BYTES = 1_048_576
+FILE = '"$PUSHGATE_METRICS_FILE"'
+
+
+@pytest.fixture
+def written(pushgate):
+    """Runs a shell script; returns its own metrics by name, and the lines about its file."""
+
+    def written(script, *options):
+        argv = pushgate.argv("--dry-run", *options, "--", "sh", "-c", script)
+        code, _, err = pushgate.run(argv)
+        assert code == 0
+        lines = err.decode().splitlines()
+        own = [x.rpartition(" ") for x in lines if not x.startswith(("#", "pushgate: ", "batch_"))]
+        said = [line for line in lines if line.startswith("pushgate: ")]
+        return {name: float(number) for name, _, number in own}, said
+
+    return written
+
+
+def test_lines_that_a_shell_appends_are_read(written):
+    script = f"cd /; for n in 1 2 42; do echo rows_loaded $n >>{FILE}; done"
+    assert written(script) == ({"rows_loaded": 42}, [])
+
+
+def test_the_file_is_private_and_gone_afterwards(pushgate, isolated):
+    for umask in ("000", "777"):
+        show = f'stat -c "%a %n" {FILE}; echo rows 1 >>{FILE}'
+        argv = pushgate.sh(show)
+        _, out, _ = pushgate.run(["sh", "-c", f'umask {umask}; exec "$@"', "sh", *argv])
+        mode, _, path = out.decode().strip().partition(" ")
+        assert (mode, os.path.dirname(path)) == ("600", str(isolated / "tmp"))
+        assert not os.path.exists(path)
+
+
+def test_a_relative_tmpdir_is_of_use_to_a_job_that_changes_directory(pushgate, written, isolated):
+    pushgate.env["TMPDIR"] = os.path.relpath(isolated / "tmp")
+    assert written(f"cd /; echo rows 1 >>{FILE}")[0] == {"rows": 1}
+
+
+def test_without_a_usable_tmpdir_it_is_in_tmp(pushgate):
+    pushgate.env["TMPDIR"] = "/no/such/directory"
+    _, out, _ = pushgate.run(pushgate.sh(f"echo {FILE}"))
+    assert out.startswith(b"/tmp/pushgate-")
+
+
+def test_a_line_that_can_not_be_used_costs_that_line_and_is_said(written):
+    lines = r"rows 1\nwhat is this\nbatch_job_x 0\npush_time_seconds 1\na{origin=\"x\"} 1\nsize 2"
+    own, said = written(f"printf '{lines}' >>{FILE}")
+    assert own == {"rows": 1, "size": 2}
+    assert [line.partition(", line ")[2][:1] for line in said] == ["2", "3", "4", "5"]
+    assert all(line.startswith("pushgate: backup: $PUSHGATE_METRICS_FILE") for line in said)
+
+
+def test_a_log_written_to_the_wrong_file_does_not_flood_stderr(written):
+    line = r"2024-01-01 \\033[31mERROR: no\\r\\007"
+    own, said = written(
+        f"for n in $(seq 1000); do printf '{line}\n'; done >>{FILE}; echo a 1 >>{FILE}"
+    )
+    assert own == {"a": 1}
+    assert len(said) == 21
+    assert said[-1].endswith("and 980 more lines")
+    assert all(line.isprintable() for line in said)
+
+
+@pytest.mark.parametrize(
+    ("replace", "told"),
+    [
+        ("", "No such file or directory"),
+        ("mkdir $F", "it is not a regular file"),
+        ("mkfifo $F", "it is not a regular file"),
+        ("ln -s $S $F", "it is a symbolic link"),
+    ],
+)
+def test_what_the_job_puts_in_its_place_is_not_followed_nor_waited_for(
+    written, tmp_path, replace, told
+):
+    secret = tmp_path / "secret"
+    secret.write_text("precious 1\n")
+    own, said = written(f"F={FILE} S={secret}; rm $F; {replace}")
+    assert (own, len(said), told in said[0]) == ({}, 1, True)
+    assert secret.read_text() == "precious 1\n"
+
+
+def test_a_job_may_move_a_finished_file_over_it(written, tmp_path):
+    (tmp_path / "new").write_text("rows 1\n")
+    assert written(f"mv {tmp_path}/new {FILE}") == ({"rows": 1}, [])
+
+
+def test_beyond_a_mebibyte_the_whole_lines_that_fit_are_used(written):
+    line = b"rows %09d\n"
+    fit = MAX_BYTES // len(line % 0)
+    write = f"{sys.executable} -c 'for n in range({fit + 10}): print(f\"rows {{n:09}}\")' >>{FILE}"
+    assert written(write) == (
+        {"rows": fit - 1},
+        [
+            f"pushgate: backup: $PUSHGATE_METRICS_FILE is over 1048576 bytes: only the first {fit}"
+            " lines of it are used; write less often, or less"
+        ],
+    )
+
+
+def test_a_sparse_terabyte_is_refused_at_once(written):
+    own, (line,) = written(f"truncate -s 1T {FILE}")
+    assert (own, "over 1048576 bytes" in line) == ({}, True)
+
+
+def test_plain_lines_cost_no_import_of_prometheus_client(pushgate, pushgateway):
+    pushgate.env["PYTHONPROFILEIMPORTTIME"] = "1"
+    script = f"echo rows 42 >>{FILE}"
+    argv = pushgate.argv("--", "sh", "-c", script, gateway=pushgateway.url)
+    _, _, err = pushgate.run(argv)
+    assert b"prometheus_client" not in err
+    pushgateway.assert_pushed("rows", 42, job="backup", origin="job")
