@@ -9,8 +9,6 @@ import re
 import pytest
 
 from pushgate.jobs import vocabulary
-from pushgate.prometheus.dashboard import dashboard
-from pushgate.prometheus.rules import rule_file
 from pushgate_celery._metric_specs import COUNTERS, GAUGES, HISTOGRAMS
 
 VOCABULARY = {
@@ -35,15 +33,24 @@ def expressions_of(panels):
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
-def test_rules_and_dashboard_name_only_metrics_that_are_published_and_all_of_the_vocabulary():
-    rules = names_in(*(line for line in rule_file().splitlines() if "{{" not in line))
-    panels = names_in(*expressions_of(dashboard()["panels"]))
+@pytest.fixture
+def dashboard(cli):
+    code, text, errors = cli("dashboard")
+    assert (code, errors) == (0, [])
+    return json.loads(text)
+
+
+def test_rules_and_dashboard_name_only_metrics_that_are_published_and_all_of_the_vocabulary(
+    cli, dashboard
+):
+    rules = names_in(*(line for line in cli("rules")[1].splitlines() if "{{" not in line))
+    panels = names_in(*expressions_of(dashboard["panels"]))
     assert rules | panels <= VOCABULARY | CELERY | GATEWAY
     assert rules | panels >= VOCABULARY
 
 
-def test_the_panels_have_places_of_their_own_and_queries():
-    panels = dashboard()["panels"]
+def test_the_panels_have_places_of_their_own_and_queries(dashboard):
+    panels = dashboard["panels"]
     taken = set()
     for panel in panels:
         at = panel["gridPos"]
@@ -62,20 +69,19 @@ def test_the_panels_have_places_of_their_own_and_queries():
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
-def test_every_query_asks_for_the_chosen_job_and_the_chosen_data_source():
-    model = dashboard()
-    for panel in model["panels"]:
+def test_every_query_asks_for_the_chosen_job_and_the_chosen_data_source(dashboard):
+    for panel in dashboard["panels"]:
         for target in panel.get("targets", ()):
             assert target["datasource"]["uid"] == "${datasource}"
             for selector in re.findall(r"{([^}]*)}", target["expr"]):
                 assert 'job=~"$job"' in selector or selector == 'handler="push"'
-    assert [v["name"] for v in model["templating"]["list"]] == ["datasource", "job"]
+    assert [v["name"] for v in dashboard["templating"]["list"]] == ["datasource", "job"]
 
 
-def test_tables_are_joined_by_labels_alone():
+def test_tables_are_joined_by_labels_alone(dashboard):
     # A metric's name is a label to Grafana, and would keep the columns of a row apart.
     bare = re.compile(r"\w+(\{[^}]*\})?")
-    tables = [panel for panel in dashboard()["panels"] if panel["type"] == "table"]
+    tables = [panel for panel in dashboard["panels"] if panel["type"] == "table"]
     assert tables
     assert not [e for e in expressions_of(tables) if bare.fullmatch(e)]
 
@@ -133,9 +139,3 @@ def test_the_scrape_configuration_reaches_the_gateway_and_holds_no_secret(cli, m
         "- targets: ['gateway.example:443']",
     ):
         assert line in text
-
-
-def test_the_dashboard_is_printed_as_json(cli):
-    code, text, _ = cli("dashboard")
-    assert code == 0
-    assert json.loads(text) == dashboard()

@@ -8,8 +8,6 @@ import json
 
 import pytest
 
-from pushgate.jobs.matchers import parse_matchers
-from pushgate.prometheus.rules import rule_file
 from support.prometheus import promtool
 
 pytestmark = pytest.mark.end_to_end
@@ -317,13 +315,11 @@ def promtool_test(name, story, minutes=1):
 
 
 @pytest.fixture
-def check(tmp_path):
-    """Runs promtool's tests on the rules for these matchers."""
+def check(tmp_path, cli):
+    """Runs promtool's tests on the rules with these options."""
 
-    def check(tests, matchers="", interval="1m"):
-        (tmp_path / "rules.yml").write_text(
-            rule_file(parse_matchers(matchers) if matchers else (), labels={"team": "it's"})
-        )
+    def check(tests, *options, interval="1m"):
+        (tmp_path / "rules.yml").write_text(cli("rules", "--label", "team=it's", *options)[1])
         file = tmp_path / "test.yml"  # JSON is YAML
         file.write_text(
             json.dumps(
@@ -345,11 +341,11 @@ def test_each_alert_fires_when_it_should_and_at_no_other_time(check):
     check(long, interval="1h")
 
 
-def test_every_alert_has_a_story():
+def test_every_alert_has_a_story(cli):
     stories = [*STORIES.values(), *LONG_STORIES.values()]
-    told = {alert for _, moments in stories for firing in moments.values() for alert in firing}
-    text = rule_file()
-    assert told == {line.split()[-1] for line in text.splitlines() if "- alert:" in line}
+    fired = {alert for _, moments in stories for firing in moments.values() for alert in firing}
+    lines = cli("rules")[1].splitlines()
+    assert fired == {line.split()[-1] for line in lines if "- alert:" in line}
 
 
 def test_an_alert_names_the_job_by_its_labels_whatever_they_are(check):
@@ -387,6 +383,5 @@ def test_an_alert_names_the_job_by_its_labels_whatever_they_are(check):
 
 def test_a_selector_leaves_other_jobs_out(check):
     series = {**runs(BACKUP, (1, 2, BAD)), **runs('job="report"', (1, 2, BAD))}
-    check(
-        [promtool_test("both fail", (series, {10: ["BatchJobFailed"]}))], 'job=~"back.*",dag_id=""'
-    )
+    story = promtool_test("both fail", (series, {10: ["BatchJobFailed"]}))
+    check([story], "--selector", 'job=~"back.*",dag_id=""')

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..jobs import vocabulary
 from ..jobs.health import (
     INTERVAL_GRACE_LEAST,
     INTERVAL_GRACE_SHARE,
@@ -18,6 +17,20 @@ from ..jobs.health import (
     STUCK_AFTER_DURATIONS,
     STUCK_AFTER_LEAST,
     STUCK_AFTER_UNKNOWN,
+)
+from ..jobs.vocabulary import (
+    COMPLETION,
+    DEADLINE_MISSED,
+    DURATION,
+    EXPECTED_INTERVAL,
+    FAILURE,
+    GROUP_EXPIRY,
+    RETRY,
+    RUN_SUCCESS,
+    SKIPPED,
+    START,
+    SUCCESS,
+    VANISHED_RUNS,
 )
 
 __all__ = (
@@ -73,53 +86,50 @@ class Series(NamedTuple):
 
 def last_reported(series: Series) -> str:
     """When anything was last reported of the job, in Unix seconds."""
-    return series.highest(
-        vocabulary.START, vocabulary.COMPLETION, vocabulary.SKIPPED, vocabulary.RETRY
-    )
+    return series.highest(START, COMPLETION, SKIPPED, RETRY)
 
 
 def next_due(series: Series) -> str:
     """When the next run is expected, in Unix seconds. A skipped run was on time."""
-    begun = series.highest(vocabulary.START, vocabulary.SKIPPED)
-    return f"{begun} + {series.of(vocabulary.EXPECTED_INTERVAL)}"
+    begun = series.highest(START, SKIPPED)
+    return f"{begun} + {series.of(EXPECTED_INTERVAL)}"
 
 
 def overdue(series: Series) -> str:
     """Seconds since a run last started, where the next one should have started by now."""
-    begun = series.highest(vocabulary.START, vocabulary.SKIPPED)
-    interval = series.of(vocabulary.EXPECTED_INTERVAL)
+    begun = series.highest(START, SKIPPED)
+    interval = series.of(EXPECTED_INTERVAL)
     grace = f"clamp_min({INTERVAL_GRACE_SHARE:g} * {interval}, {INTERVAL_GRACE_LEAST:g})"
     return f"time() - {begun}\n  > {interval} + {grace}"
 
 
 def running(series: Series) -> str:
     """When the current run started, in Unix seconds."""
-    start = series.of(vocabulary.START)
-    completion = series.of(vocabulary.COMPLETION)
-    retry = series.of(vocabulary.RETRY)
-    return f"{start}\n  unless {completion} >= {start}\n  unless {retry} >= {start}"
+    return _last(series, START, (COMPLETION, ">="), (RETRY, ">="))
 
 
 def retrying(series: Series) -> str:
     """When a try failed whose next try has not started, in Unix seconds."""
-    retry = series.of(vocabulary.RETRY)
-    start = series.of(vocabulary.START)
-    completion = series.of(vocabulary.COMPLETION)
-    return f"{retry}\n  unless {start} > {retry}\n  unless {completion} >= {retry}"
+    return _last(series, RETRY, (START, ">"), (COMPLETION, ">="))
 
 
 def skipped(series: Series) -> str:
     """When a run was skipped, in Unix seconds, where that is the last thing that happened."""
-    skip = series.of(vocabulary.SKIPPED)
-    start = series.of(vocabulary.START)
-    completion = series.of(vocabulary.COMPLETION)
-    return f"{skip}\n  unless {start} > {skip}\n  unless {completion} > {skip}"
+    return _last(series, SKIPPED, (START, ">"), (COMPLETION, ">"))
+
+
+def _last(series: Series, name: str, *others: tuple[str, str]) -> str:
+    """The metric ``name``, unless one of the others compares like this with it."""
+    time = series.of(name)
+    return time + "".join(
+        f"\n  unless {series.of(other)} {operator} {time}" for other, operator in others
+    )
 
 
 def stuck(series: Series) -> str:
     """Seconds since a run started that takes too long."""
-    start = series.of(vocabulary.START)
-    duration = series.of(vocabulary.DURATION)
+    start = series.of(START)
+    duration = series.of(DURATION)
     known = f"clamp_min({STUCK_AFTER_DURATIONS:g} * {duration}, {STUCK_AFTER_LEAST:g})"
     unknown = f"0 * {start} + {STUCK_AFTER_UNKNOWN:g}"
     return f"time() - (\n  {_indented(running(series))}\n)\n  > ({known} or {unknown})"
@@ -127,20 +137,20 @@ def stuck(series: Series) -> str:
 
 def failed(series: Series) -> str:
     """Seconds since the job failed, where the last run that ended failed."""
-    failure = series.of(vocabulary.FAILURE)
-    return f"time() - {failure}\n  and {series.of(vocabulary.RUN_SUCCESS)} == 0"
+    failure = series.of(FAILURE)
+    return f"time() - {failure}\n  and {series.of(RUN_SUCCESS)} == 0"
 
 
 def never_succeeded(series: Series) -> str:
     """Seconds since the job last failed, where it never succeeded."""
-    failure = series.of(vocabulary.FAILURE)
-    return f"time() - {failure}\n  unless {series.of(vocabulary.SUCCESS)}"
+    failure = series.of(FAILURE)
+    return f"time() - {failure}\n  unless {series.of(SUCCESS)}"
 
 
 def deadline_missed(series: Series) -> str:
     """Seconds since a run missed its deadline: until a run has ended, and for an hour at least."""
-    missed = series.of(vocabulary.DEADLINE_MISSED)
-    completion = series.of(vocabulary.COMPLETION)
+    missed = series.of(DEADLINE_MISSED)
+    completion = series.of(COMPLETION)
     return (
         f"time() - (\n  {missed} > time() - {_DEADLINE_SECONDS}\n"
         f"  or ({missed} unless {completion} >= {missed})\n)"
@@ -149,8 +159,8 @@ def deadline_missed(series: Series) -> str:
 
 def vanished(series: Series) -> str:
     """How many runs vanished since a day ago."""
-    count = series.of(vocabulary.VANISHED_RUNS)
-    least = series._replace(window="").of(vocabulary.VANISHED_RUNS)
+    count = series.of(VANISHED_RUNS)
+    least = series._replace(window="").of(VANISHED_RUNS)
     return f"{count} - min_over_time({least}[{_VANISHED_WINDOW}]) > 0"
 
 
@@ -163,8 +173,8 @@ def push_failing(series: Series) -> str:
 def stale(series: Series) -> str:
     """Seconds since the last push, refused or not, to a group that is stale."""
     push = series.highest("push_time_seconds", "push_failure_time_seconds", matcher=_PUSHED)
-    interval = series.of(vocabulary.EXPECTED_INTERVAL)
-    expiry = series.of(vocabulary.GROUP_EXPIRY)
+    interval = series.of(EXPECTED_INTERVAL)
+    expiry = series.of(GROUP_EXPIRY)
     return (
         f"time() - {push} > {STALE_AFTER:g}\n"
         f"  unless time() - {push} <= {STALE_INTERVALS:g} * {interval}\n"
