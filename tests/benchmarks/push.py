@@ -1,14 +1,15 @@
-"""Ratios of pushgate to prometheus_client and to the floor, side by side in one run.
+"""Ratios of pushgate to prometheus_client, to a bare socket and to an older pushgate, in one run.
 
-    python tests/benchmarks/push.py [--quick]
+    python tests/benchmarks/push.py [--quick] [--against FOLDER]
 
-Rounds alternate between the ways, so a machine that slows down slows them all; each figure is the
-median over the rounds, and only the ratios are worth quoting. Nothing is asserted.
+FOLDER is the ``src`` of another version. Each way runs in a process of its own, and rounds
+alternate between the ways, so a machine that slows down slows them all; each figure is the median
+over the rounds, and only the ratios are worth quoting. Nothing is asserted.
 """
 
 import argparse
+import os
 import socket
-import ssl
 import statistics
 import subprocess
 import sys
@@ -17,15 +18,13 @@ import time
 import warnings
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import prometheus_client
-import trustme
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
-import pushgate
-from pushgate import encode
-from support import debian, servers
+TESTS = Path(__file__).parents[1]
+
+
+# In the processes that are measured.
 
 
 class Collected:
@@ -45,166 +44,207 @@ def small_registry():
     return registry
 
 
-def large_registry():
+def large_registry(histograms=300):
     registry = CollectorRegistry()
     rows = Gauge("rows", "help", ["table"], registry=registry)
     for number in range(5000):
         rows.labels(f"table_{number}").set(number * 1.5)
     seconds = Histogram("seconds", "help", ["route"], registry=registry)
-    for number in range(300):
+    for number in range(histograms):
         seconds.labels(f"/route/{number}").observe(number / 100)
     return registry
 
 
-def compare(title, ways, *, rounds, calls):
-    """Print the median wall and CPU time of each way, per call, and the ratios to the first."""
-    wall = {name: [] for name in ways}
-    cpu = {name: [] for name in ways}
-    for call in ways.values():
-        call()
-    for _ in range(rounds):
-        for name, call in ways.items():
-            cpu_start, wall_start = time.process_time(), time.perf_counter()
-            for _ in range(calls):
-                call()
-            wall[name].append((time.perf_counter() - wall_start) / calls)
-            cpu[name].append((time.process_time() - cpu_start) / calls)
-    print(f"\n{title}\n{'':34}{'wall':>10}{'ratio':>8}{'CPU':>10}{'ratio':>8}")
-    first = next(iter(ways))
-    for name in ways:
-        w, c = statistics.median(wall[name]), statistics.median(cpu[name])
-        w_ratio = w / statistics.median(wall[first])
-        c_ratio = c / statistics.median(cpu[first])
-        print(f"  {name:32}{w * 1e6:7.0f} µs{w_ratio:7.2f}x{c * 1e6:7.0f} µs{c_ratio:7.2f}x")
+def way_of(name, url, files):
+    """The call that is timed."""
+    small = small_registry()
+    if name == "bare socket":
+        return bare_socket(url, small)
+    if name == "collect alone":
+        registry = large_registry()
+        return lambda: list(registry.collect())
+    if name.startswith(("generate_latest", "encode")):
+        registry = large_registry() if "collect" in name else Collected(large_registry())
+        if name.startswith("generate"):
+            return lambda: prometheus_client.generate_latest(registry)
+        from pushgate import encode
+
+        return lambda: encode(registry)
+    return push_of(name, url, small, files)
 
 
-def small_push(url, rounds, calls):
-    registry = small_registry()
-    gateway = pushgate.Gateway(url)
+def push_of(name, url, registry, files):
+    import pushgate
+
+    theirs = name.startswith("prometheus_client")
+    if name == "Gateway.push":
+        gateway = pushgate.Gateway(url)
+        return lambda: gateway.push(name, registry)
+    push = prometheus_client.push_to_gateway if theirs else pushgate.push_to_gateway
+    if "TLS" in name:
+        kept = prometheus_client.exposition if theirs else pushgate
+        handler = with_files(kept.tls_auth_handler, files)
+        return lambda: push(url, "tls", registry, handler=handler)
+    return lambda: push(url, name, registry)
+
+
+def bare_socket(url, registry):
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port))) as bare:
-        bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        body = prometheus_client.generate_latest(registry)
-        head = f"PUT /metrics/job/bare HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}"
-        prepared = head.encode() + b"\r\n\r\n" + body
+    bare = socket.create_connection((host, int(port)))
+    bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    body = prometheus_client.generate_latest(registry)
+    head = f"PUT /metrics/job/bare HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
 
-        def floor():
-            bare.sendall(prepared)
-            bare.recv(4096)
+    def push():
+        bare.sendall(head.encode() + body)
+        bare.recv(4096)
 
-        ways = {
-            "prometheus_client": lambda: prometheus_client.push_to_gateway(url, "theirs", registry),
-            "pushgate.push_to_gateway": lambda: pushgate.push_to_gateway(url, "ours", registry),
-            "pushgate.Gateway.push": lambda: gateway.push("kept", registry),
-            "bare socket, prepared bytes": floor,
+    return push
+
+
+def with_files(handler, files):
+    def authenticated(url, method, timeout, headers, data):
+        return handler(url, method, timeout, headers, data, files[1], files[1], files[0])
+
+    return authenticated
+
+
+def measure(name, url, *files):
+    """Read how many calls to make, and print the seconds of wall and CPU time of one; repeat."""
+    # prometheus_client leaves sockets to the garbage collector on some paths.
+    warnings.simplefilter("ignore", ResourceWarning)
+    call = way_of(name, url, files)
+    call()
+    for line in sys.stdin:
+        calls = int(line)
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(calls):
+            call()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        print(wall / calls, cpu / calls, flush=True)
+
+
+FIRST_PUSH = """
+import sys, time
+from prometheus_client import CollectorRegistry, Gauge
+from pushgate import push_to_gateway
+registry = CollectorRegistry()
+Gauge("rows", "help", registry=registry).set(1)
+wall, cpu = time.perf_counter(), time.process_time()
+push_to_gateway(sys.argv[1], "first", registry)
+print(time.perf_counter() - wall, time.process_time() - cpu)
+"""
+
+
+# In the process that compares.
+
+
+class Bench:
+    def __init__(self, against, rounds):
+        self._rounds = rounds
+        self._versions = {"": None, **({" before": against} if against else {})}
+
+    def compare(self, title, names, url="", files=(), *, calls):
+        """Print the medians of each way, and their ratios to the first."""
+        ways = {}
+        for name in names:
+            is_ours = name.startswith(("push_to", "Gateway", "encode"))
+            for label, source in self._versions.items() if is_ours else [("", None)]:
+                arguments = [sys.executable, __file__, "--measure", name, url, *files]
+                ways[name + label] = subprocess.Popen(
+                    arguments, env=environment(source), stdin=-1, stdout=-1, text=True
+                )
+        figures = {name: [] for name in ways}
+        for _ in range(self._rounds):
+            for name, process in ways.items():
+                print(calls, file=process.stdin, flush=True)
+                figures[name].append(tuple(map(float, process.stdout.readline().split())))
+        for process in ways.values():
+            process.communicate()
+        self._print(title, figures)
+
+    def processes(self, title, code, *arguments):
+        """Print what processes say of themselves."""
+        figures = {f"pushgate{label}": [] for label in self._versions}
+        for _ in range(self._rounds):
+            for label, source in self._versions.items():
+                command = [sys.executable, "-c", code, *arguments]
+                text = subprocess.check_output(command, env=environment(source), text=True)
+                figures[f"pushgate{label}"].append(tuple(map(float, text.split())))
+        self._print(title, figures)
+
+    def _print(self, title, figures):
+        print(f"\n{title}\n{'':34}{'wall':>10}{'ratio':>8}{'CPU':>10}{'ratio':>8}")
+        medians = {
+            name: [statistics.median(column) for column in zip(*measured, strict=True)]
+            for name, measured in figures.items()
         }
-        title = "A push of 5 samples, gateway on loopback (aim: CPU <= 0.4x)"
-        compare(title, ways, rounds=rounds, calls=calls)
-        floor_first = {
-            name: ways[name] for name in ("bare socket, prepared bytes", *list(ways)[1:3])
-        }
-        title = "The same against the floor (aim: wall <= 1.35x)"
-        compare(title, floor_first, rounds=rounds, calls=calls)
+        first = next(iter(medians.values()))
+        for name, (wall, cpu) in medians.items():
+            ratios = f"{wall / first[0]:7.2f}x{cpu * 1e6:7.0f} µs{cpu / first[1]:7.2f}x"
+            print(f"  {name:32}{wall * 1e6:7.0f} µs{ratios}", flush=True)
 
 
-def mutual_tls(binary, rounds, calls):
-    registry = small_registry()
+def environment(source):
+    path = [str(TESTS), *([str(source)] if source else [])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+
+
+def tls_files(folder):
+    import trustme
+
     authority = trustme.CA()
-    with tempfile.TemporaryDirectory() as folder:
-        files = {name: f"{folder}/{name}.pem" for name in ("ca", "server", "client")}
-        authority.cert_pem.write_to_path(files["ca"])
-        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
-            files["server"]
-        )
-        authority.issue_cert("client@example").private_key_and_cert_chain_pem.write_to_path(
-            files["client"]
-        )
-        config = Path(folder, "web.yml")
-        config.write_text(
-            "tls_server_config:\n"
-            f"  cert_file: {files['server']}\n  key_file: {files['server']}\n"
-            f"  client_ca_file: {files['ca']}\n  client_auth_type: RequireAndVerifyClientCert\n"
-        )
-        with servers.pushgateway(binary, f"--web.config.file={config}", scheme="https") as server:
-
-            def pushed_with(push, handler):
-                def authenticated(url, method, timeout, headers, data):
-                    client, ca = files["client"], files["ca"]
-                    return handler(url, method, timeout, headers, data, client, client, ca)
-
-                return lambda: push(server.url, "tls", registry, handler=authenticated)
-
-            compare(
-                "The same by mutual TLS (aim: wall <= 0.17x)",
-                {
-                    "prometheus_client": pushed_with(
-                        prometheus_client.push_to_gateway,
-                        prometheus_client.exposition.tls_auth_handler,
-                    ),
-                    "pushgate.push_to_gateway": pushed_with(
-                        pushgate.push_to_gateway, pushgate.tls_auth_handler
-                    ),
-                },
-                rounds=rounds,
-                calls=max(1, calls // 4),
-            )
-
-
-def encoding(rounds):
-    registry = large_registry()
-    collected = Collected(registry)
-    compare(
-        "Encoding 5,000 labelled gauges and 300 histograms, collected before (aim: <= 0.5x)",
-        {
-            "generate_latest": lambda: prometheus_client.generate_latest(collected),
-            "pushgate.encode": lambda: encode(collected),
-        },
-        rounds=rounds,
-        calls=3,
+    files = {name: f"{folder}/{name}.pem" for name in ("ca", "client", "server")}
+    authority.cert_pem.write_to_path(files["ca"])
+    for name, certificate in (
+        ("server", authority.issue_cert("127.0.0.1")),
+        ("client", authority.issue_cert("client@example")),
+    ):
+        certificate.private_key_and_cert_chain_pem.write_to_path(files[name])
+    config = Path(folder, "web.yml")
+    config.write_text(
+        "tls_server_config:\n"
+        f"  cert_file: {files['server']}\n  key_file: {files['server']}\n"
+        f"  client_ca_file: {files['ca']}\n  client_auth_type: RequireAndVerifyClientCert\n"
     )
-    compare(
-        "The same with prometheus_client's collect(), which both need",
-        {
-            "generate_latest": lambda: prometheus_client.generate_latest(registry),
-            "pushgate.encode": lambda: encode(registry),
-            "collect() alone": lambda: list(registry.collect()),
-        },
-        rounds=rounds,
-        calls=3,
-    )
-
-
-def importing(rounds):
-    def python(code):
-        return lambda: subprocess.run([sys.executable, "-c", code], check=True)
-
-    compare(
-        "A Python process (aim: import pushgate <= 25 ms more than bare)",
-        {
-            "bare": python("pass"),
-            "import pushgate": python("import pushgate"),
-            "from pushgate import Gateway": python("from pushgate import Gateway"),
-            "import prometheus_client": python("import prometheus_client"),
-        },
-        rounds=rounds,
-        calls=3,
-    )
+    return config, (files["ca"], files["client"])
 
 
 def main():
     parser = argparse.ArgumentParser(description="Ratios of pushgate to prometheus_client.")
     parser.add_argument("--quick", action="store_true", help="few rounds: only shows that it runs")
-    rounds, calls = (3, 20) if parser.parse_args().quick else (15, 200)
-    # prometheus_client leaves sockets to the garbage collector on some paths.
-    warnings.simplefilter("ignore", ResourceWarning)
+    parser.add_argument("--against", metavar="FOLDER", help="the src of another version")
+    options = parser.parse_args()
+    sys.path.insert(0, str(TESTS))
+    from support import debian, servers
+
+    rounds, calls = (3, 20) if options.quick else (15, 200)
+    bench = Bench(options.against, rounds)
+    ours = ["push_to_gateway", "Gateway.push"]
     binary = debian.find("pushgateway-1.11")
-    print(f"Python {sys.version.split()[0]}, {ssl.OPENSSL_VERSION}, medians of {rounds} rounds")
+    print(f"Python {sys.version.split()[0]}, medians of {rounds} rounds")
     with servers.pushgateway(binary) as server:
-        small_push(server.url, rounds, calls)
-    mutual_tls(binary, rounds, calls)
-    encoding(rounds)
-    importing(rounds)
+        title = "A push of 5 samples, gateway on loopback (aim: CPU <= 0.22x)"
+        bench.compare(title, ["prometheus_client", *ours], server.url, calls=calls)
+        title = "The same against the floor (aim: wall <= 1.25x)"
+        bench.compare(title, ["bare socket", *ours], server.url, calls=calls)
+        title = "The first push of a process, less imports (aim: <= 2 ms)"
+        bench.processes(title, FIRST_PUSH, server.url)
+    with tempfile.TemporaryDirectory() as folder:
+        config, files = tls_files(folder)
+        with servers.pushgateway(binary, f"--web.config.file={config}", scheme="https") as server:
+            title = "The same by mutual TLS (aim: wall <= 0.17x)"
+            names = ["prometheus_client by TLS", "push_to_gateway by TLS"]
+            bench.compare(title, names, server.url, files, calls=max(1, calls // 4))
+    title = "Encoding 5,000 gauges and 300 histograms, collected before (aim: <= 0.5x)"
+    bench.compare(title, ["generate_latest", "encode"], calls=3)
+    title = "The same with prometheus_client's collect(), which both need (aim: <= 0.55x)"
+    names = ["generate_latest with collect", "encode with collect", "collect alone"]
+    bench.compare(title, names, calls=3)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--measure"]:
+        measure(*sys.argv[2:])
+    else:
+        main()

@@ -45,6 +45,7 @@ def dial(
             ) from error
     try:
         if tls is None:
+            sock.setblocking(False)
             return sock
         if proxy is not None:
             _tunnel(sock, host, port, proxy, deadline)

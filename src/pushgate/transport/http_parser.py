@@ -11,6 +11,7 @@ from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING
 
 from .response import Response, ResponseError
+from .socket_io import receive_some
 
 if TYPE_CHECKING:
     import socket
@@ -86,13 +87,14 @@ class _Source(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self._ended:
             return 0
+        data = self._start
+        if data is None:
+            data = receive_some(self._sock, len(buffer), self._deadline)
+        count = min(len(buffer), len(data))
+        buffer[:count] = data[:count]
         if self._start is not None:
-            count = min(len(buffer), len(self._start))
-            buffer[:count] = self._start[:count]
-            self._start = self._start[count:] or None
-            return count
-        self._sock.settimeout(self._deadline.remaining())
-        return self._sock.recv_into(buffer)
+            self._start = data[count:] or None
+        return count
 
     def end(self, buffered: _Buffered) -> None:
         """HTTPResponse has read enough: note whether the server has sent more than that."""

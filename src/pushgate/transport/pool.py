@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import select
 import socket
 import threading
 import time
@@ -21,16 +20,17 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from .connect import dial
-from .proxies import Proxy, proxy_for
+from .proxies import proxy_for
 from .request import Request, head_of
 from .response import Response, receive
-from .socket_io import is_closed, is_tls_error, send
+from .socket_io import is_closed, is_readable, is_tls, is_tls_error, send
 from .urls import Origin
 
 if TYPE_CHECKING:
     import ssl
 
     from .deadline import Deadline
+    from .proxies import Proxy
 
 __all__ = ("close_idle", "exchange")
 
@@ -40,25 +40,27 @@ _ORIGINS = 32
 
 
 class _Connection:
-    """A connected socket. Used by one thread at a time."""
+    """A connected socket, and the proxy it goes through. Used by one thread at a time."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    __slots__ = ("idle_since", "pid", "proxy", "sock")
+
+    def __init__(self, sock: socket.socket, proxy: Proxy | None) -> None:
         self.sock = sock
+        self.proxy = proxy
         self.pid = os.getpid()
         self.idle_since = 0.0
 
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether an idle connection is ours, young, and not closed by the server."""
         if self.pid != os.getpid() or time.monotonic() - self.idle_since > _IDLE_SECONDS:
             return False
-        # An idle HTTP/1.1 connection has nothing to say: readable means closed, or out of step.
-        decrypted = getattr(self.sock, "pending", None)  # of an SSLSocket
-        if decrypted is not None and decrypted():
+        # On an idle HTTP/1.1 connection nothing comes: readable means closed, or out of step.
+        if is_tls(self.sock) and self.sock.pending():  # type: ignore[attr-defined]
             return False
-        return not _readable(self.sock)
+        return not is_readable(self.sock, 0)
 
 
-_PoolKey = tuple[Origin, "ssl.SSLContext | None", "Proxy | None"]
+_PoolKey = tuple[Origin, "ssl.SSLContext | None"]
 _idle: dict[_PoolKey, deque[_Connection]] = {}
 
 
@@ -66,23 +68,24 @@ def exchange(request: Request, deadline: Deadline, max_body: int | None = None) 
     """Send the request and read the response, on an idle connection where there is one.
 
     An idle connection that the server closed meanwhile is replaced once, silently: requests to a
-    Pushgateway are idempotent. Raises OSError, of which TimeoutError past the deadline and
-    ResponseError, and SettingsError for a header or proxy that can't be used.
+    Pushgateway are idempotent. Which proxy leads to the origin is looked up for a new connection.
+    Raises OSError, of which TimeoutError past the deadline and ResponseError, and SettingsError for
+    a header or proxy that can't be used.
     """
-    proxy = proxy_for(request.origin.scheme, request.origin.authority)
-    key = (request.origin, request.tls, proxy)
-    data = head_of(request, proxy) + request.body
+    origin = request.origin
+    key = (origin, request.tls)
+    data = head_of(request) + request.body
     connection = _take_idle(key)
     if connection is not None:
         try:
-            return _attempt(connection, key, request.method, data, deadline, max_body)
+            return _attempt(connection, key, request, data, deadline, max_body)
         except OSError as error:
             if not is_closed(error):
                 raise
             _close_all(_idle.get(key))
-    origin = request.origin
-    connection = _Connection(dial(origin.host, origin.port, request.tls, proxy, deadline))
-    return _attempt(connection, key, request.method, data, deadline, max_body)
+    proxy = proxy_for(origin.scheme, origin.authority)
+    sock = dial(origin.host, origin.port, request.tls, proxy, deadline)
+    return _attempt(_Connection(sock, proxy), key, request, data, deadline, max_body)
 
 
 def close_idle() -> None:
@@ -109,31 +112,34 @@ atexit.register(_end_pooling)
 def _attempt(
     connection: _Connection,
     key: _PoolKey,
-    method: str,
+    request: Request,
     data: bytes,
     deadline: Deadline,
     max_body: int | None,
 ) -> Response:
+    sock, method = connection.sock, request.method
+    if connection.proxy is not None and request.tls is None:
+        data = head_of(request, connection.proxy) + request.body
     try:
         try:
-            send(connection.sock, data, deadline)
+            send(sock, data, deadline)
         except OSError as refusal:
             if not is_closed(refusal):
                 raise
-            response = _early_response(connection, refusal, method, deadline, max_body)
-            connection.sock.close()
+            response = _early_response(sock, refusal, method, deadline, max_body)
+            sock.close()
             return response
-        response = receive(connection.sock, method, deadline, max_body)
+        response = receive(sock, method, deadline, max_body)
     except BaseException:
-        connection.sock.close()
+        sock.close()
         raise
-    if connection.sock.fileno() != -1:
+    if sock.fileno() != -1:
         _put_idle(key, connection)
     return response
 
 
 def _early_response(
-    connection: _Connection,
+    sock: socket.socket,
     refusal: OSError,
     method: str,
     deadline: Deadline,
@@ -144,7 +150,7 @@ def _early_response(
     Raises ``refusal`` if there is none, or a success, which can't be about what it did not read.
     """
     try:
-        response = receive(connection.sock, method, deadline, max_body)
+        response = receive(sock, method, deadline, max_body)
     except OSError as error:
         if is_tls_error(error) and not is_closed(error):
             raise
@@ -161,7 +167,7 @@ def _take_idle(key: _PoolKey) -> _Connection | None:
             connection = connections.pop()
         except IndexError:
             return None
-        if connection.usable():
+        if connection.is_usable():
             return connection
         connection.sock.close()
     return None
@@ -188,11 +194,3 @@ def _close_all(connections: deque[_Connection] | None) -> None:
             connections.pop().sock.close()
         except IndexError:
             return
-
-
-def _readable(sock: socket.socket) -> bool:
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([sock], [], [], 0)[0])

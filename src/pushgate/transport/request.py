@@ -50,13 +50,14 @@ def refuse_headers_of_the_request(names: Iterable[str]) -> None:
             raise ValueError(f"the header {name!r} is one that each request sets itself; {advice}")
 
 
-def head_of(request: Request, proxy: Proxy | None) -> bytes:
+def head_of(request: Request, proxy: Proxy | None = None) -> bytes:
     """The head, with the headers that say where it goes and how long the body is.
 
+    ``proxy`` is one that gets the request itself, and not a tunnel.
     Raises SettingsError for a method or header that HTTP does not allow.
     """
     authority, target, headers = request.origin.authority, request.target, request.headers
-    if proxy is not None and request.origin.scheme == "http":
+    if proxy is not None:
         target = f"http://{authority}{target}"
         headers = {**headers, **{name.lower(): (name, value) for name, value in proxy.headers}}
     lines = [f"{request.method} {target} HTTP/1.1"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from .socket_io import receive_some
+
 if TYPE_CHECKING:
     import socket
     from email.message import Message
@@ -39,8 +41,7 @@ def receive(sock: socket.socket, method: str, deadline: Deadline, max_body: int 
 
     Raises OSError, ResponseError among them.
     """
-    sock.settimeout(deadline.remaining())
-    start = sock.recv(_CHUNK)
+    start = receive_some(sock, _CHUNK, deadline)
     if plain := _ACCEPTED.match(start):
         return Response(int(plain[1]), "", None, b"")
     from .http_parser import receive_any  # http.client takes longer to import than a push takes
