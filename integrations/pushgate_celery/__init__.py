@@ -1,7 +1,7 @@
 """Celery tasks to a Pushgateway: outcomes, totals, queue waits, and the tasks' own metrics.
 
-``install(app)`` where the app is made is all there is to set up. Names are looked up on first use:
-the pusher process imports this package as well, and needs no Celery.
+Call ``install(app)`` where the app is made. Names are looked up on first use, because the pusher
+process imports this package, too, and needs no Celery.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def due(task: str) -> Due | None:
 
 
 def watch(scheduler: Any) -> Wrapped:
-    """Know what the scheduler sends, until the result's ``undo``."""
+    """Note what the scheduler sends, until ``undo`` of the result is called."""
     return Wrapped(scheduler, "apply_async", _noting)
 
 

@@ -23,12 +23,12 @@ class Children:
         self._wrapped: Wrapped | None = None
 
     def watch(self, pool: Any) -> None:
-        """Begin with a billiard pool, of a kind that tells of its processes."""
+        """Watch a billiard pool, if it is of a kind that reports ended processes."""
         if getattr(pool, "on_process_down", None) is not None:
             self._wrapped = Wrapped(pool, "on_process_down", self._noting)
 
     def undo(self) -> None:
-        """End it."""
+        """Stop watching."""
         if self._wrapped is not None:
             self._wrapped.undo()
 

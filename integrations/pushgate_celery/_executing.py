@@ -31,7 +31,7 @@ _MAX_UNFINISHED = 1000
 
 
 class Unfinished:
-    """Runs whose code is over and whose outcome is not known yet, by the task's id. Bounded."""
+    """Runs that have ended with an outcome that is not known yet, by task id. Bounded."""
 
     def __init__(self) -> None:
         self._runs: OrderedDict[str, Run] = OrderedDict()
@@ -101,7 +101,7 @@ class Executing:
     def postrun(
         self, sender: Any, task_id: str, state: str | None = None, retval: Any = None, **_: object
     ) -> None:
-        """task_postrun. Sent from a ``finally``, so what is being raised is to be seen here."""
+        """task_postrun. Celery sends it in a ``finally``, so sys.exc_info() has what is raised."""
         try:
             run = getattr(sender.request_stack.top, "_pushgate_run", None)
             if run is None or run.ended:
@@ -137,7 +137,7 @@ class Executing:
         run.ended = True
 
     def _cut_short(self, run: Run, task_id: str, raised: BaseException) -> None:
-        """Something left Celery's tracer: its own trouble after the task, or what kills a task."""
+        """An exception left Celery's tracer: an error after the task, or one that kills it."""
         if isinstance(raised, Reject):  # of on_success or after_return
             self._end(run, task_id, "rejected", _blamed("REJECTED", raised))
         elif self.in_child or not isinstance(raised, (SystemExit, KeyboardInterrupt)):
@@ -146,7 +146,7 @@ class Executing:
             self._unfinished.add(task_id, run)
         elif isinstance(raised, (WorkerShutdown, WorkerTerminate)):
             self._ended(task_id)  # it is handed back, and will run again
-        else:  # in a thread or greenlet nobody else tells
+        else:  # in a thread or greenlet no other signal comes
             self._end(run, task_id, "failure", class_name(raised))
 
     def _end(self, run: Run, task_id: str, state: State, exception: str) -> None:

@@ -1,6 +1,6 @@
 """A task's own metrics: ``current().inc("rows_loaded", 5, table="orders")``.
 
-Elsewhere than in a worker's task they are only checked, so that a test finds a wrong name.
+Outside of a worker's task they are only checked, so that a test finds a wrong name.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _NOWHERE = CurrentTask("", None)
 
 
 def current() -> CurrentTask:
-    """The task that this thread runs; what is told to it travels to the worker's pusher.
+    """The task that this thread runs. Its metrics go to the worker's pusher.
 
     Outside a worker's task (in a web process, in a test, in a thread that the task started, in a
     task that is executed eagerly) it is a stand-in that only checks. To use it in another thread

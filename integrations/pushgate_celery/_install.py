@@ -85,8 +85,8 @@ def install(
     - ``shutdown_timeout``: how long a worker that ends waits for the last push, 3 s.
     - ``linger``: how long the pusher goes on trying by itself after that, 10 s.
     - ``tasks``: patterns of the names of tasks to observe, such as ``["shop.*"]``; all by default.
-    - ``stamp_headers``: whether what this process publishes says when, in a header ``pushgate``:
-      for the time in the queue. True by default.
+    - ``stamp_headers``: whether messages of this process have a header ``pushgate`` with the time
+      of publication, for the wait in the queue. True by default.
 
     Calling it again with the same options returns the same Installation. Raises SettingsError (a
     ValueError) for an option that can't be used, or for other options than the first time's.
@@ -157,7 +157,7 @@ class Installation:
                 raise
 
     def uninstall(self) -> None:
-        """Take everything back; a worker that runs says goodbye to the gateway."""
+        """Undo everything. A running worker pushes a last time."""
         if _installations.get(self._app) is self:
             del _installations[self._app]
         for signal, handler in self._connections:
@@ -243,8 +243,7 @@ class Installation:
                 linger=options.linger,
             )
             relay.start()
-        soft_limited = bool(getattr(controller, "soft_time_limit", None))
-        self._worker = Worker(self._app, options, relay, self._log, soft_limited=soft_limited)
+        self._worker = Worker(self._app, options, relay, self._log)
         self._worker.connect()
 
 

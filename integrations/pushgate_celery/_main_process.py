@@ -45,7 +45,7 @@ class MainProcess:
         self.unfinished = Unfinished()
 
     def received(self, request: Any, **_: object) -> None:
-        """task_received: keep a weak hand on the request, for the signals that do not bring it."""
+        """task_received: keep a weak reference to the request, for signals without it."""
         try:
             self._requests[request.id] = request
         except Exception as error:
@@ -62,7 +62,7 @@ class MainProcess:
         try:
             top = sender.request_stack.top
             if isinstance(exception, Reject) or _is_executing(top, task_id):
-                return  # postrun tells
+                return  # postrun writes its end
             if self._late(task_id, "failure", class_name(exception)) or os.getpid() != self._pid:
                 return
             request = self._requests.get(task_id)
@@ -115,7 +115,7 @@ class MainProcess:
         self._write([COUNT, "rejected", {}, 1])
 
     def _late(self, task_id: str, state: State, exception: str) -> bool:
-        """Whether it is the outcome of a run that postrun had to leave open; then it is told."""
+        """Write the end of a run that postrun had to leave open. Whether there was one."""
         run = self.unfinished.take(task_id)
         if run is None:
             return False
@@ -138,7 +138,7 @@ class MainProcess:
         self._write(run.end_record(state, exception))
 
     def _was_told(self, task_id: str, request: Any, context: Any) -> bool:
-        """Celery may tell of one end twice, as it does of a hard time limit."""
+        """Whether this end was written before: Celery reports a hard time limit twice."""
         if request is not None:
             told = getattr(request, "_pushgate_ended", False)
             request._pushgate_ended = True

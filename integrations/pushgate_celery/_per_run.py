@@ -60,7 +60,7 @@ def per_run(
     spec = PerRunSpec(_as_function(grouping), _lifetime(lifetime))
 
     def decorate(task: _T) -> _T:
-        # Above @app.task stands a promise, which is better not evaluated before the app is ready.
+        # Above @app.task it is a promise, which must not be evaluated before the app is ready.
         then = getattr(type(task), "__then__", None)
         if then is not None:
             then(task, lambda: setattr(task, _ATTRIBUTE, spec))
@@ -74,7 +74,7 @@ def per_run(
 
 
 def spec_of(task: Any) -> PerRunSpec | None:
-    """What ``@per_run`` said of this task, or None."""
+    """The options that ``@per_run`` gave this task, or None."""
     found = getattr(task, _ATTRIBUTE, None) or getattr(task.run, _ATTRIBUTE, None)
     return found if isinstance(found, PerRunSpec) else None
 

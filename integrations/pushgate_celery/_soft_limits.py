@@ -1,7 +1,7 @@
-"""A soft time limit that strikes while one of our handlers runs.
+"""A soft time limit that is reached while one of our handlers runs.
 
-The pool raises SoftTimeLimitExceeded from a signal handler, inside whatever Python is running, and
-``Signal.send`` swallows exceptions: so a handler of ours must not keep it from the task.
+The pool raises SoftTimeLimitExceeded from a signal handler, inside the code that runs just then.
+``Signal.send`` swallows exceptions, so a handler of ours would keep the limit from the task.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PAUSE = 0.05  # seconds, until the task itself runs
 
 
 def send_again(is_over: Callable[[], bool]) -> None:
-    """The limit struck before the task's own code began: have it strike there, a moment later."""
+    """The limit was reached before the task's own code began: raise it again in the task."""
 
     def send() -> None:
         if _SIGNAL is not None and not is_over():

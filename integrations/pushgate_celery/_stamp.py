@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ("HEADER", "Due", "Stamp", "read", "write")
 
 HEADER = "pushgate"
-_LATEST = 1e11  # milliseconds taken for seconds, and other nonsense, are later
+_LATEST = 1e11  # a larger value is in milliseconds, or wrong in another way
 
 
 class Due(NamedTuple):
@@ -40,7 +40,7 @@ def write(headers: dict[str, Any], body: object, now: float, due: Due | None) ->
     fields = body if isinstance(body, dict) and "task" in body else headers
     first, interval, entry = now, None, None
     if fields.get("retries") or fields.get("replaced_task_nesting"):
-        # Only then: somebody may hand the headers of a running task on to another.
+        # Only then: user code may pass the headers of a running task on to another one.
         _, old_first, old_interval = _parsed(headers.get(HEADER))
         first = old_first or now
         if fields.get("retries"):
@@ -61,7 +61,7 @@ def read(fields: Mapping[str, Any]) -> Stamp:
 
 
 def _parsed(value: Any) -> Stamp:
-    # Anybody may have written it, and each task pays for the way it is checked.
+    # Any program may have written it, and each task pays for the check.
     if type(value) is not list or not 2 <= len(value) <= 4:
         return _ABSENT
     published, first = value[0], value[1]

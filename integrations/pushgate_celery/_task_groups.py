@@ -1,6 +1,6 @@
 """Runs as groups: one for each task, ``{job, task}``, and one for a run that asks for its own.
 
-A run's own group says until when it is of use, in the metric that ``pushgate prune`` goes by.
+A run's own group has the metric by which ``pushgate prune`` deletes it when it is of no use.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class TaskGroups:
         self._expiries: dict[GroupingKey, float] = {}
 
     def started(self, start: Start) -> list[Change]:
-        """What the groups of a run that began are told."""
+        """The changes for a run that began."""
         return self._changes(start, start.started_at, None, start.started_at)
 
     def ended(self, end: End, duration: float | None) -> list[Change]:
-        """What the groups of a run that ended are told."""
+        """The changes for a run that ended."""
         # A retry sends the next try before it ends itself, and that one may be over by then.
         number = None if end.state == "retry" else end.try_number
         outcome = Outcome(_STATUS[end.state], end.ended_at, duration, number, queue_wait=end.wait)

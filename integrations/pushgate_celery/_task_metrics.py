@@ -1,8 +1,8 @@
 """The metrics that tasks' code sets, in groups beside those of the worker and the task.
 
-Counters and histograms are in ``{job, instance, origin="job"}``, with one writer, and gauges in
-``{job, task, origin="job"}``, where the last writer counts. They have groups of their own, because
-a gateway refuses a push whole when any of its names has another type in a group that it holds: that
+Counters and histograms are in ``{job, instance, origin="job"}``, which has one writer. Gauges are
+in ``{job, task, origin="job"}``, where the last writer counts. These are groups of their own,
+because a gateway refuses a whole push if one of its names has another type in another group: that
 must not cost the worker's totals or the task's outcome.
 """
 
@@ -79,7 +79,7 @@ class TaskMetrics:
                 yield from metric.collect()
 
     def feed(self, metric: MetricUpdate) -> list[Change]:
-        """What an update changes; nothing, where it had to be refused, which is said once."""
+        """The changes for an update; none where it has to be refused, which is logged."""
         names = tuple(sorted(metric.labels))
         name = metric.name
         if metric.op == "inc" and not name.endswith("_total"):
@@ -128,7 +128,7 @@ class TaskMetrics:
         return [Change("POST", key, [family])]
 
     def _claim(self, new: _Claim) -> _Claim | None:
-        """The claim, with a metric to go with it, or None where the name can't be had."""
+        """The claim with its new metric, or None where the name is refused."""
         if problem := self._problem(new):
             self._refuse((new.name, new.op, *new.labels), f"{new} is refused: {problem}")
             return None
@@ -170,7 +170,7 @@ class TaskMetrics:
     def _refuse(self, subject: tuple[str, ...], text: str) -> list[Change]:
         if len(self._logged) < _MAX_LOGGED:
             self._logged.add(subject)
-        # A task may make up a name each time, and not each gets a line.
+        # A task may use a new name each time: not each gets a line.
         self._log.warning(text, subject=subject if subject in self._logged else "refused")
         self._refused()
         return []

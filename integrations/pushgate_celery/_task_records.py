@@ -1,10 +1,9 @@
-"""What a worker's processes tell the pusher: one list a record, its kind first.
+"""The records that a worker's processes write for the pusher: a list each, its kind first.
 
-The handlers write plain lists, which is what a few microseconds a task allow; the pusher reads them
-as these tuples. Both sides are of one version, so the layout may change from one to the next.
-Times are Unix seconds, durations seconds; None is not known. A PerRun inside a record is a list
-of its own, ``[labels, lifetime]``. A pusher that takes another's place begins its totals at 0: tell
-it KNOWN again.
+The handlers write plain lists, which takes microseconds; the pusher reads them as these tuples.
+Both sides are of one version, so the layout may change with each version. Times are Unix seconds,
+durations seconds; None is not known. A PerRun inside a record is a list ``[labels, lifetime]``. A
+new pusher begins its totals at 0, and needs KNOWN again.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Start(NamedTuple):
 
 
 class End(NamedTuple):
-    """A task's run ended; exactly one for each that does, whichever process learns of it.
+    """A task's run ended. Exactly one process writes this for each run.
 
     ``exception`` is the class's name, capped, or "". ``wait`` is the time in the queue,
     ``latency`` that from the first publication to success. ``try_number`` counts from 1.
@@ -80,7 +79,7 @@ class End(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Something that is only counted, of Main's."""
+    """An event that the main process counts."""
 
     what: What
     labels: dict[str, str]

@@ -39,12 +39,11 @@ def log_failure(log: RateLimitedLogger, doing: str, error: BaseException) -> Non
 class Facts:
     """What does not change from one run of a task to the next."""
 
-    __slots__ = ("name", "per_run", "soft_limited")
+    __slots__ = ("name", "per_run")
 
-    def __init__(self, name: str, per_run: PerRunSpec | None, soft_limited: bool) -> None:
+    def __init__(self, name: str, per_run: PerRunSpec | None) -> None:
         self.name = name
         self.per_run = per_run
-        self.soft_limited = soft_limited
 
 
 class Run:
@@ -62,7 +61,6 @@ class Run:
         "outer",
         "per_run",
         "queue",
-        "soft_limited",
         "started_at",
         "task",
         "try_number",
@@ -79,7 +77,6 @@ class Run:
     interval: float | None
     try_number: int
     per_run: list[object] | None
-    soft_limited: bool
     outer: int | None
     ended: bool
     write: Callable[[object], object]
@@ -122,21 +119,18 @@ class Run:
 class RunFactory:
     """Makes the runs of one app's tasks.
 
-    ``tasks`` are patterns of the names to observe, None for all; ``soft_limited`` says whether the
-    worker gives every task a soft time limit; ``write`` takes records.
+    ``tasks`` are patterns of the names to observe, None for all. ``write`` takes records.
     """
 
     def __init__(
         self,
         app: Any,
         tasks: tuple[str, ...] | None,
-        soft_limited: bool,
         write: Callable[[object], object],
         log: RateLimitedLogger,
     ) -> None:
         self._app = app
         self._patterns = tasks
-        self._soft_limited = soft_limited
         self._write = write
         self._log = log
         self._queues = Queues(app)
@@ -170,8 +164,6 @@ class RunFactory:
             if fields.get("eta") is not None:
                 due = max(due, self._timestamp(fields["eta"]) or due)
             run.wait = started_at - due if started_at > due else 0.0  # clocks may differ
-        limits = fields.get("timelimit")
-        run.soft_limited = facts.soft_limited or bool(limits and limits[1])
         run.outer = outer
         run.ended = False
         run.write = self._write
@@ -189,8 +181,7 @@ class RunFactory:
         name = task.name if task.name in self._app.tasks else "<unknown>"
         if not self.observes(name):
             return None
-        soft_limited = self._soft_limited or bool(task.soft_time_limit)
-        return Facts(name, spec_of(task), soft_limited)
+        return Facts(name, spec_of(task))
 
     def _timestamp(self, eta: object) -> float | None:
         try:

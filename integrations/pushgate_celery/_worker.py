@@ -1,7 +1,6 @@
-"""One worker's life, in its main process: signals on, records out, the goodbye at its end.
+"""One worker in its main process: it connects the signals, and reports its state and its end.
 
-The children of a prefork pool inherit all of this by fork and use its handlers of a task's start
-and end.
+The children of a prefork pool inherit this by fork, and use its handlers of a task's start and end.
 """
 
 from __future__ import annotations
@@ -43,8 +42,7 @@ class RelayLike(Protocol):
 class Worker:
     """Observes one app's tasks in this process and in those it forks, from :meth:`connect` on.
 
-    ``soft_limited`` says whether the worker gives every task a soft time limit, ``is_over`` whether
-    the goodbye was said.
+    ``is_over`` says whether the worker's end was reported.
     """
 
     def __init__(
@@ -53,8 +51,6 @@ class Worker:
         options: Options,
         relay: RelayLike,
         log: RateLimitedLogger,
-        *,
-        soft_limited: bool,
     ) -> None:
         self._app = app
         self._options = options
@@ -63,7 +59,7 @@ class Worker:
         self._pid = os.getpid()
         self.is_over = False
         self._timer: tuple[Any, Any] | None = None
-        self._runs = RunFactory(app, options.tasks, soft_limited, relay.write, log)
+        self._runs = RunFactory(app, options.tasks, relay.write, log)
         self._children = Children(relay.write)
         self._main = MainProcess(self._runs, relay.write, log, killed=self._children.doom)
         self._executing = Executing(
@@ -99,7 +95,7 @@ class Worker:
         atexit.register(self._exit)
 
     def stop(self) -> None:
-        """End it, and say goodbye if this is the process that began."""
+        """Stop to observe. The process that began reports the worker's end."""
         for signal, handler in self._connections:
             signal.disconnect(handler)
         atexit.unregister(self._exit)
@@ -122,7 +118,7 @@ class Worker:
             self._relay.detach()
 
     def _ready(self, sender: Any, **_: object) -> None:
-        """worker_ready, whose sender is the consumer. It is sent once, reconnects aside."""
+        """worker_ready, whose sender is the consumer. It is not sent again after a reconnect."""
         self._log.release()
         try:
             if getattr(getattr(sender, "controller", None), "task_events", False):
@@ -141,7 +137,7 @@ class Worker:
             log_failure(self._log, "observing the worker", error)
 
     def _tell_known(self) -> None:
-        """What runs here, for zeros from the beginning; in pieces that fit into a record."""
+        """Write the tasks that may run here, for zeros, in pieces that fit into a record."""
         piece: dict[str, str] = {}
         size = 0
         for name, queue in routed_tasks(self._app).items():

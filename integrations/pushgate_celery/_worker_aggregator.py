@@ -36,9 +36,8 @@ def create(options: Mapping[str, Any]) -> WorkerAggregator:
     """The aggregator of one worker.
 
     ``options``: ``job`` and ``node``, the worker's name; ``started_at`` in Unix seconds;
-    ``max_series``, how many label sets the metrics of
-    the worker may have, and how many groups its tasks; ``on_exit``, whether to ``keep`` or
-    ``delete`` the worker's groups when it has shut down.
+    ``max_series``, how many label sets the worker's metrics may have, and how many groups its
+    tasks; ``on_exit``, whether to ``keep`` or ``delete`` the worker's groups after a clean exit.
     """
     return WorkerAggregator(**options)
 
@@ -80,7 +79,7 @@ class WorkerAggregator:
         }
 
     def feed(self, record: Sequence[Any], now: float) -> Iterable[Change]:  # noqa: ARG002
-        """What one record changes. Raises where the record is none of ours."""
+        """The changes for one record. Raises for a record of another kind."""
         self._end_is_told = False
         changes = self._handlers[record[0]](record[1:])
         self._worker.tick("pushgate_records")
@@ -97,7 +96,7 @@ class WorkerAggregator:
         self._worker.pushed(error)
 
     def closed(self, now: float) -> Iterable[Change]:  # noqa: ARG002
-        """Every process of the worker is gone: it shut down if it said so, else it crashed."""
+        """All processes of the worker are gone: without a GOODBYE it has crashed."""
         return () if self._end_is_told else self._end_of_worker()
 
     def _start(self, fields: Sequence[Any]) -> Iterable[Change]:

@@ -92,7 +92,7 @@ class WorkerGroup:
                 yield from metric.collect()
 
     def known(self, known: Known) -> None:
-        """Let the series of tasks exist before the first event: increase() sees no rise else.
+        """Make the series of tasks, so that increase() sees their first event.
 
         They take half of the room at most, because a task that is registered need not ever run.
         """
@@ -137,7 +137,7 @@ class WorkerGroup:
         counter.add(values, count.amount)
 
     def state(self, worker: WorkerState) -> None:
-        """Take over the worker's own state."""
+        """Set the worker's own state."""
         self._set("celery_worker_tasks_active", worker.active)
         self._set("celery_worker_tasks_prefetched", worker.prefetched)
         oldest = "celery_worker_oldest_task_start_timestamp_seconds"
@@ -147,7 +147,7 @@ class WorkerGroup:
             self._set(oldest, worker.oldest_start)
 
     def ends(self, *, crashed: bool) -> None:
-        """The worker is gone. After a crash what it was doing stays, to show what was lost."""
+        """The worker is gone. After a crash its running tasks stay, to show what was lost."""
         self._set("celery_worker_up", 0)
         self._set("celery_worker_crashed", crashed)
         if not crashed:
@@ -160,7 +160,7 @@ class WorkerGroup:
         self._counters[name].add((), amount)
 
     def pushed(self, error: Exception | None) -> None:
-        """Count how a push ended. ``rejected`` is what trying again would not mend."""
+        """Count how a push ended. ``rejected`` is a failure that no other try can mend."""
         if error is None:
             result = "success"
         elif isinstance(error, InvalidPayloadError) or (

@@ -29,7 +29,7 @@ class Wrapped:
         return (self._ours if self._active else self._original)(*args, **kwargs)
 
     def undo(self) -> None:
-        """Restore it; where somebody wrapped it again, ours only passes through from now on."""
+        """Restore it. If other code has wrapped it again, ours only calls the original."""
         self._active = False
         if vars(self._owner).get(self._name) != self._call:
             return

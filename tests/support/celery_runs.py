@@ -84,10 +84,10 @@ def make_app(**conf):
 
 
 @contextmanager
-def observed(app, *, soft_limited=False, **options):
+def observed(app, **options):
     """A ListRelay that gets what a worker of this app would tell the pusher."""
     relay = ListRelay()
-    worker = Worker(app, Options(**options), relay, RateLimitedLogger(), soft_limited=soft_limited)
+    worker = Worker(app, Options(**options), relay, RateLimitedLogger())
     relay.worker = worker
     worker.connect()
     try:

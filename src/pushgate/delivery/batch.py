@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ("BatchDelivery",)
 
-_LATE = 10.0  # seconds, after which somebody may have pushed something newer
+_LATE = 10.0  # seconds, after which another process may have pushed something newer
 _TOO_LATE = 60.0  # the same, where the gateway does not let us look
 _READING_TIMEOUT = 15.0  # seconds; ten thousand groups are tens of megabytes
 _READING_SHARE = 20.0  # reading takes a twentieth of the time at most

@@ -62,7 +62,7 @@ class OutboxCopy:
                 if not may_have_arrived(error):
                     self._unanswered.pop()
                 if not may_pass(error) and not is_permanent(error):
-                    # Not to be tried again here, but by whoever has mended it, as a password.
+                    # Another try helps only after a change, for example of a password.
                     changes = request.push.changes(request.key, time.time())
                     error.kept = self.keep(changes)  # type: ignore[attr-defined]  # as Outbox.send
                 raise
@@ -81,7 +81,7 @@ class OutboxCopy:
     def is_due(self, now: float, *, gateway_answers: bool) -> bool:
         """The gateway was asked: whether it is time to keep what waits.
 
-        That is each minute of an outage, in case that the pusher is killed.
+        That is each minute of an outage, because the pusher may be killed.
         """
         if gateway_answers:
             self._copy_at = None
@@ -98,7 +98,7 @@ class OutboxCopy:
         return None if self._outbox is None else self._flush_at
 
     def flush(self, now: float) -> None:
-        """Deliver what waits in the outbox, or some of it, and log at the end how much that was."""
+        """Deliver what waits in the outbox, or a part of it; log how much when it is empty."""
         if self._outbox is None:
             return
         self._flush_at = now + _EVERY
@@ -113,6 +113,6 @@ class OutboxCopy:
             self._delivered = 0
 
     def forget(self) -> None:
-        """All is delivered: let nothing wait that was copied while it was on its way."""
+        """All is delivered: empty the outbox of what was copied while it was under way."""
         if self._outbox is not None and self._has_copied and not self._outbox.is_empty():
             self._outbox.flush(self._gateway, timeout=_LAST_SECONDS)

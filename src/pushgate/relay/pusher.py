@@ -1,7 +1,7 @@
 """The pusher's two threads: one reads and aggregates, the other sends.
 
-There are two so that the pipe has room however long a push takes. What is sent is encoded under the
-lock, and sent without it.
+Two threads keep room in the pipe, however long a push takes. A push is encoded under the lock, and
+sent without it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 __all__ = ("Pusher",)
 
 _CHUNK = 1 << 17  # bytes
-# After each read that took less, so that a busy worker's records are read many at once: its writes
-# then wake nobody.
+# After a read that took less: a busy worker's records are then read many at once, and most of its
+# writes wake no process.
 _NAP = 0.05  # seconds
 _LEAST_TIMEOUT = 0.1  # seconds
-_KEEP_AFTER = 0.5  # seconds after the end: who started us may take us along when it ends itself
+_KEEP_AFTER = 0.5  # seconds after the end
 _LONGEST_WAIT = 86_400.0  # seconds; beyond, another record will wake us
 
 
 class Pusher:
-    """Feeds the records on the descriptor RECORDS to ``sender``, and sends what that gives.
+    """Feeds the records on the descriptor RECORDS to ``sender``, and sends its requests.
 
-    ``linger`` (how long to go on trying after the end) and ``timeout`` (of one request) are in
-    seconds. What is not delivered then is in the outbox of ``copy``, if there is one; that is
-    flushed when the gateway has answered and every minute, while no push waits.
+    It tries for ``linger`` seconds after the end of the records, and keeps the rest in the outbox
+    of ``copy``. Each request takes ``timeout`` seconds at most. While no push waits, the outbox is
+    flushed when the gateway has answered and every minute.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Pusher:
         )
 
     def _linger_on(self, thread: threading.Thread) -> bool:
-        """Let ``thread`` try until the time for it is over: whether what is left is kept.
+        """Let ``thread`` try until its time is over. Whether what is left is kept.
 
-        It is kept as soon as nothing is delivered any more: who started us may take us along when
-        it ends itself, as a container does.
+        It is kept as soon as nothing arrives any more: if we run in a container, the end of the
+        worker may end us, too.
         """
         is_kept, is_over, left = False, False, self._sender.undelivered
         while left and not is_over:
@@ -118,7 +118,7 @@ class Pusher:
                 self._sender.feed(record)
 
     def _wake(self) -> None:
-        """Wake the sending thread, if its next turn has become an earlier one."""
+        """Wake the sending thread if its next request has become due earlier."""
         due = self._sender.next_due()
         if due is not None and due < self._sleeps_until:
             self._sleeps_until = float("-inf")

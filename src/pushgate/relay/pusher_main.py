@@ -23,7 +23,7 @@ __all__ = ("main",)
 
 
 def main(configuration: Mapping[str, Any]) -> None:
-    """Be the pusher of ``start_pusher``'s configuration; never returns."""
+    """Run the pusher with the configuration of ``start_pusher``. Never returns."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -64,14 +64,14 @@ def _make(configuration: Mapping[str, Any]) -> Pusher:
 
 
 def _answer(text: str) -> None:
-    """Tell who started us that we have begun, or why not."""
+    """Tell the worker that the pusher has begun, or why not."""
     with suppress(OSError):
         line = f"{ANSWER}{' '.join(text.split())}\n"
         os.write(CHANNEL, line.encode("utf-8", "backslashreplace"))
 
 
 def _close_all_from(lowest: int) -> None:
-    """What we inherited might be a socket, or a pipe's end whose closing somebody waits for."""
+    """Close what we inherited: another process may wait for the end of a pipe or a socket."""
     try:
         numbers = [int(name) for name in os.listdir("/dev/fd")]
     except (OSError, ValueError):

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 __all__ = ("ANSWER", "CHANNEL", "IGNORED", "RECORDS", "PusherProcess", "start_pusher")
 
 RECORDS, CHANNEL = 3, 4  # the pusher's descriptors
-ANSWER = "\0"  # begins the line that says how it began, since others may come on the channel, too
+ANSWER = "\0"  # begins the line that says how it began; other lines come on the channel, too
 
 # A service manager signals all processes of a service, a terminal its foreground group. The pusher
-# ends when there is nobody left to write, and after its last push.
+# ends after its last push, when no writer is left.
 IGNORED = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -69,9 +69,9 @@ class PusherProcess:
         self._gone = False
 
     def answer(self, timeout: float) -> str | None:
-        """What it says once it has begun: "" for that all is well, else what is wrong.
+        """Its answer: "" if it has begun, else the reason why not.
 
-        None if it says nothing within ``timeout`` seconds.
+        None if there is no answer within ``timeout`` seconds.
         """
         while self._answer is None and not self._gone:
             if not self._receive(timeout):
@@ -81,12 +81,12 @@ class PusherProcess:
         return self._answer
 
     def lines(self) -> list[str]:
-        """The lines of its standard error since the last call, where ours leads nowhere."""
+        """Its lines since the last call, if this process has no standard error to share."""
         lines, self._lines = self._lines, []
         return lines
 
     def is_gone(self, timeout: float = 0.0) -> bool:
-        """Whether it ended, waiting for that up to ``timeout`` seconds."""
+        """Wait ``timeout`` seconds for its end at most. Whether it has ended."""
         deadline = time.monotonic() + timeout
         while not self._gone and self._receive(max(0.0, deadline - time.monotonic())):
             pass
@@ -95,8 +95,8 @@ class PusherProcess:
     def reap(self) -> int | None:
         """The exit code of a process that is gone, negative for a signal; None if not known."""
         self.channel.close()
-        with suppress(OSError):  # another one that reaps children was faster, such as libev
-            # Its descriptors are closed a moment before it can be waited for.
+        with suppress(OSError):  # libev, for example, reaps children, too
+            # Its descriptors are closed some microseconds before it can be waited for.
             for _ in range(_REAP_TRIES):
                 pid, status = posix.waitpid(self.pid, posix.WNOHANG)
                 if pid:
@@ -130,7 +130,7 @@ class PusherProcess:
 
 
 def start_pusher(records: int, configuration: Mapping[str, Any]) -> PusherProcess:
-    """Start one that reads ``records``. Raises OSError.
+    """Start a pusher that reads ``records``. Raises OSError.
 
     ``records`` is not below CLEAR_OF. ``configuration``, of what marshal can hold, goes to the
     pusher's ``main`` with the path added.

@@ -38,12 +38,12 @@ _log = logging.getLogger("pushgate")
 class Relay:
     """Takes records from a process and its forked children to one pusher process.
 
-    ``aggregator`` is ``package.module:factory``; in the pusher, ``factory(options)`` makes the
-    Aggregator, from ``options`` that JSON can hold. ``interval``, in seconds: each group is pushed
-    at once, and then once in it at most. ``linger``: seconds for which the pusher goes on trying
-    after its last writer is gone; what it has not delivered then is in the outbox of ``settings``,
-    which each pusher delivers from when the gateway has answered and every minute. ``timeout``
-    bounds each push; ``retries`` is not used, since what fails is sent again with newer values.
+    ``aggregator`` is ``package.module:factory``. In the pusher, ``factory(options)`` makes the
+    Aggregator, from ``options`` that JSON can hold. A group is pushed at once, and then once in
+    ``interval`` seconds at most. The pusher tries for ``linger`` seconds after its last writer is
+    gone, and leaves the rest in the outbox of ``settings``. Each pusher delivers from that outbox
+    when the gateway has answered, and every minute. The settings' ``timeout`` bounds each push;
+    their ``retries`` are not used, because a failed push is sent again with newer values.
 
     Raises SettingsError where no gateway is configured, TypeError or ValueError for options that
     JSON can't hold.
@@ -60,7 +60,7 @@ class Relay:
     ) -> None:
         if not (interval >= 0 and linger >= 0):
             raise ValueError(f"interval is {interval!r}, linger {linger!r}; give seconds from 0 on")
-        settings.to_gateway()  # what can't be used fails here, where somebody sees it
+        settings.to_gateway()  # a wrong setting raises here, and not in the pusher
         self._configuration: Mapping[str, Any] = {
             "aggregator": aggregator,
             "options": options_text(options),
@@ -77,10 +77,10 @@ class Relay:
         self._started_at = self._may_start_at = float("-inf")
 
     def start(self) -> None:
-        """Make the pipe and start the pusher, before any child is forked that is to write.
+        """Make the pipe and start the pusher. Call it before the children that write are forked.
 
-        Returns once the pusher has begun, after a tenth of a second. Raises OSError when it can't
-        be started or could not begin, with the reason; RuntimeError when called twice.
+        Returns when the pusher has begun, after a tenth of a second. Raises OSError with the reason
+        where it could not begin, and RuntimeError when called twice.
         """
         if self._writer is not None:
             raise RuntimeError("the relay was started before; make a new one")
@@ -88,7 +88,7 @@ class Relay:
         # writers don't find the pipe broken.
         self._read_end, self._write_end = (Descriptor(move_up(fd)) for fd in posix.pipe())
         try:
-            with suppress(AttributeError, OSError):  # not Linux; the user's pipes hold too much
+            with suppress(AttributeError, OSError):  # not Linux, or the user's pipes hold too much
                 fcntl.fcntl(self._write_end.number, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             posix.set_blocking(self._write_end.number, False)
             self._pusher = self._begin()
@@ -103,17 +103,17 @@ class Relay:
         self._writer = Writer(self._write_end)
 
     def write(self, record: object) -> bool:
-        """Hand over a record of what JSON can hold, some 4000 bytes at most, from any process.
+        """Hand over a record that JSON can hold, of 4000 bytes at most, from any process.
 
-        False if it was dropped: the pusher will be told how many were. Never blocks, and raises
+        Returns False if it was dropped; the pusher learns how many were. Never blocks, and raises
         nothing of its own. A record that finds no room waits in this process for the next call.
         """
         return self._writer is not None and self._writer.write(record)
 
     def flush(self, timeout: float = 0.0) -> bool:
-        """Write what found no room yet, trying for ``timeout`` seconds: whether nothing waits.
+        """Write the records that wait, for ``timeout`` seconds at most. Whether none waits now.
 
-        For a process that is about to end, as a child that is recycled.
+        For a process that is about to end.
         """
         if self._writer is None:
             return True
@@ -130,12 +130,12 @@ class Relay:
         return 0 if self._writer is None else self._writer.dropped
 
     def ensure_running(self) -> bool:
-        """Start another pusher on the same pipe if it died: whether that was done. Never raises.
+        """Start another pusher on the same pipe if the last one died. Whether that was done.
 
-        For the process that called start(), now and then; takes a few milliseconds if it died. The
-        totals of the one that died are gone, while records that it had not read are not. One that
-        dies again and again is replaced ever more seldom. Where this process has no standard error,
-        or /dev/null, what the pusher would write there is logged by this call.
+        Never raises. The process that called :meth:`start` calls it now and then. A new pusher
+        begins its totals at 0, and reads what the last one had not read. If pushers die again and
+        again, they are replaced less and less often. Where this process has no standard error, the
+        pusher's lines are logged by this call.
         """
         if self._owner != posix.getpid() or self._writer is None:
             return False
@@ -152,17 +152,17 @@ class Relay:
         return now >= self._may_start_at and self._try_again()
 
     def detach(self) -> None:
-        """Let go of the pipe in a child that must not keep it open; what it writes is not taken."""
+        """Close the pipe in a child that must not keep it open. Its records are dropped then."""
         for end in (self._write_end, self._read_end):
             end.close()
         if self._pusher is not None:
             self._pusher.channel.close()
 
     def close(self, timeout: float) -> bool:
-        """Write no more, and wait up to ``timeout`` seconds for the last pushes: whether it ended.
+        """End, and wait ``timeout`` seconds for the last pushes. Whether the pusher has ended.
 
-        The pusher goes on while forked children still hold the pipe. In a child this lets go of
-        the child's end only, and the result is True.
+        The pusher goes on while forked children hold the pipe. In a child this closes the child's
+        end only, and returns True.
         """
         if self._owner != posix.getpid() or self._write_end.number < 0:
             self.detach()

@@ -1,4 +1,4 @@
-"""From records to requests: the aggregator, what waits, whose turn it is, and how it ended."""
+"""From records to requests: what waits, which group is next, and how its push ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_ASKED = 300.0  # seconds of a Retry-After
 
 
 class ReadyPush(NamedTuple):
-    """What is to be sent to one group now, and what it was made of."""
+    """The next push, encoded, and the pending push that it was made of."""
 
     key: GroupingKey
     push: PendingPush
@@ -34,10 +34,10 @@ class ReadyPush(NamedTuple):
 
 
 class Sender:
-    """Turns records into requests: at once for a group, and then once in ``interval`` seconds.
+    """Turns records into requests: for a group at once, and then once in ``interval`` seconds.
 
-    ``url`` is the gateway's, for log lines. Never raises: what an aggregator or a collector raises
-    is logged and skipped. Not safe to use from two threads at once.
+    ``url`` is the gateway's, for log lines. Never raises: an exception of an aggregator or a
+    collector is logged. Two threads must not use it at the same time.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Sender:
 
     @property
     def undelivered(self) -> int:
-        """How many groups something waits for or is on its way to."""
+        """How many groups have a push that waits or is under way."""
         sent = self._under_way
         return len(self._pending) + (sent is not None and self._pending.get(sent.key) is None)
 
@@ -78,7 +78,7 @@ class Sender:
         self._ask(self._aggregator.dropped, count)
 
     def closed(self) -> None:
-        """There will be no more records: what waits is to go at once."""
+        """There will be no more records: all that waits is due now."""
         self._closed_at = time.time()
         self._ask(self._aggregator.closed, self._closed_at)
         self._pending.hurry(time.monotonic())
@@ -86,12 +86,12 @@ class Sender:
         self._blocked_until = float("-inf")
 
     def next_due(self) -> float | None:
-        """When :meth:`take` will give something, on the monotonic clock; None: nothing waits."""
+        """When :meth:`take` returns the next push, on the monotonic clock; None: none waits."""
         due = self._pending.next_due()
         return None if due is None else max(due, self._blocked_until)
 
     def take(self) -> ReadyPush | None:
-        """What is to be sent now; call :meth:`settle` before the next call."""
+        """The push that is due now, or None. Call :meth:`settle` before the next call."""
         now = time.monotonic()
         while now >= self._blocked_until and (taken := self._pending.take(now)) is not None:
             key, push = taken
@@ -128,8 +128,8 @@ class Sender:
         self.last_error = error
 
     def changes(self) -> list[tuple[str, GroupingKey, bytes, float]]:
-        """What :attr:`undelivered` counts, for an outbox; it goes on waiting here."""
-        # What a collector yields is as old as the end of the records, if there was one.
+        """All that is undelivered, for an outbox. It goes on waiting here."""
+        # A collector changes no more after the end of the records.
         collected_at = time.time() if self._closed_at is None else self._closed_at
         sent = self._under_way
         changes: list[tuple[str, GroupingKey, bytes, float]] = []
@@ -162,7 +162,7 @@ class Sender:
             and change.method != "DELETE"
             and hasattr(metrics, "collect")
         ):
-            return  # it will be collected anyway: so are nearly all changes of a busy group
+            return  # the push that waits collects it: so do most changes of a busy group
         push = pending_push(change.method, metrics, time.time())
         self._pending.put(key, push, time.monotonic())
 

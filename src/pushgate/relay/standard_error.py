@@ -34,11 +34,11 @@ def log_to_stderr() -> None:
 
 
 def to_stderr(text: str) -> None:
-    """Write ``pushgate: text`` to standard error, in one piece; in vain if nobody takes it."""
+    """Write ``pushgate: text`` to standard error, in one piece, unless there is no room."""
     line = "pushgate: " + " ".join(text.split())[:_LONGEST] + "\n"
     with suppress(OSError):
-        # A worker's standard error may be a pipe that nobody reads; waiting for room in it would
-        # stop the pushes. Where poll says that there is room, there is PIPE_BUF of it.
+        # Standard error may be a pipe that is not read; to wait for room in it would stop the
+        # pushes. Where poll finds room, there is PIPE_BUF of it.
         poll = select.poll()
         poll.register(2, select.POLLOUT)
         if any(events & select.POLLOUT for _, events in poll.poll(0)):

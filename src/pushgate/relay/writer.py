@@ -1,9 +1,9 @@
 """The writers' end of the pipe, for any process and thread that has it.
 
-Writing uses ``posix.write``, because eventlet replaces ``os.write`` by one that loses records when
-two greenlets write. There is no lock, which a fork could copy while it is held, and which a signal
-handler that writes would wait for in vain: a record and a count belong to whoever popped it from
-its deque, and pop and append are atomic.
+It uses ``posix.write``, because eventlet replaces ``os.write`` by one that loses records when two
+greenlets write. It has no lock: a fork could copy a held one, and a signal handler that writes
+would wait for it for ever. A record or a count belongs to the thread that popped it from its deque;
+pop and append are atomic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_WAITING = 1000  # records, in each process
 
 
 class _Local:
-    """What one process has not written yet."""
+    """The records and counts that one process has not written yet."""
 
     __slots__ = ("checked", "complained", "drops", "pid", "waiting")
 
@@ -47,8 +47,7 @@ class _Local:
 class Writer:
     """Writes records to a pipe's non-blocking write end, until the caller closes that.
 
-    A forked child may write with its copy: it starts with nothing waiting and nothing dropped,
-    since its parent still has that.
+    A forked child may write with its copy, which begins empty: what waits is its parent's.
     """
 
     def __init__(self, pipe: Descriptor) -> None:
@@ -63,8 +62,8 @@ class Writer:
     def write(self, record: object) -> bool:
         """Write the record, or keep it for later; False if it was dropped. Never blocks or raises.
 
-        Only a signal handler's exception comes through, such as Celery's soft time limit: that must
-        reach the task.
+        Only a signal handler's exception comes through, for example Celery's soft time limit, which
+        must reach the task.
         """
         local = self._local
         if local.pid != posix.getpid():
@@ -84,7 +83,7 @@ class Writer:
         return self._write_last(local, line)
 
     def flush(self) -> bool:
-        """Write what waits, and how much was dropped, if there is room: whether all is written."""
+        """Write what waits and how much was dropped, if there is room. Whether all is written."""
         local = self._mine()
         while True:
             try:

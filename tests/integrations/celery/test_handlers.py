@@ -335,7 +335,7 @@ def test_a_limit_that_strikes_after_the_task_neither_loses_nor_doubles_its_end(
     over = Event()
     for _ in range(threads):
         Thread(target=over.wait, daemon=True).start()
-    with observed(app, soft_limited=True) as relay:
+    with observed(app) as relay:
         relay.worker._executing.in_child = True
         strikes = iter([None, strike])
         relay.writing = lambda record: (next(strikes, None) or (lambda: None))()
