@@ -3,7 +3,6 @@
 import pytest
 
 from pushgate import Matcher, parse_matchers
-from pushgate.jobs.matchers import matches
 
 LABELS = {"job": "backup", "instance": "db1", "note": 'a "b", c'}
 
@@ -34,7 +33,7 @@ LABELS = {"job": "backup", "instance": "db1", "note": 'a "b", c'}
     ],
 )
 def test_a_matcher_selects_as_in_promql(text, found):
-    assert matches(LABELS, parse_matchers(text)) is found
+    assert all(matcher.matches(LABELS) for matcher in parse_matchers(text)) is found
 
 
 @pytest.mark.parametrize(
