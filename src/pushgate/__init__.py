@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from .jobs.own_metrics import own_metrics_key as own_metrics_key
     from .jobs.prune import delete_groups as delete_groups
     from .jobs.prune import prune as prune
-    from .jobs.reporter import Reporter as Reporter
     from .jobs.runs import CommandEnd as CommandEnd
     from .jobs.runs import JobRun as JobRun
     from .jobs.runs import Outcome as Outcome
@@ -121,7 +120,6 @@ _MODULE_OF = {
     "newer_families": "outbox.rule",
     "open_private": "outbox.files",
     # outcomes
-    "Reporter": "jobs.reporter",
     "Sink": "delivery.sink",
     "DirectSink": "delivery.direct_sink",
     "QueueSink": "delivery.queue_sink",
