@@ -8,7 +8,7 @@ any handler written for it works here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urljoin
 
@@ -16,7 +16,7 @@ from ..errors import DeliveryError
 from .auth import TLS, BasicAuth, BearerToken
 from .deadline import Deadline
 from .pool import exchange
-from .request import Request, refuse_headers_of_the_request
+from .request import Request, RequestHeaders, headers_of, refuse_headers_of_the_request
 from .response import Response, ResponseError
 from .urls import Address, parse, without_credentials
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ..protocol.grouping_key import GroupingKey
     from ..protocol.stored_key import StoredKey
-    from .request import Headers
 
 __all__ = ("HTTPHandler", "Handler", "default_handler", "passthrough_redirect_handler", "perform")
 
@@ -103,7 +102,8 @@ class HTTPHandler(NamedTuple):
         target, shown = address.target, address.shown
         if path:
             target, shown = target.rstrip("/") + path, shown + path
-        first_sent = sent = self._complete(headers, address)
+        given = tuple([(name, value) for name, value in headers])
+        first_sent = sent = _complete(self, given, address.credentials)
         for hop in range(self.redirects + 1):
             tls = self.tls.context() if address.origin.scheme == "https" else None
             request = Request(address.origin, method, target, sent, data, tls)
@@ -118,32 +118,17 @@ class HTTPHandler(NamedTuple):
                 return response
             next_address = self._redirect(request, response, shown, first_sent, hop)
             if next_address.origin != address.origin:
-                sent = {name: pair for name, pair in sent.items() if name in _HARMLESS}
+                sent = headers_of([p for n, p in sent.by_name.items() if n in _HARMLESS])
             address, target, shown = next_address, next_address.target, next_address.shown
         raise AssertionError("unreachable")
 
-    def _complete(self, headers: Iterable[tuple[str, str]], address: Address) -> Headers:
-        """By lower-case name: of several headers of one name the last is sent, as by urllib."""
-        sent: dict[str, tuple[str, str | bytes]] = {
-            name.lower(): (name, value) for name, value in headers
-        }
-        if self.headers:
-            refuse_headers_of_the_request(name for name, _ in self.headers)
-            sent |= {name.lower(): (name, value) for name, value in self.headers}
-        auth = self.auth or (BasicAuth(*address.credentials) if address.credentials else None)
-        if auth is not None and "authorization" not in sent:
-            sent["authorization"] = ("Authorization", auth.header())
-        if "user-agent" not in sent:
-            sent["user-agent"] = ("User-Agent", "pushgate")
-        return sent
-
     def _redirect(
-        self, request: Request, response: Response, shown: str, first_sent: Headers, hop: int
+        self, request: Request, response: Response, shown: str, first_sent: RequestHeaders, hop: int
     ) -> Address:
         """Where a redirect leads that is to be followed. Raises GatewayRejectedError for others."""
         from .error_mapping import redaction_for, rejected
 
-        redaction = redaction_for(request, first_sent.values())
+        redaction = redaction_for(request, first_sent.by_name.values())
         location = response.headers and response.headers.get("Location")
         if response.status not in _REDIRECTS or not location:
             raise rejected(response, request.method, shown, redaction)
@@ -164,12 +149,30 @@ class HTTPHandler(NamedTuple):
         raise rejected(response, request.method, shown, redaction, reason)
 
 
+@lru_cache(maxsize=64)  # most pushes of a process have the same
+def _complete(
+    handler: HTTPHandler,
+    headers: tuple[tuple[str, str], ...],
+    credentials: tuple[str, str] | None,
+) -> RequestHeaders:
+    """The headers of a call with the handler's own."""
+    refuse_headers_of_the_request(name for name, _ in handler.headers)
+    sent: list[tuple[str, str | bytes]] = [*headers, *handler.headers]
+    names = {name.lower() for name, _ in sent}
+    auth = handler.auth or (BasicAuth(*credentials) if credentials else None)
+    if auth is not None and "authorization" not in names:
+        sent.append(("Authorization", auth.header()))
+    if "user-agent" not in names:
+        sent.append(("User-Agent", "pushgate"))
+    return headers_of(sent)
+
+
 def _unreachable(
-    error: Exception, request: Request, shown: str, first_sent: Headers
+    error: Exception, request: Request, shown: str, first_sent: RequestHeaders
 ) -> DeliveryError:
     from .error_mapping import unreachable  # which a push that arrives does without
 
-    return unreachable(error, request, shown, first_sent.values())
+    return unreachable(error, request, shown, first_sent.by_name.values())
 
 
 _DEFAULT = HTTPHandler()

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from .proxies import Proxy
     from .urls import Origin
 
-    Headers = Mapping[str, tuple[str, str | bytes]]
-
-__all__ = ("Request", "head_of", "refuse_headers_of_the_request")
+__all__ = ("Request", "RequestHeaders", "head_of", "headers_of", "refuse_headers_of_the_request")
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - of RFC 9110, section 5.6.2
 _VALUE = r"[^\r\n\0\u0100-\U0010ffff]*"
-_HEAD = re.compile(rf"{_TOKEN} \S+ HTTP/1\.1\r\n(?:{_TOKEN}: {_VALUE}\r\n)*")
+_LINES = re.compile(rf"(?:{_TOKEN}: {_VALUE}\r\n)*")
 # They say how a body ends, what it is packed in, or where it goes: a second one breaks the push.
 _OF_THE_REQUEST = (
     "connection",
@@ -31,13 +29,20 @@ _OF_THE_REQUEST = (
 )
 
 
+class RequestHeaders(NamedTuple):
+    """Headers by their names in lower case, and the same as the lines that are sent."""
+
+    by_name: Mapping[str, tuple[str, str | bytes]]
+    lines: str
+
+
 class Request(NamedTuple):
-    """``target`` is path and query. ``headers`` are by their names in lower case."""
+    """``target`` is path and query."""
 
     origin: Origin
     method: str
     target: str
-    headers: Headers
+    headers: RequestHeaders
     body: bytes
     tls: ssl.SSLContext | None  # for https
 
@@ -50,50 +55,50 @@ def refuse_headers_of_the_request(names: Iterable[str]) -> None:
             raise ValueError(f"the header {name!r} is one that each request sets itself; {advice}")
 
 
+def headers_of(pairs: Iterable[tuple[str, str | bytes]]) -> RequestHeaders:
+    """Headers for a request: of several of one name the last, as urllib.request sends them.
+
+    Raises SettingsError for those that HTTP does not allow.
+    """
+    by_name = {name.lower(): (name, value) for name, value in pairs}
+    # The body's length is ours to say: another would make its rest a request of its own.
+    by_name.pop("content-length", None)
+    lines = "".join([f"{name}: {_text(value)}\r\n" for name, value in by_name.values()])
+    # A value that holds a line break makes one line more.
+    is_sound = _LINES.fullmatch(lines) and lines.count("\n") == len(by_name)
+    if not is_sound or "transfer-encoding" in by_name:
+        raise _refusal(by_name.values())
+    return RequestHeaders(by_name, lines)
+
+
 def head_of(request: Request, proxy: Proxy | None = None) -> bytes:
     """The head, with the headers that say where it goes and how long the body is.
 
-    ``proxy`` is one that gets the request itself, and not a tunnel.
-    Raises SettingsError for a method or header that HTTP does not allow.
+    ``proxy`` is one that gets the request itself, and not a tunnel. Raises SettingsError for a
+    method that HTTP does not allow.
     """
-    authority, target, headers = request.origin.authority, request.target, request.headers
+    _, method, target, headers, body, _ = request
+    if not (method.isascii() and method.isalpha()) and not re.fullmatch(_TOKEN, method):
+        raise SettingsError(f"{method!r} is no HTTP method")
+    authority, lines = request.origin.authority, headers.lines
+    if "host" not in headers.by_name:
+        lines = f"Host: {authority}\r\n{lines}"
     if proxy is not None:
         target = f"http://{authority}{target}"
-        headers = {**headers, **{name.lower(): (name, value) for name, value in proxy.headers}}
-    lines = [f"{request.method} {target} HTTP/1.1"]
-    if "host" not in headers:
-        lines.append(f"Host: {authority}")
-    for key, (name, value) in headers.items():
-        # The body's length is ours to say: another would make its rest a request of its own.
-        if key != "content-length":
-            lines.append(f"{name}: {value if type(value) is str else _text(value)}")
-    lines.append(f"Content-Length: {len(request.body)}\r\n")
-    head = "\r\n".join(lines)
-    # A value that holds a line break makes one line more.
-    is_sound = _HEAD.fullmatch(head) and head.count("\n") == len(lines)
-    if not is_sound or "transfer-encoding" in headers:
-        raise _refusal(request)
-    return f"{head}\r\n".encode("latin-1")
+        lines += "".join([f"{name}: {value}\r\n" for name, value in proxy.headers])
+    head = f"{method} {target} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode("latin-1")
 
 
-def _refusal(request: Request) -> SettingsError:
-    """What is wrong with the head, without the value of a header."""
-    if not re.fullmatch(_TOKEN, request.method):
-        return SettingsError(f"{request.method!r} is no HTTP method")
-    for name, _ in request.headers.values():
+def _refusal(pairs: Iterable[tuple[str, str | bytes]]) -> SettingsError:
+    """Which header is at fault, without its value."""
+    for name, _ in pairs:
         if not re.fullmatch(_TOKEN, name) or name.lower() == "transfer-encoding":
             shown = name.partition(":")[0]
             return SettingsError(f"HTTP does not allow the header name {shown!r} here")
-    name = next(
-        (
-            name
-            for name, value in request.headers.values()
-            if not re.fullmatch(_VALUE, _text(value))
-        ),
-        "",
-    )
+    unfit = [name for name, value in pairs if not re.fullmatch(_VALUE, _text(value))]
     return SettingsError(
-        f"the value of the header {name!r} holds a line break, a NUL or a character outside"
+        f"the value of the header {unfit[0]!r} holds a line break, a NUL or a character outside"
         " Latin-1; one that was read from a file often ends with a line break"
     )
 
