@@ -14,79 +14,73 @@ import logging
 import queue
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from pushgate import DirectSink, Report, failure, own_metrics_key
-from pushgate_airflow._events import DEADLINE_MISSED, RUNNING, job_run, outcome
+from pushgate import (
+    DirectSink,
+    Report,
+    deadline_report,
+    end_reports,
+    failure,
+    own_metrics_key,
+    start_report,
+)
+from pushgate_airflow._events import DEADLINE_MISSED, RUNNING, outcome
+from pushgate_airflow.metrics import own_families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from prometheus_client import Metric
-
-    from pushgate import Gateway, GroupingKey
+    from pushgate import Gateway, JobRun
     from pushgate_airflow._events import Event
 
-__all__ = ("log_failure", "report", "report_own", "within")
+__all__ = ("log_failure", "report", "within")
 
 T = TypeVar("T")
 
 # With a gateway that hangs, a task waits at its start and at its end, and no longer than the
 # deadline in both. The end tells the start again.
 _FOR_THE_START = 1 / 3
-_FOR_KEEPING = 0.15  # of the end's time; it takes about 20 ms
+_FOR_KEEPING = 0.25  # of the time for a report; it takes about 20 ms, more on a busy disk
 
 
 def report(
     event: Event,
-    key: GroupingKey,
+    run: Callable[[], JobRun],
     gateway: Callable[[], Gateway],
     *,
     deadline: float,
-    spent: float = 0.0,
-    expires_at: float | None = None,
-    own: Callable[[], Sequence[Metric] | None] | None = None,
+    only_own: bool = False,
 ) -> None:
-    """Push ``event`` to ``gateway()``. What can't be delivered is kept in its outbox. Never raises.
+    """Push ``event`` of ``run()`` to ``gateway()``, and the task's own metrics at its end.
 
-    A task's start and end share ``deadline`` seconds, of which ``spent`` are gone. ``expires_at``,
-    in Unix seconds, is for a key that names the run. ``own()`` collects the task's own metrics,
-    once the outcome is pushed.
+    A task's start and end share ``deadline`` seconds. What can't be delivered is kept in the
+    gateway's outbox. ``only_own``: the own metrics alone. Never raises.
     """
-    run = job_run(event, key)._replace(expires_at=expires_at)
-    if event.state == RUNNING:
-        wait = max(0.0, deadline * _FOR_THE_START - spent)
-        DirectSink(gateway, timeout=deadline, wait_for_start=wait).started(run)
-        return
-    sink = _sink_for_an_end(gateway, deadline, spent)
-    if (ended := outcome(event)) is not None:
-        sink.finished(run, ended, own)
-    elif event.state == DEADLINE_MISSED and event.ended_at is not None:
-        sink.missed_deadline(run, event.ended_at)
-
-
-def report_own(
-    key: GroupingKey,
-    gateway: Callable[[], Gateway],
-    *,
-    deadline: float,
-    own: Callable[[], Sequence[Metric] | None],
-) -> None:
-    """Push a task's own metrics, and not how it ended. Never raises."""
-
-    def reports() -> Iterator[Report]:
-        if families := own():
-            yield Report("PUT", own_metrics_key(key), families, time.time())
-
-    sink = _sink_for_an_end(gateway, deadline, 0.0)
-    sink.deliver(reports, f"the push of the task's own metrics for {key}")
-
-
-def _sink_for_an_end(gateway: Callable[[], Gateway], deadline: float, spent: float) -> DirectSink:
-    share = max(0.01, deadline * (1 - _FOR_THE_START) - spent)
-    return DirectSink(
-        gateway, timeout=share * (1 - _FOR_KEEPING), keep_timeout=share * _FOR_KEEPING
+    share = _FOR_THE_START if event.state == RUNNING else 1 - _FOR_THE_START
+    sink = DirectSink(
+        gateway,
+        timeout=deadline * share * (1 - _FOR_KEEPING),
+        keep_timeout=deadline * share * _FOR_KEEPING,
     )
+    name = event.dag_id if event.task_id is None else f"{event.dag_id}.{event.task_id}"
+    reports = _own_report if only_own else _reports
+    sink.deliver(lambda: reports(event, run()), f"the push of {event.state} for {name}")
+
+
+def _reports(event: Event, run: JobRun) -> Iterator[Report]:
+    if (ended := outcome(event)) is not None:
+        yield from end_reports(run, ended, partial(own_families, event))
+    elif event.state == RUNNING:
+        yield start_report(run)
+    elif event.state == DEADLINE_MISSED and event.ended_at is not None:
+        yield deadline_report(run, event.ended_at)
+
+
+def _own_report(event: Event, run: JobRun) -> Iterator[Report]:
+    if families := own_families(event):
+        yield Report("PUT", own_metrics_key(run.key), families, time.time())
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:
@@ -96,7 +90,7 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     def run() -> None:
         try:
             results.put(([function()], None))
-        except BaseException as error:  # a SystemExit would end the task
+        except BaseException as error:  # raised again below, but for a SystemExit and its like
             results.put(([], error if isinstance(error, Exception) else RuntimeError(repr(error))))
 
     threading.Thread(target=run, name="pushgate", daemon=True).start()

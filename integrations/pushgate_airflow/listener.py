@@ -127,20 +127,20 @@ def _report_task(ti: Any) -> None:
     task as a whole then did, too. Its success or skip says nothing of the other instances: that is
     told when the run ends, of all of them, and only its own metrics are pushed now.
     """
-    from pushgate_airflow._event_key import grouping_key
+    from pushgate_airflow._events import grouping_key, job_run
     from pushgate_airflow._gateway_lookup import gateway
     from pushgate_airflow._task_events import event_of
-    from pushgate_airflow._task_reports import report, report_own
-    from pushgate_airflow.metrics import own_families
+    from pushgate_airflow._task_reports import report
 
     options = configuration()
     event = event_of(ti.get_template_context())
-    key = grouping_key(event, job=options.job)
-    find, own = partial(gateway, keeping=True), partial(own_families, event)
-    if event.map_index >= 0 and event.state in ("success", "skipped"):
-        report_own(key, find, deadline=options.deadline, own=own)
-    else:
-        report(event, key, find, deadline=options.deadline, own=own)
+    report(
+        event,
+        lambda: job_run(event, grouping_key(event, job=options.job)),
+        partial(gateway, keeping=True),
+        deadline=options.deadline,
+        only_own=event.map_index >= 0 and event.state in ("success", "skipped"),
+    )
 
 
 @contextmanager

@@ -8,59 +8,35 @@ raises what ``notify`` raises; but one notifier is shared by all tasks of a file
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
 from pushgate import Gateway, GroupingKey
-from pushgate_airflow._configuration import Configuration, configuration
-from pushgate_airflow._event_key import grouping_key, refuse_template_of_runs
-from pushgate_airflow._events import Event
+from pushgate_airflow._configuration import configuration
+from pushgate_airflow._events import Event, grouping_key, job_run, refuse_template_of_runs
 from pushgate_airflow._gateway_lookup import agateway, gateway, gateway_at
 from pushgate_airflow._task_events import event_of, in_task_process
 from pushgate_airflow._task_reports import log_failure, report, within
-from pushgate_airflow.metrics import own_families
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from pushgate import JobRun
 
 __all__ = ("PushgatewayNotifier", "push_outcome")
 
 Labels = Mapping[str, object] | Callable[[Event, "Context"], Mapping[str, object]]
 
-_DEADLINE = Configuration().deadline
 # Seconds, where no task waits. The first connection that is looked up in a dag-processor or a
 # triggerer has its supervisor make Airflow's execution API, which takes 7 s of CPU; until then it
 # answers nobody. A DAG file's processor is killed after 50 s ([dag_processor]
 # dag_file_processor_timeout).
 _LOOK_UP = 30.0
-
-
-class _Plan(NamedTuple):
-    """A report that is still to be made; ``spent`` seconds of the deadline went into the plan."""
-
-    event: Event
-    key: GroupingKey
-    deadline: float
-    spent: float
-    expires_at: float | None
-
-    def push(self, find: Callable[[], Gateway]) -> None:
-        report(
-            self.event,
-            self.key,
-            find,
-            deadline=self.deadline,
-            spent=self.spent,
-            expires_at=self.expires_at,
-            own=partial(own_families, self.event),
-        )
 
 
 class PushgatewayNotifier(BaseNotifier):
@@ -139,44 +115,53 @@ class PushgatewayNotifier(BaseNotifier):
     async def async_notify(self, context: Context) -> None:
         """As :meth:`notify`, for an event loop: the triggerer's."""
         try:
-            plan = await asyncio.to_thread(self._plan, context, self)
-            if plan is None:
+            event = await asyncio.to_thread(self._event, context, self)
+            if event is None:
                 return
             try:
                 found = await asyncio.wait_for(self._afind(), _LOOK_UP)
             except TimeoutError:
                 raise TimeoutError(f"looking the gateway up took over {_LOOK_UP:g} s") from None
-            await asyncio.to_thread(plan._replace(spent=0.0).push, lambda: found)
+            await asyncio.to_thread(self._push, event, context, lambda: found)
         except Exception as error:
             log_failure("the report of a missed deadline", error)
 
-    def _plan(self, context: Context, callback: object) -> _Plan | None:
-        """What to report of ``context``; None where the listener does."""
-        began = time.monotonic()
-        options = within(self.deadline or _DEADLINE, configuration)
-        deadline = self.deadline or options.deadline
-        # The user's label function and a template may hang.
-        event, key = within(deadline, lambda: self._identify(context, callback, options))
-        if self._is_told_by_listener(event, key, context, options):
-            logging.getLogger("pushgate").debug("the listener tells %s of %s", event.state, key)
-            return None
-        expires_at = None
-        if self.run_id_lifetime is not None:
-            expires_at = (event.ended_at or time.time()) + self.run_id_lifetime
-        return _Plan(event, key, deadline, time.monotonic() - began, expires_at)
+    def _event(self, context: Context, callback: object) -> Event | None:
+        """The event to report; None where the listener reports it to the same group.
 
-    def _identify(
-        self, context: Context, callback: object, options: Configuration
-    ) -> tuple[Event, GroupingKey]:
-        event = event_of(context, callback)
+        The listener sees a task's end in the task's own process, after the callbacks, and a DAG
+        run's end in the scheduler. It can't see a missed deadline, nor what the dag-processor tells
+        of a lost task.
+        """
+        event, options = event_of(context, callback), configuration()
+        is_run_end = event.task_id is None and event.state in ("success", "failed")
+        own = (self.conn_id, self.gateway, self.job, self.labels, self.run_id_lifetime)
+        if (
+            options.selects(event.dag_id, event.task_id)
+            and (is_run_end or in_task_process(context))
+            and not self.by_map_index
+            and all(option is None for option in own)
+        ):
+            return None
+        return event
+
+    def _push(self, event: Event, context: Context, find: Callable[[], Gateway]) -> None:
+        deadline = self.deadline or configuration().deadline
+        report(event, lambda: self._run(event, context), find, deadline=deadline)
+
+    def _run(self, event: Event, context: Context) -> JobRun:
+        """May hang, in the user's label function or a template."""
         key = grouping_key(
             event,
-            job=options.job if self.job is None else self._rendered(self.job, context),
+            job=configuration().job if self.job is None else self._rendered(self.job, context),
             labels=self._labels(event, context),
             by_map_index=self.by_map_index,
             run_lifetime=self.run_id_lifetime,
         )
-        return event, key
+        expires_at = None
+        if self.run_id_lifetime is not None:
+            expires_at = (event.ended_at or time.time()) + self.run_id_lifetime
+        return job_run(event, key)._replace(expires_at=expires_at)
 
     def _labels(self, event: Event, context: Context) -> Mapping[str, object]:
         if self.labels is None:
@@ -190,24 +175,6 @@ class PushgatewayNotifier(BaseNotifier):
             return value
         environment = self.get_template_env(dag=context.get("dag"))
         return self.render_template(value, context, environment)
-
-    def _is_told_by_listener(
-        self, event: Event, key: GroupingKey, context: Context, options: Configuration
-    ) -> bool:
-        """Whether the listener pushes the same to the same group of the same gateway.
-
-        It sees a task's end in the task's own process, after the callbacks, and a DAG run's end in
-        the scheduler. What the dag-processor tells of a lost task, and a missed deadline, it can't
-        see.
-        """
-        is_run_end = event.task_id is None and event.state in ("success", "failed")
-        return (
-            self.conn_id is None
-            and self.gateway is None
-            and (is_run_end or in_task_process(context))
-            and options.selects(event.dag_id, event.task_id)
-            and key == grouping_key(event, job=options.job)
-        )
 
     def _find(self) -> Gateway:
         if self.gateway is not None:
@@ -227,14 +194,14 @@ def push_outcome(context: Context) -> None:
 
 def _notify(notifier: PushgatewayNotifier, context: Context, callback: object) -> None:
     try:
-        plan = notifier._plan(context, callback)
-        if plan is None:
+        event = notifier._event(context, callback)
+        if event is None:
             return
         if in_task_process(context):
-            plan.push(notifier._find)
+            notifier._push(event, context, notifier._find)
         else:
             found = within(_LOOK_UP, notifier._find)
-            plan._replace(spent=0.0).push(lambda: found)
+            notifier._push(event, context, lambda: found)
     except Exception as error:
         log_failure("the report of a callback", error)
 

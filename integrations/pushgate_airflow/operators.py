@@ -21,7 +21,7 @@ from pushgate import (
     readers,
 )
 from pushgate_airflow._configuration import configuration
-from pushgate_airflow._event_key import refuse_empty
+from pushgate_airflow._events import refuse_empty
 from pushgate_airflow._gateway_lookup import gateway
 from pushgate_airflow._payload import payload
 from pushgate_airflow.version_compat import AirflowFailException

@@ -28,4 +28,4 @@ def recording(slot: str) -> PushgatewayNotifier:
         RECORDS.append(Record(slot, dict(context), event))
         raise NotPushedError
 
-    return PushgatewayNotifier(labels=record)
+    return PushgatewayNotifier(gateway="http://nowhere.test", labels=record)
