@@ -22,14 +22,14 @@ def main(arguments: list[str]) -> int:
     """Returns 1 where a check failed, else 0."""
     parser = Parser(
         "doctor",
-        "Check the settings, the way to the gateway, the gateway, what it holds and the outbox.\n"
-        "Nothing is written to the gateway without --push.",
+        "Check the settings, the network, the gateway, its groups and the outbox. Nothing is\n"
+        "written to the gateway without --push.",
         "exit status: 0 no check failed, 1 one did, 2 wrong usage",
     )
     parser.add_argument(
         "--push", action="store_true", help='also push a group {job="pushgate_doctor"}, delete it'
     )
-    add_json_option(parser, "for scripts, a list of the checks")
+    add_json_option(parser, "for scripts, a list of the findings")
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
     checks = []
