@@ -226,7 +226,8 @@ def _unpack(tool: Tool, state: Path, root: Path) -> None:
     for folder in ("lists/partial", "cache/archives/partial", "deb"):
         (state / folder).mkdir(parents=True)
     sources = state / "sources.list"
-    sources.write_text(_source_line(tool.suite))
+    signed = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
+    sources.write_text(f"deb {signed}{mirror()} {tool.suite} main\n")
     options = {
         "Dir::State": state,
         "Dir::State::lists": state / "lists",
@@ -252,8 +253,8 @@ def _unpack(tool: Tool, state: Path, root: Path) -> None:
         (root / name).write_text(text.replace(old, new))
 
 
-def _source_line(suite: str) -> str:
-    """The machine's own mirror, with another suite."""
+def mirror() -> str:
+    """The URL of the Debian mirror in the machine's own apt sources."""
     release = dict(
         line.split("=", 1)
         for line in _read(Path("/etc/os-release")).splitlines()
@@ -264,10 +265,9 @@ def _source_line(suite: str) -> str:
     own = {release.get("VERSION_CODENAME"), "stable", "testing", "unstable", "sid"}
     # What `apt-get indextargets` knows is empty until the first update; this is not.
     listing = _run(["apt-get", "update", "--print-uris"], cwd=Path("/"))
-    for mirror, name in re.findall(r"^'(\S+)/dists/([^/']+)/InRelease'", listing, re.MULTILINE):
+    for url, name in re.findall(r"^'(\S+)/dists/([^/']+)/InRelease'", listing, re.MULTILINE):
         if name in own:
-            option = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-            return f"deb {option}{mirror} {suite} main\n"
+            return url
     raise ToolUnavailableError("the machine's apt sources name no Debian mirror")
 
 
