@@ -1,4 +1,4 @@
-"""Who we are and whom we trust: credentials and TLS files, as values that never print a secret."""
+"""Credentials and TLS files, as values that never print a secret."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class BasicAuth(_Credentials):
 
     @property
     def username(self) -> str:
-        """Who we are."""
+        """The user name."""
         return self._parts[0]
 
     def __repr__(self) -> str:

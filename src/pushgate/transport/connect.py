@@ -102,7 +102,7 @@ def _open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
 
 
 def _resolve(host: str, port: int, deadline: Deadline) -> list[Any]:
-    """getaddrinfo, which takes no timeout, in a thread that can be abandoned."""
+    """getaddrinfo, which takes no time-out, in a thread that can be left behind."""
     left = deadline.remaining()
     if not all(0 < len(label) < _LONGEST_LABEL for label in host.removesuffix(".").split(".")):
         raise UnicodeError("a part of the host name is empty or too long")
