@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ..protocol.parse import ParseError, parse_text
 from . import model, paths, render, request_body
@@ -24,19 +24,10 @@ _INCONSISTENT = "pushed metrics are invalid or inconsistent with existing metric
 _PUSH_METHODS = ("DELETE", "POST", "PUT")
 
 
-@dataclass(frozen=True)
-class GatewayRequest:
-    method: str
-    target: str  # as in the request line, not decoded; one character a byte
-    headers: Mapping[str, str]  # names in lower case
-    body: bytes
-
-
-@dataclass(frozen=True)
-class GatewayResponse:
+class GatewayResponse(NamedTuple):
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class PushgatewayAPI:
@@ -64,46 +55,47 @@ class PushgatewayAPI:
             "/api/v1/admin/wipe": ("PUT", self._wipe),
         }
 
-    def answer(self, request: GatewayRequest) -> GatewayResponse:
-        path = paths.decode(request.target)
+    def answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> GatewayResponse:
+        """Answer one request.
+
+        ``target`` is the request line's, not decoded, one character a byte. The names of
+        ``headers`` are in lower case.
+        """
+        path = paths.decode(target)
         if path is None:
             return _text(400, "400 Bad Request")
         if (location := paths.redirect(path)) is not None:
-            _, mark, query = request.target.partition("?")
+            _, mark, query = target.partition("?")
             return GatewayResponse(301, headers={"Location": location + mark + query})
         try:
-            return self._route(
-                request, path, request_body.decompress(request.body, request.headers)
-            )
-        except request_body.BodyError as error:
-            return _text(error.status, str(error))
-        except (paths.PathError, ParseError) as error:
-            return _text(400, str(error))
+            text = request_body.decompress(body, headers)
+            if path not in self._routes:
+                return self._answer_group(method, path, headers, text)
+            allowed, act = self._routes[path]
+            return act() if method == allowed else _other_method(method, allowed)
+        except (request_body.BodyError, paths.PathError, ParseError) as error:
+            return _text(getattr(error, "status", 400), str(error))
+        except RejectedError as error:
+            return _text(400, _INCONSISTENT + str(error))
 
-    def _route(self, request: GatewayRequest, path: str, body: bytes) -> GatewayResponse:
-        if path in self._routes:
-            method, act = self._routes[path]
-            return act() if request.method == method else _other_method(request, method)
-        if path == "/metrics/job/" and request.method in _PUSH_METHODS:
+    def _answer_group(
+        self, method: str, path: str, headers: Mapping[str, str], text: bytes
+    ) -> GatewayResponse:
+        if path == "/metrics/job/" and method in _PUSH_METHODS:
             return GatewayResponse(307, headers={"Location": "/metrics/job"})
         if not paths.is_group(path):
             return _text(404, "404 page not found")
-        if request.method not in _PUSH_METHODS:
-            return _other_method(request, *_PUSH_METHODS)
-        return self._change(request, paths.grouping_labels(path), body)
-
-    def _change(
-        self, request: GatewayRequest, labels: Mapping[str, str], body: bytes
-    ) -> GatewayResponse:
-        if request.method == "DELETE":
+        if method not in _PUSH_METHODS:
+            return _other_method(method, *_PUSH_METHODS)
+        labels = paths.grouping_labels(path)
+        if method == "DELETE":
             self.store.delete(labels)
             return GatewayResponse(202)
-        request_body.refuse_protobuf(request.headers)
-        families = model.held_families(parse_text(body))
-        try:
-            self.store.push(labels, families, self.clock(), replace=request.method == "PUT")
-        except RejectedError as error:
-            return _text(400, _INCONSISTENT + str(error))
+        request_body.refuse_protobuf(headers)
+        families = model.held_families(parse_text(text))
+        self.store.push(labels, families, self.clock(), replace=method == "PUT")
         return GatewayResponse(200)
 
     def _metrics(self) -> GatewayResponse:
@@ -123,9 +115,9 @@ class PushgatewayAPI:
         return GatewayResponse(202)
 
 
-def _other_method(request: GatewayRequest, *allowed: str) -> GatewayResponse:
+def _other_method(method: str, *allowed: str) -> GatewayResponse:
     headers = {"Allow": ", ".join(sorted({"OPTIONS", *allowed}))}
-    if request.method == "OPTIONS":
+    if method == "OPTIONS":
         return GatewayResponse(200, headers=headers)
     return _text(405, "Method Not Allowed", headers)
 

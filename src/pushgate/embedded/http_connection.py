@@ -8,7 +8,7 @@ import socket
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from .api import GatewayRequest, GatewayResponse, PushgatewayAPI
+from .api import GatewayResponse, PushgatewayAPI
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class ServerConnection(BaseHTTPRequestHandler):
         target = self.requestline.split()[1]
         try:
             headers = {name.lower(): text for name, text in self.headers.items()}
-            response = self._api.answer(GatewayRequest(self.command, target, headers, body))
+            response = self._api.answer(self.command, target, headers, body)
         except Exception:
             _log.exception("the embedded gateway failed on %r", self.requestline)
             self.close_connection = True
