@@ -1,6 +1,8 @@
 """``pushgate flush``, as a person, cron and a script meet it."""
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -63,10 +65,11 @@ def test_what_the_gateway_holds_newer_is_told_on_stderr(server, outbox, flush):
     assert '{job="a"}: x not sent: the gateway holds a push from' in complaint
 
 
-def test_the_marker_of_a_killed_process_does_not_make_it_fail(server, outbox, flush):
+def test_what_a_killed_process_left_does_not_make_it_fail(server, outbox, flush, tmp_path):
     keep(outbox, server.url)
+    (path,) = Path(outbox.path).glob("*.json")
     flush()
-    open(f"{outbox.path}.waiting", "x").close()
+    path.touch()
     assert flush("--quiet") == (0, [], [])
     assert outbox.is_empty()
 
@@ -91,11 +94,40 @@ def test_the_list_shows_all_that_waits_without_a_request(outbox, flush, monkeypa
     assert all(part in second for part in ('{job="b",k="v"}', "DELETE", "just now"))
 
 
+def test_a_script_gets_the_list_as_json(outbox, flush, monkeypatch):
+    monkeypatch.delenv("PUSHGATE_GATEWAY")
+    keep(outbox, OTHER)
+    code, lines, _ = flush("--list", "--json")
+    (group,) = json.loads("".join(lines))
+    assert (code, group["labels"], group["url"], group["method"]) == (0, {"job": "a"}, OTHER, "PUT")
+    assert flush("--json")[0] == 2
+
+
+def test_what_waits_for_a_gateway_that_moved_is_delivered(server, outbox, flush):
+    keep(outbox, OTHER)
+    _, lines, _ = flush("--from", OTHER, "--dry-run")
+    assert lines == [f"1 group would be delivered to {server.url}"]
+    assert flush("--from", OTHER) == (0, [f"1 group delivered to {server.url}"], [])
+    assert [group.labels for group in Gateway(server.url).groups()] == [{"job": "a"}]
+    assert outbox.is_empty()
+
+
+def test_what_nobody_needs_any_more_is_discarded_and_shown(server, outbox, flush):
+    for job in "ab":
+        keep(outbox, OTHER, job)
+        keep(outbox, server.url, job)
+    shown = f'{{job="a"}}  PUT of 1 metric  for {OTHER}'
+    discard = ("--discard", OTHER, "--discard", "job=~a|c")
+    assert flush(*discard, "--dry-run") == (0, [shown, "1 group would be discarded"], [])
+    assert flush(*discard) == (0, [shown, "1 group discarded"], [])
+    assert flush("--discard", server.url)[1][-1] == "2 groups discarded"
+    assert [group.labels for group in outbox.waiting()] == [{"job": "b"}]
+
+
 def test_where_there_is_no_outbox_to_use_it_fails(tmp_path, server, flush):
     assert flush("--outbox", "off")[0] == 1
-    path = tmp_path / "outbox"
-    path.mkdir()
-    (tmp_path / "outbox.waiting").touch()
+    path = tmp_path / "outbox.sqlite3"
+    path.write_text("of an older version")
     code, lines, complaints = flush("--outbox", str(path))
     assert (code, lines) == (1, [])
-    assert "is not a regular file" in complaints[0]
+    assert "is not a folder" in complaints[0]

@@ -175,5 +175,6 @@ def test_doctor_sees_what_waits_and_an_outbox_that_cannot_be_written(cli, tmp_pa
     assert "wait for other gateways: http://other:9091" in str(checks(cli, *doctor, path)[1])
     assert settings.to_outbox().keep(pushgateway.url, [change])
     assert "groups that wait in" in str(checks(cli, *doctor, path)[1])
-    code, found = checks(cli, *doctor, f"{path}/in-a-file")
+    (tmp_path / "file").touch()
+    code, found = checks(cli, *doctor, str(tmp_path / "file"))
     assert (code, not_ok(found)) == (1, [("FAIL", "outbox")])

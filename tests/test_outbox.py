@@ -1,14 +1,15 @@
-"""The outbox as its users meet it: what waits, what goes, and what is wrong with the file."""
+"""The outbox as its users meet it: what waits, what goes, and what is wrong with the folder."""
 
 import os
 import pickle
 import random
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
@@ -19,14 +20,17 @@ from pushgate import (
     GatewayRejectedError,
     GroupingKey,
     Outbox,
+    RateLimitedLogger,
+    default_handler,
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
-from pushgate.outbox import _claims, _clock, _file, _said
 from support.faults import FaultServer, answer
 
 NOWHERE = "http://gateway.invalid:9091"
 KEY = GroupingKey("job")
+GAUGE = b"# TYPE x gauge\nx 1\n"
+PATIENCE = 20.0  # seconds; what takes longer hangs
 
 
 @pytest.fixture
@@ -35,23 +39,19 @@ def server():
         yield gateway
 
 
-@pytest.fixture(autouse=True)
-def _one_clock(monkeypatch):
-    """The embedded gateway's clock is ours; to find that out takes a second."""
-    monkeypatch.setattr(
-        _clock.Clock, "is_later", lambda _self, _g, here, there, _left: there > here
-    )
-
-
 @pytest.fixture
-def said():
+def lines():
     return []
 
 
 @pytest.fixture
-def outbox(tmp_path, said):
-    _said._said.clear()
-    return Outbox(tmp_path / "state" / "outbox.sqlite3", say=said.append)
+def folder(tmp_path):
+    return tmp_path / "state" / "outbox"
+
+
+@pytest.fixture
+def outbox(folder, lines):
+    return Outbox(folder, log=RateLimitedLogger(lines.append))
 
 
 @pytest.fixture
@@ -79,6 +79,40 @@ def values(url):
         group.labels["job"]: {f.name: f.samples[0].value for f in group.families}
         for group in Gateway(url).groups()
     }
+
+
+def keep(outbox, job="job", text=GAUGE, at=None, url=NOWHERE):
+    return outbox.keep(url, [("PUT", GroupingKey(job), text, at or time.time())])
+
+
+class Delivery:
+    """A flush in another thread, which has begun to send and waits for ``end``."""
+
+    def __init__(self, outbox, url):
+        self._begun, self._end = threading.Event(), threading.Event()
+
+        def handler(**request):
+            def perform():
+                self._begun.set()
+                assert self._end.wait(PATIENCE)
+                default_handler(**request)()
+
+            return perform
+
+        gateway = Gateway(url, handler=handler)
+        self._thread = threading.Thread(target=lambda: outbox.flush(gateway))
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._begun.wait(PATIENCE)
+        return self
+
+    def end(self):
+        self._end.set()
+        self._thread.join(PATIENCE)
+
+    def __exit__(self, *_):
+        self.end()
 
 
 def test_what_fails_waits_and_goes_with_the_next_push_to_any_group(server, gateway, outbox):
@@ -136,11 +170,11 @@ def test_a_heartbeat_is_not_kept_and_does_not_make_what_waits_look_old(server, g
     with outage(server):
         fails(gateway.pushadd, "a", [gauge("x", "", 1)])
         assert not fails(gateway.pushadd, "b", []).kept
-    with _claims.claimed(outbox.path, gateway.url):  # another process is about to deliver
+    with Delivery(outbox, gateway.url) as other:
+        late = threading.Timer(0.1, other.end)
+        late.start()
         gateway.pushadd("a", [])
-    assert values(server.url) == {"a": {}}
-    outbox.flush(gateway)
-    assert values(server.url) == {"a": {"x": 1}}
+    assert (values(server.url), outbox.is_empty()) == ({"a": {"x": 1}}, True)
 
 
 def refuse(status):
@@ -149,7 +183,10 @@ def refuse(status):
 
 @pytest.mark.parametrize(
     ("status", "kept"),
-    [("400 No", 0), ("413 No", 0), ("422 No", 0), ("401 No", 1), ("404 No", 1), ("503 No", 1)],
+    [
+        *((f"{status} No", 0) for status in (400, 413, 415, 422)),
+        *((f"{status} No", 1) for status in (401, 404, 429, 500, 503)),
+    ],
 )
 def test_what_no_later_try_mends_is_not_kept(outbox, status, kept):
     with FaultServer(refuse(status)) as server:
@@ -186,25 +223,24 @@ def test_of_a_users_handler_errors_of_the_network_are_kept_and_bugs_are_not(outb
     assert len(outbox.waiting()) == 1
 
 
-def test_the_file_is_the_users_alone_and_holds_no_credentials(tmp_path, outbox):
-    outbox.keep("http://user:secret@gateway.invalid", [("PUT", KEY, b"x 1\n", time.time())])
+def test_the_folder_is_the_users_alone_and_holds_no_credentials(folder, outbox):
+    assert keep(outbox, url="http://user:secret@gateway.invalid")
     assert outbox.waiting("http://other:words@gateway.invalid")
-    assert os.stat(tmp_path / "state").st_mode & 0o777 == 0o700
-    for name in os.listdir(tmp_path / "state"):
-        path = tmp_path / "state" / name
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for path in folder.iterdir():
         assert path.stat().st_mode & 0o777 == 0o600
         assert b"secret" not in path.read_bytes()
 
 
-def test_one_bad_change_does_not_take_the_others_with_it(server, gateway, outbox, said):
+def test_one_bad_change_does_not_take_the_others_with_it(server, gateway, outbox, lines):
     with outage(server):
         fails(gateway.push, "a", [gauge("x", "", 1)])
         fails(gateway.send, "POST", GroupingKey("a"), b"# TYPE bad counter\nbad 1\n")
         fails(gateway.pushadd, "a", [gauge("y", "", 1)])
     gateway.push("other", [gauge("bad", "", 1)])
     assert (values(server.url)["a"], outbox.is_empty()) == ({"x": 1, "y": 1}, True)
-    assert len(said) == 1
-    assert '{job="a"}: bad refused: 400' in said[0]
+    (line,) = lines
+    assert '{job="a"}: bad refused: 400' in line
 
 
 def test_a_group_that_is_not_taken_does_not_hold_up_the_others(outbox):
@@ -217,8 +253,8 @@ def test_a_group_that_is_not_taken_does_not_hold_up_the_others(outbox):
 
     with FaultServer(not_b) as server:
         gateway = Gateway(server.url, outbox=outbox, retries=0)
-        keys = map(GroupingKey, "abc")
-        outbox.keep(gateway.url, [("PUT", key, b"x 1\n", n) for n, key in enumerate(keys, 1)])
+        for number, job in enumerate("abc", 1):
+            keep(outbox, job, at=number, url=gateway.url)
         flushed = outbox.flush(gateway)
     assert (flushed.delivered, flushed.left, flushed.error.status) == (2, 1, 500)
     assert [group.labels for group in outbox.waiting()] == [{"job": "b"}]
@@ -234,7 +270,7 @@ def test_a_gateway_that_may_not_be_read_gets_what_waits_only_when_told_to(outbox
 
     with FaultServer(push_only) as server:
         gateway = Gateway(server.url, outbox=outbox, retries=0)
-        outbox.keep(gateway.url, [("PUT", KEY, b"x 1\n", time.time())])
+        keep(outbox, url=gateway.url)
         flushed = outbox.flush(gateway)
         assert (flushed.left, "--unseen" in str(flushed.error)) == (1, True)
         gateway.pushadd("job", [gauge("y", "", 1)])
@@ -255,39 +291,38 @@ def test_a_push_leaves_its_time_for_keeping_when_the_gateway_hangs(outbox):
     assert (type(error).__name__, error.kept) == ("GatewayTimeoutError", True)
 
 
-def test_while_another_process_delivers_for_a_group_a_push_of_it_waits(server, gateway, outbox):
+def test_while_another_one_delivers_a_push_is_kept_or_waits_for_its_end(server, gateway, outbox):
     with outage(server):
         fails(gateway.push, "a", [gauge("x", "", 1)])
-    from pushgate.outbox._store import group_text
-
-    with _claims.claimed(outbox.path, group_text(gateway.url, {"job": "a"})) as is_ours:
-        assert is_ours
-        error = fails(gateway.pushadd, "a", [gauge("x", "", 2)])
+    with Delivery(outbox, gateway.url) as other:
+        error = fails(gateway.pushadd, "a", [gauge("x", "", 2)], timeout=0.1)
         assert (type(error), error.kept, error.group) == (DeliveryError, True, {"job": "a"})
-        assert values(server.url) == {}
         assert outbox.flush(gateway).left == 1
-    assert outbox.flush(gateway).delivered == 1
-    assert values(server.url) == {"a": {"x": 2}}
-
-
-def test_who_has_no_turn_to_write_keeps_its_push_all_the_same(server, gateway, outbox, tmp_path):
-    gateway.push("a", [gauge("x", "", 1)])
-    with outage(server):
-        fails(gateway.push, "b", [gauge("x", "", 1)])
-        with _claims.turn(outbox.path, wait=1):
-            for value in (2, 3):
-                assert fails(gateway.pushadd, "a", [gauge("x", "", value)]).kept
-            assert os.listdir(f"{outbox.path}.spool")
-        assert not outbox.is_empty()
-    gateway.pushadd("c", [gauge("x", "", 1)])
-    assert values(server.url) == {"a": {"x": 3}, "b": {"x": 1}, "c": {"x": 1}}
+        gateway.pushadd("b", [gauge("x", "", 1)])  # for which nothing waits
+        late = threading.Timer(0.1, other.end)
+        late.start()
+        gateway.pushadd("a", [gauge("y", "", 3)])
+    outbox.flush(gateway)
+    assert values(server.url) == {"a": {"x": 2, "y": 3}, "b": {"x": 1}}
     assert outbox.is_empty()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_child_can_keep_a_push_while_a_thread_of_its_parent_delivers(server, gateway, outbox):
+    with outage(server):
+        fails(gateway.push, "a", [gauge("x", "", 1)])
+    with Delivery(outbox, gateway.url):
+        if (pid := os.fork()) == 0:
+            os._exit(not keep(outbox, "a", GAUGE.replace(b"1", b"2"), url=gateway.url))
+        assert os.waitpid(pid, 0)[1] == 0
+    assert outbox.is_empty()
+    assert values(server.url) == {"a": {"x": 2}}
 
 
 def test_many_threads_lose_nothing(server, gateway, outbox):
     def work(number):
         for value in range(5):
-            fails(gateway.pushadd, f"job{number}", [gauge(f"x{value}", "", value)])
+            fails(gateway.pushadd, f"job{number % 4}", [gauge(f"x{number}{value}", "", value)])
 
     with outage(server):
         threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
@@ -296,10 +331,33 @@ def test_many_threads_lose_nothing(server, gateway, outbox):
         for thread in threads:
             thread.join()
     outbox.flush(gateway)
-    assert values(server.url) == {f"job{n}": {f"x{v}": v for v in range(5)} for n in range(8)}
+    assert {job: len(held) for job, held in values(server.url).items()} == {
+        f"job{n}": 10 for n in range(4)
+    }
 
 
-def test_a_push_that_arrives_while_nothing_waits_imports_no_sqlite3(server, tmp_path):
+@pytest.mark.parametrize("jobs", [100, 1])
+def test_a_hundred_processes_that_fail_at_once_are_all_kept(outbox, jobs):
+    reading, writing = os.pipe()
+    for number in range(100):
+        if os.fork() == 0:
+            kept = False
+            try:
+                os.close(writing)
+                os.read(reading, 1)  # they all begin when the other end is closed
+                gateway = Gateway("127.0.0.1:9", outbox=outbox, retries=0, timeout=1)
+                metrics = [gauge(f"x{number}", "", number)]
+                kept = fails(gateway.pushadd, f"job{number % jobs}", metrics).kept
+            finally:
+                os._exit(not kept)
+    os.close(reading)
+    os.close(writing)
+    codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(100)]
+    assert sum(codes) == 0
+    assert sum(len(group.families) for group in outbox.waiting()) == 100
+
+
+def test_a_push_that_arrives_while_nothing_waits_costs_nothing(server, tmp_path):
     code = f"""if True:
         import sys
         from pushgate import Gateway, Outbox, gauge
@@ -308,219 +366,231 @@ def test_a_push_that_arrives_while_nothing_waits_imports_no_sqlite3(server, tmp_
         print(*sys.modules)
     """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"sqlite3", "json", "fcntl"} & set(found.stdout.split())
+    assert not {"json", "fcntl", "hashlib"} & set(found.stdout.split())
     assert not (tmp_path / "none").exists()
 
 
-def test_a_stale_marker_is_taken_away_by_the_next_flush(server, gateway, outbox):
-    outbox.keep(gateway.url, [("PUT", KEY, b"y 1\n", time.time())])
+def test_what_killed_writers_left_is_taken_away_by_the_next_flush(server, gateway, folder, outbox):
+    keep(outbox, url=gateway.url)
+    (path,) = folder.glob("*.json")
     outbox.flush(gateway)
-    open(f"{outbox.path}.waiting", "x").close()  # its process was killed before it removed it
+    for name, age in (("young.new", 0), ("old.new", 3600), (path.name, 0)):
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age,) * 2)
     gateway.push("a", [gauge("x", "", 1)])
     assert outbox.is_empty()
+    assert [found.name for found in folder.glob("*.new")] == ["young.new"]
 
 
-def test_a_note_whose_writer_was_killed_is_taken_away(server, gateway, outbox):
-    folder = f"{outbox.path}.spool"
-    os.makedirs(folder)
-    for name, age in (("0-half", 3600), ("1-half", 0), ("2-foreign.json", 0)):
-        with open(os.path.join(folder, name), "w") as file:
-            file.write("[{")
-        moment = time.time() - age
-        os.utime(file.name, (moment, moment))
-    gateway.push("a", [gauge("x", "", 1)])
-    assert os.listdir(folder) == ["1-half"]  # which may be being written yet
-    os.utime(os.path.join(folder, "1-half"), (0, 0))
-    assert outbox.waiting() == []
-    assert outbox.is_empty()
-
-
-def test_a_note_that_was_given_up_while_its_writer_stood_still_is_written_again(
-    gateway, outbox, monkeypatch
-):
-    fsync = os.fsync
-
-    def slow(fd):
-        monkeypatch.setattr(os, "fsync", fsync)
-        for name in os.listdir(f"{outbox.path}.spool"):
-            os.unlink(f"{outbox.path}.spool/{name}")
-
-    os.makedirs(os.path.dirname(outbox.path))
-    with _claims.turn(outbox.path, wait=1):
-        monkeypatch.setattr(os, "fsync", slow)
-        assert outbox.keep(NOWHERE, [("PUT", KEY, b"y 1\n", time.time())])
-    assert [group.families for group in outbox.waiting()] == [("y",)]
-
-
-def test_the_name_of_the_file_may_be_any(tmp_path):
+def test_the_name_of_the_folder_may_be_any(tmp_path):
     outbox = Outbox(os.fsencode(tmp_path / "100%? #").decode() + "\udcff")
-    assert outbox.keep(NOWHERE, [("PUT", KEY, b"y 1\n", time.time())])
+    assert keep(outbox)
     assert len(outbox.waiting()) == 1
 
 
-def test_a_link_is_the_file_that_it_leads_to(tmp_path):
-    real, link = Outbox(tmp_path / "real" / "outbox"), tmp_path / "link"
-    link.symlink_to(real.path)  # which is not there yet
-    assert Outbox(link).keep(NOWHERE, [("PUT", KEY, b"y 1\n", time.time())])
-    assert len(real.waiting()) == 1
-    assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+# What is wrong with the folder
 
 
-# What is wrong with the file
+def test_a_broken_file_costs_its_group_and_is_moved_aside(folder, outbox, lines):
+    jobs = {}
+    for number in range(300):
+        assert keep(outbox, f"job{number}", b"# HELP x Text.\nx 1\ny 2\n", at=1e9)
+        (path,) = set(folder.glob("*.json")) - set(jobs)
+        jobs[path] = f"job{number}"
+    chance = random.Random(1)
+    broken = chance.sample(sorted(jobs), 250)
+    for path in broken:
+        content = bytearray(path.read_bytes())
+        content[chance.randrange(len(content) - 1)] ^= chance.randrange(1, 256)
+        path.write_bytes(content[: chance.choice([None, len(content) // 2])])
+    for path in broken[:100]:  # met by one who keeps, the others by one who reads
+        assert keep(outbox, jobs[path])
+    assert len(outbox.waiting()) == 150
+    assert len(lines) == 250
+    for path in broken:
+        (line,) = (line for line in lines if str(path) in line)
+        assert f"{path} can't be used: it is broken; it is now {path}.aside-" in line
 
 
-def broken(path):
+def test_a_planted_link_or_pipe_in_the_folder_is_moved_aside(tmp_path, folder, outbox, lines):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    for plant in (lambda path: path.symlink_to(precious), os.mkfifo, Path.mkdir):
+        keep(outbox)
+        (path,) = folder.glob("*.json")
+        path.unlink()
+        plant(path)
+        assert keep(outbox)
+        assert len(outbox.waiting()) == 1
+        assert len(lines) == 1
+        lines.clear()
+    (lock,) = {path.name.partition("-")[0] for path in folder.glob("*.json")}
+    (folder / f"{lock}-lock").symlink_to(precious)
+    outbox.flush(Gateway(NOWHERE, timeout=0.1, retries=0))
+    assert "symbolic link" in lines[0]
+    assert precious.read_text() == "precious"
+
+
+def a_file(path):
     path.parent.mkdir()
-    path.write_bytes(b"SQLite format 3\0" + random.Random(1).randbytes(8000))
+    path.write_text("of an older version, or named by mistake")
 
 
-def half_broken(path):
-    Outbox(path).keep(NOWHERE, [("PUT", GroupingKey(f"j{n}"), b"x 1\n", 1.0) for n in range(99)])
-    with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(os.urandom(path.stat().st_size - 8192))
+def a_link(path):
+    (path.parent / "elsewhere").mkdir(parents=True)
+    path.symlink_to(path.parent / "elsewhere")
 
 
-@pytest.mark.parametrize("breaking", [broken, half_broken])
-def test_a_broken_file_is_moved_aside_and_a_new_one_begun(outbox, said, tmp_path, breaking):
-    breaking(tmp_path / "state" / "outbox.sqlite3")
-    assert outbox.keep(NOWHERE, [("PUT", KEY, b"x 1\n", time.time())])
-    assert [group.labels for group in outbox.waiting()] == [{"job": "job"}]
-    (line,) = said
-    assert "is broken" in line
-    assert next(n for n in os.listdir(tmp_path / "state") if ".corrupt-" in n) in line
-
-
-def test_a_file_that_was_never_an_outbox_keeps_its_name(tmp_path, said):
-    theirs = tmp_path / "notes.txt"
-    theirs.write_text("a setting may name any file by mistake\n" * 99)
-    outbox = Outbox(theirs, say=said.append)
-    assert not outbox.keep(NOWHERE, [("PUT", KEY, b"x 1\n", time.time())])
-    assert [p.name for p in tmp_path.glob("notes*") if p.suffix != ".lock"] == ["notes.txt"]
-    assert theirs.read_text().startswith("a setting")
-    assert "is no outbox, and is left alone" in said[0]
-
-
-def of_a_newer_version(path):
-    Outbox(path).keep(NOWHERE, [("PUT", KEY, b"x 1\n", 1.0)])
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA application_id = {_file._APPLICATION + 99}")
-    connection.close()
-
-
-def of_something_else(path):
-    path.parent.mkdir()
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE theirs (x)")
-    connection.close()
-
-
-def a_pipe(path):
-    path.parent.mkdir()
-    os.mkfifo(path)
-
-
-def a_directory(path):
-    path.mkdir(parents=True)
-
-
-def in_no_directory(path):
+def in_no_folder(path):
     path.parent.write_bytes(b"")
 
 
-def full(path):
-    Outbox(path).keep(NOWHERE, [("PUT", KEY, b"x 1\n", 1.0)])
+def of_another_user(path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    path.mkdir(parents=True)
+    os.chown(path, 65534, -1)
+
+
+def full_of_files(path):
+    path.mkdir(parents=True, mode=0o700)
+    for number in range(10_001):
+        os.mknod(path / f"{number}")
+
+
+def full_of_bytes(path):
+    path.mkdir(parents=True, mode=0o700)
+    (path / "large").touch()
+    os.truncate(path / "large", 256 * 1024**2)
+
+
+def of_another_version(path):
+    keep(Outbox(path))
+    for file in path.iterdir():
+        body = file.read_bytes().partition(b"\n")[2][:-1]
+        checksum = blake2b(b"2" + body, digest_size=8).hexdigest()
+        file.write_bytes(b"pushgate outbox 2 %b\n%b\n" % (checksum.encode(), body))
 
 
 @pytest.mark.parametrize(
     ("making", "reason"),
     [
-        (of_a_newer_version, "another version of pushgate"),
-        (of_something_else, "a database of something else"),
-        (a_directory, "not a regular file"),
-        (a_pipe, "not a regular file"),
-        (in_no_directory, "is not a directory"),
-        (full, "full"),
+        (a_file, "is not a folder"),
+        (a_link, "is a symbolic link"),
+        (in_no_folder, "is not a folder"),
+        (of_another_user, "belongs to another user"),
+        (full_of_files, "is full: it holds 10000 files"),
+        (full_of_bytes, "is full: it may hold 256 MiB"),
+        (of_another_version, "of another version of pushgate"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_left_alone_and_said_once(
-    server, outbox, said, tmp_path, monkeypatch, making, reason
+def test_a_folder_that_cannot_be_used_is_left_alone_and_logged_once(
+    server, folder, outbox, lines, making, reason
 ):
-    path = tmp_path / "state" / "outbox.sqlite3"
-    making(path)
-    if making is full:
-        monkeypatch.setattr(_file, "_PAGES", 8)
-    before = path.read_bytes() if path.is_file() else None
+    making(folder)
+    before = sorted(os.listdir(folder)) if folder.is_dir() else folder.exists()
     gateway = Gateway(server.url, outbox=outbox, retries=0)
     gateway.push("a", [gauge("x", "", 1)])
-    text = b"y 1 # " + b"y" * 20_000 + b"\n"
+    del lines[:]
+    text = b"y 1 # " + b"y" * 40_000 + b"\n"
     with outage(server):
-        assert not fails(gateway.send, "PUT", KEY, text).kept
-        assert not fails(gateway.send, "PUT", KEY, text).kept
-        assert not outbox.keep(gateway.url, [("PUT", KEY, text, 1.0)])
-    (line,) = said
+        url = NOWHERE if making is of_another_version else gateway.url
+        for _ in range(2):
+            assert not keep(outbox, text=text, url=url)
+        if making is not of_another_version:
+            assert not fails(gateway.send, "PUT", KEY, text).kept
+    (line,) = lines
     assert (reason in line, outbox.path in line, "PUSHGATE_OUTBOX" in line) == (True, True, True)
-    assert (path.read_bytes() if path.is_file() else None) == before
-    if path.exists() and not path.is_file():
-        assert os.listdir(path.parent) == [path.name]  # no lock beside a device
+    assert "what is not delivered is lost" in line
+    assert (sorted(os.listdir(folder)) if folder.is_dir() else folder.exists()) == before
     assert values(server.url) == {"a": {"x": 1}}
 
 
-def test_a_file_of_another_user_is_said_once(server, gateway, outbox, said, monkeypatch):
-    outbox.keep(gateway.url, [("PUT", KEY, b"x 1\n", 1.0)])
-    monkeypatch.setattr(os, "access", lambda *_: False)  # a chmod does not stop root
+def test_a_native_histogram_that_can_not_wait_says_so(server, outbox, lines):
+    gateway = Gateway(server.url, outbox=outbox, retries=0)
     with outage(server):
-        assert not fails(gateway.push, "a", [gauge("x", "", 1)]).kept
-    (line,) = said
-    assert "Permission denied" in line
+        protobuf = {"content_type": "application/vnd.google.protobuf"}
+        assert not fails(gateway.send, "POST", KEY, b"\0", **protobuf).kept
+    (line,) = lines
+    assert "can't hold a push, which is lost" in line
+
+
+class KilledError(BaseException):
+    """Ends the push where SIGKILL would: when the gateway has taken it."""
+
+
+def killed_after(url, outbox=None, *, sending=True):
+    def handler(**request):
+        def perform():
+            if sending:
+                default_handler(**request)()
+            raise KilledError
+
+        return perform
+
+    return Gateway(url, handler=handler, outbox=outbox)
 
 
 def test_a_push_that_was_sent_by_a_process_that_was_killed_is_not_undone(server, gateway, outbox):
-    class KilledError(BaseException):
-        """Ends the push where SIGKILL would: when the gateway has taken it."""
-
-    def killed(gateway, *arguments, **options):
-        send_directly(gateway, *arguments, **options)
-        raise KilledError
-
-    send_directly = Gateway.send_directly
-
     with outage(server):
         fails(gateway.pushadd, "a", [gauge("x", "", 1), gauge("y", "", 1)])
         fails(gateway.push, "b", [gauge("x", "", 1)])
-    for push, *arguments in (
-        (gateway.delete, "a"),
-        (gateway.pushadd, "b", [gauge("y", "", 2)]),
-    ):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Gateway, "send_directly", killed)
-            with pytest.raises(KilledError):
-                push(*arguments)
+    killed = killed_after(server.url, outbox)
+    for push, *arguments in ((killed.delete, "a"), (killed.pushadd, "b", [gauge("y", "", 2)])):
+        with pytest.raises(KilledError):
+            push(*arguments)
     outbox.flush(gateway)
     assert (values(server.url), outbox.is_empty()) == ({"b": {"x": 1, "y": 2}}, True)
 
 
-def test_what_an_interrupted_flush_was_sending_is_not_taken_for_newer(
-    server, gateway, outbox, monkeypatch
-):
-    def interrupted(*_arguments, **_options):
-        raise KeyboardInterrupt
-
+def test_what_an_interrupted_flush_was_sending_is_not_taken_for_newer(server, gateway, outbox):
     with outage(server):
         fails(gateway.push, "a", [gauge("x", "", 1)])
-    with monkeypatch.context() as patch:
-        patch.setattr(Gateway, "send_directly", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            outbox.flush(gateway)
+    with pytest.raises(KilledError):
+        outbox.flush(killed_after(server.url, sending=False))
     with outage(server):
         fails(gateway.push, "a", [gauge("x", "", 2)])
     Gateway(server.url).push("a", [gauge("x", "", 1)])  # the gateway hung, and does it now
     outbox.flush(gateway)
     assert (values(server.url), outbox.is_empty()) == ({"a": {"x": 2}}, True)
-    assert not [name for name in os.listdir(os.path.dirname(outbox.path)) if ".claim" in name]
 
 
 def test_whether_a_push_is_kept_survives_pickling(server, gateway):
     with outage(server):
         error = fails(gateway.push, "a", [gauge("x", "", 1)])
     assert pickle.loads(pickle.dumps(error)).kept
+
+
+# What waits for another gateway
+
+
+def test_what_waits_for_a_gateway_that_moved_goes_to_the_new_one(server, gateway, outbox):
+    gateway.push("a", [gauge("x", "", 9)])
+    keep(outbox, "a", at=time.time() - 100)  # older than what the new one holds
+    keep(outbox, "b", at=time.time() - 100)
+    keep(outbox, "b", GAUGE.replace(b"1", b"2"), at=time.time() - 50, url=gateway.url)
+    planned = outbox.flush(gateway, from_url=NOWHERE, dry_run=True)
+    assert (planned.delivered, len(planned.dropped)) == (2, 1)
+    flushed = outbox.flush(gateway, from_url=NOWHERE)
+    assert (flushed.delivered, len(flushed.dropped)) == (1, 1)
+    assert (values(server.url), outbox.is_empty()) == ({"a": {"x": 9}, "b": {"x": 2}}, True)
+
+
+def test_what_waits_can_be_discarded_by_gateway_or_labels(server, outbox):
+    for job in "ab":
+        keep(outbox, job)
+        keep(outbox, job, url=server.url)
+    (gone,) = outbox.discard(NOWHERE, lambda labels: labels["job"] == "a")
+    assert (gone.url, gone.labels) == (NOWHERE, {"job": "a"})
+    assert len(outbox.discard(matches=lambda labels: labels["job"] == "b")) == 2
+    assert [group.url for group in outbox.waiting()] == [server.url]
+
+
+def test_a_dry_run_says_what_would_be_and_changes_nothing(server, gateway, outbox):
+    gateway.push("a", [gauge("x", "", 9)])
+    keep(outbox, "a", at=time.time() - 100, url=gateway.url)
+    keep(outbox, "b", url=gateway.url)
+    planned = outbox.flush(gateway, dry_run=True)
+    assert (planned.delivered, len(planned.dropped), planned.left) == (1, 1, 2)
+    assert values(server.url) == {"a": {"x": 9}}
+    assert outbox.flush(gateway).delivered == 1

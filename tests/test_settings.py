@@ -5,7 +5,13 @@ import sys
 
 import pytest
 
-from pushgate import Settings, SettingsError, child_environment, parse_duration
+from pushgate import (
+    RateLimitedLogger,
+    Settings,
+    SettingsError,
+    child_environment,
+    parse_duration,
+)
 
 
 @pytest.fixture
@@ -310,7 +316,7 @@ def test_the_outbox_is_in_the_state_directory_or_where_it_is_set_or_nowhere(
     home, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("PUSHGATE_STATE_DIR", str(tmp_path / "state"))
-    assert load().to_outbox().path == str(tmp_path / "state" / "outbox.sqlite3")
+    assert load().to_outbox().path == str(tmp_path / "state" / "outbox")
     assert load(PUSHGATE_OUTBOX="/x/y").to_outbox().path == "/x/y"
     assert load(home=home, PUSHGATE_OUTBOX="~/y").to_outbox().path == f"{home}/y"
     config(home, "outbox = false")
@@ -326,5 +332,5 @@ def test_without_a_home_there_is_no_outbox_and_that_is_said(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/nonexistent")
     said = []
-    assert load().to_outbox(said.append) is None
+    assert load().to_outbox(RateLimitedLogger(said.append)) is None
     assert "set PUSHGATE_OUTBOX" in said[0]

@@ -187,7 +187,7 @@ class Publication:
             return None
         if "retries" not in settings.origins:
             settings = settings._replace(retries=_RETRIES)
-        return settings.to_gateway(settings.to_outbox(self._outbox_lines.append))
+        return settings.to_gateway(settings.to_outbox(RateLimitedLogger(self._outbox_lines.append)))
 
     def _url(self) -> str | None:
         if self._gateway is not None:

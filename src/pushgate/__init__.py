@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from .outbox import Outbox as Outbox
     from .outbox import WaitingGroup as WaitingGroup
     from .outbox.files import open_private as open_private
-    from .outbox.rule import newer_families as newer_families
+    from .outbox.later_run import newer_families as newer_families
     from .protocol.checked_text import checked_text as checked_text
     from .protocol.families import Family as Family
     from .protocol.families import Sample as Sample
@@ -117,7 +117,7 @@ _MODULE_OF = {
     "Outbox": "outbox",
     "WaitingGroup": "outbox",
     "Flushed": "outbox",
-    "newer_families": "outbox.rule",
+    "newer_families": "outbox.later_run",
     "open_private": "outbox.files",
     # outcomes
     "Sink": "delivery.sink",

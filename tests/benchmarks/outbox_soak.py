@@ -36,13 +36,13 @@ from pushgate import (
     end_families,
     start_families,
 )
-from support import debian, outbox_valve, servers
+from support import debian, outage_proxy, servers
 
 PROCESSES, THREADS = 3, 12
 PUSH_TIMEOUT = 0.5  # seconds
 CALM, UP, DOWN = WEATHERS = 0, 1, 2  # calm: there was no outage yet
 KILLED = "killed"
-OUTAGES = (outbox_valve.RESET, outbox_valve.HANG, outbox_valve.BUSY, KILLED)
+OUTAGES = (outage_proxy.RESET, outage_proxy.HANG, outage_proxy.BUSY, KILLED)
 DRAIN = 120.0  # seconds, in which all has to be delivered at the end
 PREFIX = "batch_job_last_"
 
@@ -160,12 +160,12 @@ class Commands(threading.Thread):
 
 
 class Site:
-    """The gateway, the valve, and the weather."""
+    """The gateway, the proxy, and the weather."""
 
     def __init__(self, stack, spell):
         binary = debian.require("pushgateway-1.11")
         self.server = stack.enter_context(servers.pushgateway(binary))
-        self.valve = stack.enter_context(outbox_valve.valve(self.server.port))
+        self.proxy = stack.enter_context(outage_proxy.outage_proxy(self.server.port))
         self.weather = multiprocessing.get_context("spawn").Value(ctypes.c_int, CALM, lock=False)
         self.spell = spell
         self.forgot_at = 0.0
@@ -190,7 +190,7 @@ class Site:
         if outage == KILLED:
             self.server.kill()
         else:
-            self.valve.mode = outage
+            self.proxy.mode = outage
 
     def _end(self, outage):
         if outage == KILLED:
@@ -201,7 +201,7 @@ class Site:
                 time.sleep(0.1)  # somebody connects from its port just now
             self.forgot_at = time.time()
         else:
-            self.valve.mode = outbox_valve.OPEN
+            self.proxy.mode = outage_proxy.OPEN
         self.weather.value = UP
 
 
@@ -284,7 +284,7 @@ def drain(url, path):
 def soak(options, stack):
     seconds = options.minutes * 60
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pushgate-soak-")))
-    path = str(folder / "outbox.sqlite3")
+    path = str(folder / "outbox")
     site = Site(stack, options.spell)
     context = multiprocessing.get_context("spawn")
     stop, answers = context.Event(), context.Queue()
@@ -293,14 +293,14 @@ def soak(options, stack):
     processes = [
         context.Process(
             target=report_jobs,
-            args=(site.valve.url, path, names[k::PROCESSES], interval, site.weather, stop, answers),
+            args=(site.proxy.url, path, names[k::PROCESSES], interval, site.weather, stop, answers),
         )
         for k in range(PROCESSES)
     ]
     for process in processes:
         process.start()
     commands = Commands(
-        site.valve.url,
+        site.proxy.url,
         path,
         folder,
         [f"command-{number}" for number in range(10)],
@@ -323,8 +323,8 @@ def soak(options, stack):
     for process in processes:
         process.join()
     left = Outbox(path).waiting()
-    took = drain(site.valve.url, path)
-    site.valve.settle()
+    took = drain(site.proxy.url, path)
+    site.proxy.settle()
     return lasted, results, commands, sizes, site, len(left), took
 
 

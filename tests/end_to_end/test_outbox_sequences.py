@@ -1,7 +1,7 @@
 """Random sequences of pushes, outages and deaths on real gateways, held against a model.
 
 PUSHGATE_SEQUENCES is how many (80), PUSHGATE_FIRST_SEQUENCE the first seed (0). A failure prints
-its seed and its steps; support/outbox_lane.py runs a seed again, and makes it short.
+its seed and its steps; support/model_runner.py runs a seed again, and makes it short.
 """
 
 import json
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.end_to_end
 TESTS = Path(__file__).parents[1]
 FIRST = int(os.environ.get("PUSHGATE_FIRST_SEQUENCE", "0"))
 COUNT = int(os.environ.get("PUSHGATE_SEQUENCES", "80"))
-LANES = 2 * (os.cpu_count() or 1)  # most of the time they wait for time-outs
+RUNNERS = 2 * (os.cpu_count() or 1)  # most of the time they wait for time-outs
 VERSIONS = {"1.5.1": COUNT // 6, "1.11": COUNT - COUNT // 6}
 
 
-def lane(version, first, count):
-    """The results of every LANES-th sequence, from the process that ran them."""
-    options = ["--first", first, "--step", LANES, "--count", count]
-    command = [sys.executable, "-m", "support.outbox_lane", version, *map(str, options)]
+def runner(version, first, count):
+    """The results of every RUNNERS-th sequence, from the process that ran them."""
+    options = ["--first", first, "--step", RUNNERS, "--count", count]
+    command = [sys.executable, "-m", "support.model_runner", version, *map(str, options)]
     done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -38,12 +38,13 @@ def lane(version, first, count):
 def test_after_the_last_flush_the_gateway_holds_what_a_model_does(version):
     debian.require(f"pushgateway-{version}")
     wanted = VERSIONS[version]
-    with ThreadPoolExecutor(LANES) as pool:
-        counts = [len(range(number, wanted, LANES)) for number in range(LANES)]
-        lanes = [
-            pool.submit(lane, version, FIRST + number, count) for number, count in enumerate(counts)
+    with ThreadPoolExecutor(RUNNERS) as pool:
+        counts = [len(range(number, wanted, RUNNERS)) for number in range(RUNNERS)]
+        runners = [
+            pool.submit(runner, version, FIRST + number, count)
+            for number, count in enumerate(counts)
         ]
-        results = [result for running in lanes for _, result in running.result()]
+        results = [result for running in runners for _, result in running.result()]
     divergences = [result for result in results if isinstance(result, str)]
     told = Counter()
     for result in results:

@@ -8,7 +8,6 @@ steps add: so all that is compared is far apart, and nothing depends on how fast
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import json
 import mmap
@@ -19,8 +18,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +60,6 @@ SCRIPT: tuple[tuple[Action, ...] | str, ...] = (
     ((UP, "a", _of("POST", rows=14)),),
 )
 """What is done, one step after the other; what is in one tuple, at once."""
-
-
-BUSY = (1, 5, 7, 13)
-"""Steps in which another process has its turn to write to the file."""
 
 
 class Clock:
@@ -133,11 +127,9 @@ class Zygote:
 
 def _import_all() -> None:
     """What a forked process would import, each time anew."""
-    names = ("answers", "clocks", "gateway", "groups", "grouping", "handlers", "transport")
-    for name in names:
-        importlib.import_module(f"pushgate.{name}")
-    for module in pkgutil.iter_modules(importlib.import_module("pushgate.outbox").__path__):
-        importlib.import_module(f"pushgate.outbox.{module.name}")
+    for room in ("transport", "protocol", "gateway", "outbox"):
+        for module in pkgutil.iter_modules(importlib.import_module(f"pushgate.{room}").__path__):
+            importlib.import_module(f"pushgate.{room}.{module.name}")
     importlib.import_module("email.utils")
 
 
@@ -177,7 +169,7 @@ class _Child:
         failure: int = 0,
         only: bool = True,
     ) -> None:
-        from pushgate import Gateway, Outbox
+        from pushgate import Gateway, Outbox, RateLimitedLogger
 
         self._report_to = report
         self._clock = Clock(clock)
@@ -187,9 +179,9 @@ class _Child:
         self._lines: list[str] = []
         self._weather = UP
         time.time = self._clock  # type: ignore[assignment]
-        os.fsync = lambda _: None  # type: ignore[assignment,misc]  # as outbox_disk has it
         outbox_disk.wrap(folder, self._decide)
-        self._outbox = Outbox(os.path.join(folder, "outbox.sqlite3"), say=self._lines.append)
+        log = RateLimitedLogger(self._lines.append)
+        self._outbox = Outbox(os.path.join(folder, "outbox"), log=log)
         self._gateway = Gateway(
             url, handler=self._handle, timeout=10, retries=0, outbox=self._outbox
         )
@@ -198,20 +190,10 @@ class _Child:
         if self._work == "recover":
             self._step(self._recover)
         else:
-            for number, step in enumerate(SCRIPT):
-                with self._busy() if number in BUSY else nullcontext():
-                    self._step(lambda step=step: self._perform(step))
+            for step in SCRIPT:
+                self._step(lambda step=step: self._perform(step))
                 self._clock.advance(STEP)
         self._report({"writes": self._writes})
-
-    @contextmanager
-    def _busy(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            # Of the step before: making it here would be a write of ours.
-            with suppress(FileNotFoundError):
-                lock = stack.enter_context(open(f"{self._outbox.path}.lock", "rb"))
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def _step(self, work: Callable[[], dict[str, Any]]) -> None:
         done = work()

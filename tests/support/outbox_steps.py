@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import NamedTuple
 
-from support import outbox_families, outbox_valve
+from support import outage_proxy, outbox_families
 from support.outbox_model import Change
 
 GROUPS = ("alpha", "beta", "gamma")
@@ -17,8 +17,8 @@ WORKERS = 3
 MOST_SLOW = 4  # calls that end by their time-out in one sequence: they are what takes the time
 
 UP, DOWN, PAUSED = "up", "down", "paused"
-_QUICK_FAULTS = (outbox_valve.BUSY, outbox_valve.DENY, outbox_valve.RESET, outbox_valve.UNREAD)
-_SLOW_FAULTS = (outbox_valve.HANG, outbox_valve.SILENT, outbox_valve.ASIDE)
+_QUICK_FAULTS = (outage_proxy.BUSY, outage_proxy.DENY, outage_proxy.RESET, outage_proxy.UNREAD)
+_SLOW_FAULTS = (outage_proxy.HANG, outage_proxy.SILENT, outage_proxy.ASIDE)
 
 
 class Push(NamedTuple):
@@ -43,7 +43,7 @@ class Pair(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """Of the valve."""
+    """Of the proxy."""
 
     mode: str
 
@@ -70,7 +70,7 @@ Step = Push | Flush | Pair | Mode | Kill | End | Start | Pause
 class Plan(NamedTuple):
     seed: int
     persists: bool  # the gateway
-    direct: bool  # without the valve
+    direct: bool  # without the proxy
     steps: tuple[Step, ...]
 
 
@@ -84,7 +84,7 @@ class _Planner:
         self._random = random.Random(seed)
         self._number = 0
         self._gateway = UP
-        self._mode = outbox_valve.OPEN
+        self._mode = outage_proxy.OPEN
         self._slow = 0
         self._groups = GROUPS[: self._random.choice((1, 2, 2, 3))]
         self._names = tuple(
@@ -105,12 +105,12 @@ class _Planner:
         if self._gateway != UP:
             self._gateway = UP
             return [Start()]
-        if self._mode != outbox_valve.OPEN and self._random.random() < 0.7:
-            self._mode = outbox_valve.OPEN
+        if self._mode != outage_proxy.OPEN and self._random.random() < 0.7:
+            self._mode = outage_proxy.OPEN
             return [Mode(self._mode)]
         draw = self._random.random()
         if direct or draw < 0.3:
-            if self._random.random() < 0.3 and self._mode == outbox_valve.OPEN:
+            if self._random.random() < 0.3 and self._mode == outage_proxy.OPEN:
                 self._gateway = PAUSED
                 return [Pause()]
             self._gateway = DOWN
@@ -120,7 +120,7 @@ class _Planner:
                 return [step, Start()]
             return [step]
         if draw < 0.45:
-            self._mode = outbox_valve.FLAKY
+            self._mode = outage_proxy.FLAKY
         else:
             slow = self._slow < MOST_SLOW and self._random.random() < 0.35
             self._mode = self._random.choice(_SLOW_FAULTS if slow else _QUICK_FAULTS)
@@ -131,14 +131,14 @@ class _Planner:
         if slow:
             self._slow += 1
             if self._slow > MOST_SLOW:
-                self._gateway, self._mode = UP, outbox_valve.OPEN
+                self._gateway, self._mode = UP, outage_proxy.OPEN
                 return Mode(self._mode)  # starts the gateway, too
         draw = self._random.random()
         worker = self._random.randrange(WORKERS)
         if draw < 0.1:
             return Flush(worker)
         first = Push(worker, self._random.choice(self._groups), self._change())
-        steady = self._gateway == UP and self._mode != outbox_valve.FLAKY
+        steady = self._gateway == UP and self._mode != outage_proxy.FLAKY
         if draw < 0.22 and steady:
             other = (worker + self._random.randrange(1, WORKERS)) % WORKERS
             if self._random.random() < 0.2:
@@ -183,4 +183,4 @@ def _is_outcome(push: Push) -> bool:
     return any(name == outbox_families.OUTCOME[0] for name, _ in push.change.families)
 
 
-LATE = (outbox_valve.ASIDE,)
+LATE = (outage_proxy.ASIDE,)

@@ -1,20 +1,31 @@
-"""``pushgate flush``: deliver what waits in the outbox, or list it."""
+"""``pushgate flush``: deliver, list or discard what waits in the outbox."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from ..errors import DeliveryError
+from ..log import RateLimitedLogger
 from ..protocol.names import selector
-from .common_options import Parser, add_gateway_options, load_settings
-from .exit_status import CommandError, complain
-from .formatting import ago, counted, print_table
+from .common_options import (
+    Parser,
+    add_gateway_options,
+    add_json_option,
+    load_settings,
+    read_matchers,
+)
+from .exit_status import CommandError, UsageError, complain
+from .formatting import ago, counted, print_json, print_table, printable
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
+    from ..gateway.client import Gateway
     from ..outbox import Flushed, Outbox, WaitingGroup
 
 
@@ -22,27 +33,23 @@ def main(arguments: list[str]) -> int:
     """Returns 0 when nothing is left for the gateway, 1 otherwise."""
     options = _parser().parse_args(arguments)
     settings = load_settings(options)
-    outbox = settings.to_outbox(complain)
+    outbox = settings.to_outbox(RateLimitedLogger(complain))
     if outbox is None:
         raise CommandError(
             "the outbox is switched off" if settings.outbox == "off" else "nothing can be kept"
         )
+    if options.json and not options.list:
+        raise UsageError("--json goes with --list")
     waiting = outbox.waiting()
-    if not waiting and not outbox.is_empty():
+    is_folder = os.path.isdir(outbox.path) or not os.path.lexists(outbox.path)
+    if not waiting and not (is_folder and outbox.is_empty()):
         raise CommandError(f"the outbox {outbox.path} can't be read now")
     if options.list:
-        _list(waiting, outbox)
+        _list(waiting, outbox, as_json=options.json)
         return 0
-    gateway = settings.to_gateway()
-    flushed = outbox.flush(gateway, unseen=options.unseen)
-    if not options.quiet:
-        _report(flushed, gateway.url)
-        others = Counter(group.url for group in waiting if group.url != gateway.url)
-        for url, count in sorted(others.items()):
-            _say(f"{counted(count, 'group')} for another gateway, {url}: give --gateway to deliver")
-    if flushed.error is not None:
-        complain(str(flushed.error))
-    return 1 if flushed.left or flushed.error else 0
+    if options.discard:
+        return _discard(outbox, options.discard, dry_run=options.dry_run)
+    return _flush(outbox, settings.to_gateway(), waiting, options)
 
 
 def _parser() -> Parser:
@@ -57,26 +64,97 @@ def _parser() -> Parser:
         "--list", action="store_true", help="only show what waits, for all gateways; no request"
     )
     parser.add_argument(
+        "--from",
+        dest="from_url",
+        metavar="URL",
+        help="also deliver what waits for this former URL of the gateway",
+    )
+    parser.add_argument(
+        "--discard",
+        action="append",
+        metavar="URL|MATCHER",
+        help="remove what waits for this gateway, or for groups that match, such as job=old, and"
+        " show it; of several, all must fit; no request",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
+    parser.add_argument(
         "--unseen",
         action="store_true",
         help="send all of it without looking at what the gateway holds, which may be newer: for a"
         " gateway that can't be read",
     )
     parser.add_argument("--quiet", action="store_true", help="write nothing where all goes well")
+    add_json_option(parser, "with --list, for scripts")
     add_gateway_options(parser)
     return parser
 
 
-def _report(flushed: Flushed, url: str) -> None:
-    parts = [f"{counted(flushed.delivered, 'group')} delivered to {url}"]
+def _flush(
+    outbox: Outbox,
+    gateway: Gateway,
+    waiting: Sequence[WaitingGroup],
+    options: argparse.Namespace,
+) -> int:
+    former = None if options.from_url is None else _address(options.from_url)
+    flushed = outbox.flush(gateway, unseen=options.unseen, dry_run=options.dry_run, from_url=former)
+    if not options.quiet:
+        _report(flushed, gateway.url, dry_run=options.dry_run)
+        others = Counter(g.url for g in waiting if g.url not in (gateway.url, former))
+        for url, count in sorted(others.items()):
+            _say(f"{counted(count, 'group')} for another gateway, {url}: give --gateway to deliver")
+    if flushed.error is not None:
+        complain(str(flushed.error))
+    return 1 if flushed.left or flushed.error else 0
+
+
+def _report(flushed: Flushed, url: str, *, dry_run: bool) -> None:
+    done = "would be delivered" if dry_run else "delivered"
+    parts = [f"{counted(flushed.delivered, 'group')} {done} to {url}"]
     if flushed.dropped:
         parts.append(f"{len(flushed.dropped)} not, or not whole")
     if flushed.left:
         parts.append(f"{flushed.left} left")
     _say(", ".join(parts))
+    for line in flushed.dropped if dry_run else ():
+        _say(line)
 
 
-def _list(waiting: Sequence[WaitingGroup], outbox: Outbox) -> None:
+def _discard(outbox: Outbox, conditions: Sequence[str], *, dry_run: bool) -> int:
+    """Returns 0. Raises CommandError where another process delivers what is to go."""
+    from ..jobs.matchers import matches
+
+    urls = {_address(text) for text in conditions if _is_url(text)}
+    matchers = read_matchers([text for text in conditions if not _is_url(text)])
+    if len(urls) > 1:
+        raise UsageError("--discard takes one URL at a time")
+    url = next(iter(urls), None)
+    if dry_run:
+        gone = [group for group in outbox.waiting(url) if matches(group.labels, matchers)]
+    else:
+        try:
+            gone = outbox.discard(url, lambda labels: matches(labels, matchers))
+        except DeliveryError as error:
+            raise CommandError(str(error)) from None
+    for group in gone:
+        _say(f"{selector(group.labels)}  {_what(group)}  for {group.url}")
+    _say(f"{counted(len(gone), 'group')} {'would be discarded' if dry_run else 'discarded'}")
+    return 0
+
+
+def _is_url(text: str) -> bool:
+    return "://" in text or "=" not in text
+
+
+def _address(url: str) -> str:
+    from ..gateway.client import Gateway
+
+    return Gateway(url).url
+
+
+def _list(waiting: Sequence[WaitingGroup], outbox: Outbox, *, as_json: bool) -> None:
+    if as_json:
+        print_json([group._asdict() for group in waiting])
+        return
     if not waiting:
         _say(f"nothing waits in {outbox.path}")
         return
@@ -104,4 +182,4 @@ def _what(group: WaitingGroup) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{printable(text)}\n")

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingsError
+from ..log import RateLimitedLogger
 from ..settings.readers import positive_duration
 from .exit_status import UsageError, complain
 
@@ -118,7 +119,7 @@ def gateway_or_complaint(
         settings = load_settings(options)
         if "timeout" not in settings.origins:
             settings = settings._replace(timeout=timeout)
-        return settings.to_gateway(settings.to_outbox(say))
+        return settings.to_gateway(settings.to_outbox(RateLimitedLogger(say)))
     except SettingsError as error:
         complain(str(error))
         return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..delivery.messages import WAITS
 from ..errors import DeliveryError
+from ..log import RateLimitedLogger
 from .exit_status import CommandError, complain
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def send(settings: Settings, method: str, key: GroupingKey, text: bytes, *, keep
         settings.to_gateway().send(method, key, text)
         return 0
     remarks: list[str] = []
-    outbox = settings.to_outbox(remarks.append)
+    outbox = settings.to_outbox(RateLimitedLogger(remarks.append))
     try:
         settings.to_gateway(outbox).send(method, key, text)
     except DeliveryError as error:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from ..errors import GatewayRejectedError, PushError, is_permanent, is_retryable
-from ..outbox.rule import newer_families
+from ..outbox.later_run import newer_families
 from ..protocol.text import encode
 from ..transport.backoff import Backoff
 from .messages import one_line

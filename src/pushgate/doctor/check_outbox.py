@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..jobs.ages import roughly
+from ..log import RateLimitedLogger
 from .finding import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ __all__ = ("check_outbox",)
 def check_outbox(settings: Settings) -> Iterator[Finding]:
     """Where it is, whether it can be written, what waits."""
     lines: list[str] = []
-    outbox = settings.to_outbox(lines.append)
+    outbox = settings.to_outbox(RateLimitedLogger(lines.append))
     if outbox is not None:
         yield from _check(outbox, settings)
     elif settings.outbox == "off":
@@ -64,9 +65,9 @@ def _check(outbox: Outbox, settings: Settings) -> Iterator[Finding]:
 
 
 def _can_write(path: str) -> bool:
-    if os.path.isfile(path):
-        return os.access(path, os.W_OK)
     path = os.path.abspath(path)
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
+        return False
     while not os.path.exists(path):  # the first folder that exists must let us make the others
         path = os.path.dirname(path)
     return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)

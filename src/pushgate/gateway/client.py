@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from ..transport.deadline import Deadline
 
-__all__ = ("Gateway", "Keeper")
+__all__ = ("Gateway", "OutboxProtocol")
 
 
-class Keeper(Protocol):
-    """What a Gateway needs of an Outbox, which is a step further on and so can't be imported."""
+class OutboxProtocol(Protocol):
+    """What a Gateway calls of an Outbox, which it can't import: that room comes after this one."""
 
     def send(
         self,
@@ -46,11 +46,15 @@ class Keeper(Protocol):
         *,
         timeout: float | None = None,
         content_type: str = CONTENT_TYPE,
+        text: Callable[[], bytes] | None = None,
     ) -> None:
-        """Deliver now, or keep it and raise what kept it from arriving."""
+        """Deliver now, or store it and raise what kept it from arriving.
+
+        ``text`` makes what is stored where ``body`` is not text.
+        """
 
     def keep(self, url: str, changes: Iterable[tuple[str, GroupingKey, bytes, float]]) -> bool:
-        """Keep what is not delivered: whether it is on disk now. Raises nothing."""
+        """Store what is not delivered: whether it is on disk now. Never raises."""
 
 
 class Gateway(GatewayReader):
@@ -87,7 +91,7 @@ class Gateway(GatewayReader):
         timeout: float | None = 10.0,
         compression: Compression = None,
         retries: int = 3,
-        outbox: Keeper | None = None,
+        outbox: OutboxProtocol | None = None,
         utf8_names: bool = False,
         protobuf: bool = True,
     ) -> None:
@@ -116,7 +120,7 @@ class Gateway(GatewayReader):
         self._protobuf = protobuf
 
     @property
-    def outbox(self) -> Keeper | None:
+    def outbox(self) -> OutboxProtocol | None:
         """Where what can't be delivered waits."""
         return self._outbox
 
@@ -192,10 +196,7 @@ class Gateway(GatewayReader):
 
         ``method`` is PUT, POST or DELETE.
         """
-        if self._outbox is None:
-            self.send_directly(method, key, body, timeout=timeout, content_type=content_type)
-        else:
-            self._outbox.send(self, method, key, body, timeout=timeout, content_type=content_type)
+        self._send(method, key, body, timeout, content_type, None)
 
     def send_directly(
         self,
@@ -265,15 +266,34 @@ class Gateway(GatewayReader):
         messages = encode_protobuf(families, key, utf8_names=self._utf8_names)
         if messages.utf8_names:
             self._features.require_utf8_names(deadline)
+
+        def text() -> bytes:
+            return encode(families, key, utf8_names=self._utf8_names).text
+
         body, timeout = messages.body, deadline.left()
         try:
-            self.send(method, key, body, timeout=timeout, content_type=CONTENT_TYPE)
+            self._send(method, key, body, timeout, CONTENT_TYPE, text)
         except GatewayRejectedError as error:
             if not refuses_content_type(error):  # not a Pushgateway, but the embedded gateway does
                 raise
             self._features.protobuf_was_refused()
             return False
         return True
+
+    def _send(
+        self,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        timeout: float | None,
+        content_type: str,
+        text: Callable[[], bytes] | None,
+    ) -> None:
+        if self._outbox is None:
+            self.send_directly(method, key, body, timeout=timeout, content_type=content_type)
+        else:
+            options: dict[str, Any] = {"timeout": timeout, "content_type": content_type}
+            self._outbox.send(self, method, key, body, **options, text=text)
 
     def _key(
         self, job: str | GroupingKey, grouping_key: Mapping[str, object] | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import DeliveryError, PushError
@@ -79,33 +78,16 @@ class GatewayReader:
 
         Of the Date that HTTP answers carry; 0 where this one carries none.
         """
-        clock = self.narrowed_clock(timeout=timeout)
+        clock = self.clock(timeout=timeout)
         return clock.middle if clock else 0.0
 
-    def narrowed_clock(
-        self, known: ClockOffset | None = None, *, timeout: float | None = None
-    ) -> ClockOffset | None:
-        """One more look at the gateway's clock, after the wait of up to a second that serves best.
+    def clock(self, *, timeout: float | None = None) -> ClockOffset | None:
+        """How far the gateway's clock is from ours, to about a second; None without a Date."""
+        from .clock import read_clock
 
-        Twenty of them, in about 2 seconds, leave some 5 ms unknown. Returns None where the answers
-        have no Date, and ``known`` where it is as good as it gets or where ``timeout`` ends before
-        the look would. Raises GatewayUnreachableError.
-        """
-        from .clock import ClockOffset, seen
-
-        timeout = self._timeout if timeout is None else timeout
-        if known is not None and known.is_best:
-            return known
-        pause = known.pause(time.time()) if known else 0.0
-        if timeout is not None and pause + (known.round_trip if known else 0.0) >= timeout:
-            return known
-        time.sleep(pause)
-        left = None if timeout is None else timeout - pause
         # Not tried again: between sending and receiving there must be one request.
-        sighting = seen(lambda: self._read("/-/ready", left))
-        if sighting is None:
-            return None
-        return known.narrowed(sighting) if known else ClockOffset.of(sighting)
+        left = self._timeout if timeout is None else timeout
+        return read_clock(lambda: self._read("/-/ready", left))
 
     def scrape(self, *, timeout: float | None = None) -> bytes:
         """What Prometheus gets. Raises GatewayRejectedError where a bad group fails the scrape."""

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+import time
+from contextlib import suppress
 
-__all__ = ("open_private",)
+__all__ = (
+    "TEMPORARY",
+    "check_folder",
+    "locked",
+    "make_private_folder",
+    "open_private",
+    "replace_file",
+    "sync_folder",
+    "unlock",
+)
+
+TEMPORARY = ".new"  # ends the name of a file that is being written
+_PAUSE = 0.004  # seconds, between two looks at a lock
 
 
 def open_private(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
@@ -35,3 +50,117 @@ def open_private(path: str | os.PathLike[str], flags: int, mode: int = 0o600) ->
         os.close(fd)
         raise PermissionError(errno.EPERM, "it belongs to another user", path)
     return fd
+
+
+def make_private_folder(path: str) -> None:
+    """Make the folder ``path`` for us alone, unless it is there. Its parents are made as well.
+
+    Raises OSError, whose ``strerror`` is a text for a person: also for a symbolic link, for a file,
+    and for the folder of another user.
+    """
+    with suppress(FileNotFoundError):
+        check_folder(path)
+        return
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        error.strerror = f"{error.filename} is in the place of a folder"
+        raise
+    sync_folder(os.path.dirname(path))
+    check_folder(path)
+
+
+def check_folder(path: str) -> None:
+    """Raise OSError if ``path`` is not a folder of ours or of root's."""
+    try:
+        found = os.lstat(path)
+    except NotADirectoryError as error:
+        error.strerror = "it is in a file, which is not a folder"
+        raise
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, "it is a symbolic link; name the folder itself", path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", path)
+    if found.st_uid not in (os.geteuid(), 0):
+        raise PermissionError(errno.EPERM, "it belongs to another user", path)
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """Put ``data`` into the file ``path``, whole or not at all, also over a power cut.
+
+    Over a power cut, a new name is there only after :func:`sync_folder`. Raises OSError.
+    """
+    temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}"
+    fd = open_private(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def sync_folder(path: str) -> None:
+    """Have the names in a folder survive a power cut. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems can't
+            raise
+    finally:
+        os.close(fd)
+
+
+def locked(path: str, *, create: bool, wait: float) -> int | None:
+    """A descriptor of the file ``path``, locked by flock(2): close it with :func:`unlock`.
+
+    Returns None where another thread or process has the lock after ``wait`` seconds. The lock ends
+    with its process. Raises OSError as :func:`open_private` does.
+    """
+    ends = time.monotonic() + wait
+    while True:
+        fd = open_private(path, os.O_RDWR | (os.O_CREAT if create else 0))
+        try:
+            is_ours = _flock(fd, ends)
+            if is_ours and _is_still(path, fd):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        unlock(fd)  # if it was ours: the one before has replaced or removed the file
+        if not is_ours:
+            return None
+
+
+def unlock(fd: int) -> None:
+    """End a lock. A fork may have a copy of the descriptor: closing it would not be enough."""
+    with suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
+
+
+def _flock(fd: int, ends: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(_PAUSE * (os.urandom(1)[0] + 64) / 320)  # not all at the same moment
+        else:
+            return True
+
+
+def _is_still(path: str, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False

@@ -7,17 +7,17 @@ what comparing clocks costs.
 The gateway is read before anything is sent that began before this call. Then, family by family:
 
 1. What the gateway holds already, sample for sample, is not sent.
-2. What an own request without an answer carried (a time-out, a cut connection, a 5xx) may arrive
-   long after: what the gateway holds and is one of these is not newer, whatever its time.
-3. ``batch_job_*_timestamp_seconds`` of one sample without labels: the larger value wins.
-4. Other ``batch_job_*`` families, where the entry and the gateway both say when a run ended
+2. ``batch_job_*_timestamp_seconds`` of one sample without labels: the larger value wins.
+3. Other ``batch_job_*`` families, where the entry and the gateway both say when a run ended
    (``last_completion``, ``last_skipped``, ``last_retry``) or, of an entry without an end, when it
    started: the later moment wins; of equal ones, the entry's.
+4. What this host sent before, or may be sending, can arrive long after: what the gateway holds and
+   is one of these is not newer, whatever its time.
 5. All else by time: when the sending of what waits began, on this host's clock, against when the
-   gateway took what it holds, on its own. How far the two clocks are apart is measured by the
-   Date of the gateway's answers (or those of the proxy in front of it), to about 5 ms where it
-   matters; clocks without a Date count as equal within a second. What is so close that this does
-   not decide was most likely pushed by this host, just before: the entry counts as newer.
+   gateway took what it holds, on its own. The Date of one answer of the gateway, or of a proxy in
+   front of it, tells how far the two clocks are apart, to about a second; clocks without a Date
+   count as equal within a second. What is closer was most likely pushed by this host, just before:
+   the entry counts as newer.
 
 Of families that nothing is held of, all are sent. A group without any, pushed since, was emptied
 since: nothing is sent.
@@ -34,33 +34,19 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..jobs.vocabulary import METRIC_PREFIX
-from ._families import content_of, held_content
+from .contents import content_of, held_content
+from .entry import EMPTIED
+from .later_run import TIME, is_later_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection
 
-    from ..protocol.families import Family
     from ..protocol.groups import Group, GroupFamily
-    from ._families import Content
-    from ._values import Entry, Kept
+    from .entry import Entry
 
     IsLater = Callable[[float, float], bool]
 
-__all__ = ("Plan", "fingerprints", "newer_families", "plan", "unseen_plan")
-
-_EMPTIED = ("", "emptied")  # a PUT of nothing
-
-_TIME = "_timestamp_seconds"
-_START = f"{METRIC_PREFIX}last_start{_TIME}"
-_SUCCESS = f"{METRIC_PREFIX}last_success{_TIME}"
-_FAILURE = f"{METRIC_PREFIX}last_failure{_TIME}"
-_SKIPPED = f"{METRIC_PREFIX}last_skipped{_TIME}"
-_RETRY = f"{METRIC_PREFIX}last_retry{_TIME}"
-_COMPLETION = f"{METRIC_PREFIX}last_completion{_TIME}"
-_RUN_SUCCESS = f"{METRIC_PREFIX}last_run_success"
-_ENDS = (_COMPLETION, _SKIPPED, _RETRY)
-
-_SAME = 0.001  # seconds: databases and texts keep microseconds at best
+__all__ = ("Plan", "plan", "unseen_plan")
 
 
 class Plan(NamedTuple):
@@ -74,91 +60,9 @@ class Plan(NamedTuple):
     reason: str | None = None
 
 
-def fingerprints(
-    method: str, families: Mapping[str, Kept], grouping: Collection[str]
-) -> Iterator[tuple[str, str]]:
-    """Of a request without an answer, for ``plan``."""
-    if method == "PUT" and not families:
-        yield _EMPTIED
-    for name, kept in families.items():
-        yield name, content_of(name, kept.body, grouping, kept.kind).fingerprint
-
-
 def unseen_plan(entry: Entry) -> Plan:
     """All of it, without looking at what the gateway holds."""
     return Plan(entry.method, tuple(entry.families))
-
-
-def newer_families(
-    families: Iterable[Family], group: Group | None, *, run_started_at: float | None = None
-) -> list[Family]:
-    """The families of one run that say something newer than ``group`` does (items 3 and 4).
-
-    For an outcome that several processes tell, one of them maybe late. ``group`` is what the
-    gateway holds, None where it holds nothing. Families other than ``batch_job_*`` are all
-    returned.
-
-    ``run_started_at``, in Unix seconds, is for a teller that knows the run's start earlier, and its
-    end later, than the job's own process did, as Airflow's database does (14 s were seen). Then
-    nothing is newer where the group has an end of the same kind that is not older than this one, or
-    that came after a start between ``run_started_at`` and that end.
-    """
-    families = list(families)
-    if group is None:
-        return families
-    mine = {
-        family.name: family.samples[0].value for family in families if family.name.endswith(_TIME)
-    }
-    theirs = {name: value for name in (_START, *_ENDS) if (value := group.value(name)) is not None}
-    if run_started_at is not None and _shows_run(group, mine, run_started_at):
-        return []
-    is_run_newer = _is_later_run(theirs, mine)
-    return [
-        family
-        for family in families
-        if not family.name.startswith(METRIC_PREFIX)
-        or (
-            mine[family.name] > (group.value(family.name) or 0.0) + _SAME
-            if family.name in mine
-            else not is_run_newer and _differs(family, group)
-        )
-    ]
-
-
-def _shows_run(group: Group, mine: Mapping[str, float], run_started_at: float) -> bool:
-    """Whether ``group`` has the end of the run whose times are ``mine``."""
-    kind = next((name for name in (_SUCCESS, _FAILURE, _SKIPPED, _RETRY) if name in mine), None)
-    end = group.value(kind) if kind else None
-    if kind is None or end is None:
-        return False
-    is_verdict = kind in (_SUCCESS, _FAILURE)
-    if is_verdict and group.value(_RUN_SUCCESS) != (kind == _SUCCESS):
-        completed = group.value(_COMPLETION) or 0.0
-        if completed <= mine[kind] + _SAME:  # only a later run may have ended otherwise
-            return False
-    if end >= mine[kind] - _SAME:
-        return True
-    start = group.value(_START)
-    return start is not None and run_started_at - _SAME <= start <= end + _SAME
-
-
-def _is_later_run(theirs: Mapping[str, float], mine: Mapping[str, float]) -> bool | None:
-    """Whether the last end in ``theirs``, or the start if ``mine`` has no end, is the later one.
-
-    None where one of the two says nothing.
-    """
-    names = (_START,) if mine.keys().isdisjoint(_ENDS) else _ENDS
-    ours = [mine[name] for name in names if name in mine]
-    others = [theirs[name] for name in names if name in theirs]
-    return max(others) > max(ours) + _SAME if ours and others else None
-
-
-def _values(contents: Mapping[str, Content]) -> dict[str, float]:
-    return {name: found.value for name, found in contents.items() if found.value is not None}
-
-
-def _differs(family: Family, group: Group) -> bool:
-    return any(group.value(s.name, **s.labels) != s.value for s in family.samples)
 
 
 def plan(
@@ -170,9 +74,10 @@ def plan(
 ) -> Plan:
     """By the rule above.
 
-    ``unanswered`` has names of families and fingerprints, ``held`` is None where the gateway has no
-    such group, ``grouping`` has the names of its labels. ``is_later(here, there)`` says whether a
-    moment of the gateway's clock is later than one of ours; what it raises is passed on.
+    ``unanswered`` has names and fingerprints of families that this host sent before. ``held`` is
+    None where the gateway has no such group, ``grouping`` has the names of its labels.
+    ``is_later(here, there)`` says whether a moment of the gateway's clock is later than one of
+    ours; what it raises is passed on.
     """
     if held is None:
         return Plan(None) if entry.method == "DELETE" else unseen_plan(entry)
@@ -197,20 +102,24 @@ class _Comparison:
         self._unanswered = unanswered
         self._held = held
         self._is_later = is_later
-        self._mine = {
-            name: content_of(name, kept.body, grouping, kept.kind)
-            for name, kept in entry.families.items()
-        }
+        self._mine = {name: stored.fingerprint for name, stored in entry.families.items()}
         self._theirs = {family.name: held_content(family, grouping) for family in held.families}
-        self._is_run_newer = _is_later_run(_values(self._theirs), _values(self._mine))
+        self._times = {
+            name: value
+            for name, stored in entry.families.items()
+            if name.startswith(METRIC_PREFIX) and name.endswith(TIME)
+            if (value := content_of(name, stored.text, grouping).value) is not None
+        }
+        theirs = {n: found.value for n, found in self._theirs.items() if found.value is not None}
+        self._is_run_newer = is_later_run(theirs, self._times)
 
     def of_empty_group(self) -> Plan:
         entry, emptied_at = self._entry, self._held.push_time
-        if _EMPTIED in self._unanswered:
+        if EMPTIED in self._unanswered:
             return unseen_plan(entry)
         if entry.base is not None and not self._is_later(entry.base_at, emptied_at):
             return unseen_plan(entry)
-        older = {n for n, k in entry.families.items() if self._is_later(k.at, emptied_at)}
+        older = {n for n, s in entry.families.items() if self._is_later(s.at, emptied_at)}
         if entry.base is None and not older:
             return unseen_plan(entry)
         send = tuple(name for name in entry.families if name not in older)
@@ -222,15 +131,15 @@ class _Comparison:
     def by_family(self, names: Collection[str] | None = None) -> Plan:
         """What is not older, by POST; of ``names`` only."""
         send, older = [], []
-        for name, kept in self._entry.families.items():
+        for name, stored in self._entry.families.items():
             family = self._held.family(name)
             if names is not None and name not in names:
                 older.append(name)
             elif family is None:
                 send.append(name)
-            elif self._theirs[name].fingerprint == self._mine[name].fingerprint:
+            elif self._theirs[name].fingerprint == self._mine[name]:
                 pass
-            elif self._is_newer(family, kept.at, self._mine[name]):
+            elif self._is_newer(family, stored.at):
                 older.append(name)
             else:
                 send.append(name)
@@ -241,7 +150,8 @@ class _Comparison:
         entry = self._entry
         newer = [family for family in self._held.families if self._is_newer_than_base(family)]
         if not newer:
-            if self._theirs == self._mine and entry.families:
+            held = {name: found.fingerprint for name, found in self._theirs.items()}
+            if held == self._mine and entry.families:
                 return Plan(None)
             return unseen_plan(entry)
         if entry.method == "DELETE":
@@ -249,7 +159,7 @@ class _Comparison:
             return Plan(None, (), f"the DELETE not sent: {_newer(latest, '', entry.base_at)}")
         if len(newer) == len(self._held.families):
             return self.by_family(
-                [n for n, kept in entry.families.items() if kept.at > entry.base_at]
+                [n for n, stored in entry.families.items() if stored.at > entry.base_at]
             )
         done = self.by_family()
         others = ", ".join(sorted(family.name for family in newer))
@@ -257,23 +167,21 @@ class _Comparison:
         return done._replace(reason=f"{done.reason}; {merged}" if done.reason else merged)
 
     def _is_newer_than_base(self, family: GroupFamily) -> bool:
-        mine = self._mine.get(family.name)
-        if mine is not None and mine.fingerprint == self._theirs[family.name].fingerprint:
+        if self._mine.get(family.name) == self._theirs[family.name].fingerprint:
             return False
-        kept = self._entry.families.get(family.name)
-        return self._is_newer(family, kept.at if kept else self._entry.base_at, mine)
+        stored = self._entry.families.get(family.name)
+        return self._is_newer(family, stored.at if stored else self._entry.base_at)
 
-    def _is_newer(self, family: GroupFamily, at: float, mine: Content | None) -> bool:
+    def _is_newer(self, family: GroupFamily, at: float) -> bool:
         """Whether what the gateway holds of a family is newer than what began ``at``."""
-        theirs = self._theirs[family.name]
-        if (family.name, theirs.fingerprint) in self._unanswered:
-            return False
-        if family.name.startswith(METRIC_PREFIX):
-            if family.name.endswith(_TIME) and mine is not None:
-                if mine.value is not None and theirs.value is not None:
-                    return theirs.value > mine.value
-            elif self._is_run_newer is not None:
+        name, theirs = family.name, self._theirs[family.name]
+        if name.startswith(METRIC_PREFIX):
+            if name in self._times and theirs.value is not None:
+                return theirs.value > self._times[name]
+            if not name.endswith(TIME) and self._is_run_newer is not None:
                 return self._is_run_newer
+        if (name, theirs.fingerprint) in self._unanswered:
+            return False
         return self._is_later(at, family.pushed_at)
 
     def _why(self, names: Collection[str]) -> str:

@@ -56,7 +56,7 @@ def _make(configuration: Mapping[str, Any]) -> Pusher:
     )
     return Pusher(
         sender,
-        OutboxCopy(gateway, settings.to_outbox(log.warning), log),
+        OutboxCopy(gateway, settings.to_outbox(log), log),
         url=gateway.url,
         linger=configuration["linger"],
         timeout=settings.timeout,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..gateway.client import Gateway
+    from ..log import RateLimitedLogger
     from ..outbox import Outbox
     from ..protocol.compression import Compression
     from ..transport.auth import BasicAuth, BearerToken
@@ -48,7 +49,7 @@ class Settings(NamedTuple):
 
     ``origins`` says for each setting that was set where: ``--gateway``, ``PUSHGATE_GATEWAY`` or
     the file's path. ``timeout`` is in seconds, ``redirects`` in hops, ``retries`` in tries more.
-    ``outbox`` is a file's path or "off", None for the usual place.
+    ``outbox`` is a folder's path or "off", None for the usual place.
     """
 
     gateway: str | None = None
@@ -108,28 +109,29 @@ class Settings(NamedTuple):
         """The gateway's URL without credentials."""
         return self.gateway and without_credentials(self.gateway)
 
-    def to_outbox(self, say: Callable[[str], object] | None = None) -> Outbox | None:
-        """Where what can't be delivered is kept; nothing is made.
+    def to_outbox(self, log: RateLimitedLogger | None = None) -> Outbox | None:
+        """Where what can't be delivered waits; nothing is made. ``log`` gets the outbox's lines.
 
-        None where it is switched off, and where there is no place for it, which ``say`` is told.
+        None where it is switched off, and where there is no place for it, which is logged.
         """
         if self.outbox == "off":
             return None
         import os
 
-        from ..outbox import FILE_NAME, Outbox
+        from ..outbox import FOLDER_NAME, Outbox
 
         if self.outbox is not None:
-            return Outbox(self.outbox, say=say)
+            return Outbox(self.outbox, log=log)
         try:
             folder = state_directory(os.environ)
         except OSError as error:
-            from ..outbox import say_once
+            from ..log import RateLimitedLogger
 
             text = f"there is no home directory for an outbox: {error.strerror}"
-            say_once(f"{text}; set PUSHGATE_OUTBOX to a file of your own, or to off", say)
+            advice = "set PUSHGATE_OUTBOX to a folder of your own, or to off"
+            (log or RateLimitedLogger()).warning(f"{text}; {advice}")
             return None
-        return Outbox(os.path.join(folder, FILE_NAME), say=say)
+        return Outbox(os.path.join(folder, FOLDER_NAME), log=log)
 
     def to_gateway(self, outbox: Outbox | None = None) -> Gateway:
         """The gateway that is configured, with this outbox. Raises SettingsError where none is."""

@@ -1,4 +1,4 @@
-"""A valve in front of a gateway: what stands between a job and its gateway on a bad day.
+"""A proxy in front of a gateway: what stands between a job and its gateway on a bad day.
 
 In: the port of a gateway on loopback, and one of MODES at a time. Out: another URL for it. Unlike
 support.fault_proxy it lasts for thousands of connections, and knows what it owes: requests that
@@ -34,7 +34,7 @@ FORWARDING = (OPEN, FLAKY, UNREAD, SILENT)
 _REFUSALS = {BUSY: ("503 Service Unavailable", b"try later\n"), DENY: ("401 Unauthorized", b"no\n")}
 
 
-class Valve:
+class OutageProxy:
     def __init__(self, port: int, chance: random.Random | None = None) -> None:
         self.mode = OPEN
         self._port = port
@@ -216,9 +216,9 @@ def _reset(client: socket.socket) -> bool:
 
 
 @contextmanager
-def valve(port: int, chance: random.Random | None = None) -> Iterator[Valve]:
-    """`with valve(gateway.port) as way: push(way.url)`"""
-    opened = Valve(port, chance)
+def outage_proxy(port: int, chance: random.Random | None = None) -> Iterator[OutageProxy]:
+    """`with proxy(gateway.port) as way: push(way.url)`"""
+    opened = OutageProxy(port, chance)
     try:
         yield opened
     finally:

@@ -3,8 +3,8 @@
 In: the version of a gateway and seeds. Out: for each, what happened, or a DivergenceError whose
 text has the seed and every step. From tests/, by hand:
 
-    python -m support.outbox_lane 1.11 --first 0 --count 100
-    python -m support.outbox_lane 1.11 --first 17 --count 1 --shorten
+    python -m support.model_runner 1.11 --first 0 --count 100
+    python -m support.model_runner 1.11 --first 17 --count 1 --shorten
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from support import debian, outbox_families, outbox_model, outbox_valve
+from support import debian, outage_proxy, outbox_families, outbox_model
 from support.outbox_model import START, Change, Families, States
 from support.outbox_steps import (
     GROUPS,
@@ -41,8 +41,8 @@ from support.outbox_steps import (
     Step,
     plan,
 )
-from support.outbox_workers import Nursery, Worker
 from support.servers import Pushgateway, ServerError
+from support.worker_pool import Worker, WorkerPool
 
 TIMEOUT = 0.2  # seconds, of each push
 PATIENCE = 20.0  # seconds; what takes longer hangs
@@ -54,10 +54,10 @@ class DivergenceError(AssertionError):
 
 
 class Site:
-    """A gateway, a valve, workers: they stay from one sequence to the next."""
+    """A gateway, a proxy, workers: they stay from one sequence to the next."""
 
-    def __init__(self, version: str, *, persists: bool, nursery: Nursery, folder: Path) -> None:
-        self._nursery = nursery
+    def __init__(self, version: str, *, persists: bool, pool: WorkerPool, folder: Path) -> None:
+        self._pool = pool
         self._folder = folder
         self._number = 0
         self._direct = False
@@ -66,7 +66,7 @@ class Site:
         if self._saved:
             flags += [f"--persistence.file={self._saved}", "--persistence.interval=24h"]
         self._server = Pushgateway(debian.require(f"pushgateway-{version}"), *flags)
-        self.valve = outbox_valve.Valve(self._server.port)
+        self.proxy = outage_proxy.OutageProxy(self._server.port)
         self.workers: list[Worker] = []
         self.up = True
         self.paused = False
@@ -75,32 +75,32 @@ class Site:
         if self.paused:
             os.kill(self._server.pid, signal.SIGCONT)
         self._server.kill()
-        self.valve.close()
+        self.proxy.close()
         for worker in self.workers:
             worker.close()
 
     def prepare(self, direct: bool, chance: int) -> None:
         """As new, but for what runs already."""
         self.start()
-        self.valve.mode = outbox_valve.OPEN
-        self.valve.forget()
-        self.valve._chance = random.Random(chance)
+        self.proxy.mode = outage_proxy.OPEN
+        self.proxy.forget()
+        self.proxy._chance = random.Random(chance)
         self._exchange("PUT", "/api/v1/admin/wipe")
         until(lambda: not self.groups(), "groups stay after a wipe")
         if self._saved:
             self._saved.unlink(missing_ok=True)
         self._number += 1
         self._direct = direct
-        self._url = self._server.url if direct else self.valve.url
-        self._path = self._folder / f"{self._number}" / "outbox.sqlite3"
+        self._url = self._server.url if direct else self.proxy.url
+        self._path = self._folder / f"{self._number}" / "outbox"
         while len(self.workers) < WORKERS:
-            self.workers.append(self._nursery.worker())
+            self.workers.append(self._pool.worker())
         for worker in self.workers:
             self._open(worker)
 
     def replace(self, number: int) -> None:
         self.workers[number].kill()
-        self.workers[number] = self._nursery.worker()
+        self.workers[number] = self._pool.worker()
         self._open(self.workers[number])
 
     def _open(self, worker: Worker) -> None:
@@ -144,7 +144,7 @@ class Site:
 
     def settle(self) -> None:
         """Wait until the gateway has performed all that was sent to it."""
-        self.valve.settle()
+        self.proxy.settle()
         if self._direct:
             until(lambda: not _abandoned(self._server.port), "requests stay unread")
         # Changes are queued, in order: https://github.com/prometheus/pushgateway/blob/master/storage/diskmetricstore.go
@@ -200,7 +200,7 @@ class Sequence:
             if self._site.up and not self._site.paused:
                 self._look()
         self.trace.append("the end")
-        self._turn(outbox_valve.OPEN)
+        self._turn(outage_proxy.OPEN)
         self._look()
         self._drain()
         self._look()
@@ -240,33 +240,33 @@ class Sequence:
 
     def _turn(self, mode: str) -> None:
         self._release()
-        if mode == outbox_valve.OPEN:
+        if mode == outage_proxy.OPEN:
             self._start()
-        self._site.valve.mode = mode
+        self._site.proxy.mode = mode
 
     def _release(self) -> None:
-        """What the valve has put aside is performed."""
-        if self._site.valve.mode == outbox_valve.ASIDE:
-            self._site.valve.mode = outbox_valve.OPEN
+        """What the proxy has put aside is performed."""
+        if self._site.proxy.mode == outage_proxy.ASIDE:
+            self._site.proxy.mode = outage_proxy.OPEN
             self._start()
 
     def _start(self) -> None:
         """The gateway runs, and nothing is under way."""
         site = self._site
         site.start()
-        if site.valve.mode != outbox_valve.ASIDE:
-            site.valve.release()
+        if site.proxy.mode != outage_proxy.ASIDE:
+            site.proxy.release()
             site.settle()
             self._each(outbox_model.settled)
 
     def _push_and_die(self, step: Push) -> None:
         assert step.death is not None
-        valve = self._site.valve
-        while valve.seen.acquire(blocking=False):
+        proxy = self._site.proxy
+        while proxy.seen.acquire(blocking=False):
             pass
         self._site.workers[step.worker].tell(_order(step))
         if step.death == 0.0:
-            valve.seen.acquire(timeout=TIMEOUT)
+            proxy.seen.acquire(timeout=TIMEOUT)
         else:
             time.sleep(step.death / 1000)
         self._site.replace(step.worker)
@@ -336,14 +336,14 @@ class Sequence:
     @property
     def _up(self) -> bool:
         site = self._site
-        return site.up and not site.paused and site.valve.mode == outbox_valve.OPEN
+        return site.up and not site.paused and site.proxy.mode == outage_proxy.OPEN
 
     @property
     def _late(self) -> bool:
         """Whether a request that failed may be performed later."""
         site = self._site
-        forwards = self._plan.direct or site.valve.mode in outbox_valve.FORWARDING
-        return (not self._plan.direct and site.valve.mode == outbox_valve.ASIDE) or (
+        forwards = self._plan.direct or site.proxy.mode in outage_proxy.FORWARDING
+        return (not self._plan.direct and site.proxy.mode == outage_proxy.ASIDE) or (
             forwards and site.paused
         )
 
@@ -351,7 +351,7 @@ class Sequence:
     def _ran(self) -> bool:
         """Whether a request that failed may have been performed."""
         site = self._site
-        forwards = self._plan.direct or site.valve.mode in outbox_valve.FORWARDING
+        forwards = self._plan.direct or site.proxy.mode in outage_proxy.FORWARDING
         return forwards and site.up and not site.paused
 
     def _each(self, change: Callable[[States], States]) -> None:
@@ -437,7 +437,7 @@ def _abandoned(port: int) -> bool:
     return False
 
 
-class Lane:
+class ModelRunner:
     """Sequences one after the other, on sites that are made when first needed."""
 
     def __init__(self, version: str) -> None:
@@ -445,10 +445,10 @@ class Lane:
         self._stack = contextlib.ExitStack()
         self._sites: dict[bool, Site] = {}
 
-    def __enter__(self) -> Lane:
-        self._nursery = self._stack.enter_context(Nursery())
+    def __enter__(self) -> ModelRunner:
+        self._pool = self._stack.enter_context(WorkerPool())
         self._folder = Path(
-            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pushgate-lane-"))
+            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pushgate-runner-"))
         )
         return self
 
@@ -488,17 +488,17 @@ class Lane:
             folder = self._folder / str(time.monotonic_ns())
             folder.mkdir()
             self._sites[persists] = Site(
-                self._version, persists=persists, nursery=self._nursery, folder=folder
+                self._version, persists=persists, pool=self._pool, folder=folder
             )
         return self._sites[persists]
 
 
 def results(version: str, seeds: Iterator[int]) -> Iterator[tuple[int, dict[str, int] | str]]:
     """Of each seed what was told how often, or the text of its divergence."""
-    with Lane(version) as lane:
+    with ModelRunner(version) as runner:
         for seed in seeds:
             try:
-                yield seed, dict(lane.run(plan(seed)))
+                yield seed, dict(runner.run(plan(seed)))
             except AssertionError as error:
                 yield seed, str(error) or repr(error)
 
@@ -513,9 +513,9 @@ def main() -> None:
     options = parser.parse_args()
     seeds = iter(range(options.first, options.first + options.step * options.count, options.step))
     if options.shorten:
-        with Lane(options.version) as lane:
+        with ModelRunner(options.version) as runner:
             for seed in seeds:
-                print(lane.shorten(plan(seed)) or f"seed {seed}: no divergence")
+                print(runner.shorten(plan(seed)) or f"seed {seed}: no divergence")
         return
     for seed, result in results(options.version, seeds):
         print(json.dumps([seed, result]), flush=True)

@@ -1,4 +1,4 @@
-"""What a failed request means for an outbox. Enters: its exception. Leaves: yes or no, a text."""
+"""Errors about what waits, and their texts without secrets."""
 
 from __future__ import annotations
 
@@ -10,30 +10,26 @@ from ..errors import DeliveryError, GatewayRejectedError, GatewayUnreachableErro
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = (
-    "describe",
-    "mark_kept",
-    "told",
-)
+__all__ = ("describe", "mark_kept", "waiting_error")
 
 
 def describe(error: BaseException) -> str:
-    """The error in words that hold no secret, fit for the file."""
+    """The reason of a failed request, fit for a file."""
     if isinstance(error, GatewayUnreachableError):
         text = str(error.reason)
     elif isinstance(error, GatewayRejectedError):
         text = f"{error.code} {error.reason}"
     elif isinstance(error, PushError):
         text = str(error)
-    else:  # of a user's handler, whose words may be any
+    else:  # of a user's handler: its text may hold anything
         text = f"{type(error).__name__} {getattr(error, 'strerror', None) or ''}"
     return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()[:500]
 
 
-def told(
+def waiting_error(
     text: str, url: str, *, method: str = "POST", group: Mapping[str, str] | None = None
 ) -> DeliveryError:
-    """A DeliveryError that says so, about what waits."""
+    """A DeliveryError about what waits, and goes on waiting."""
     error = DeliveryError(text, method=method, url=url, group=group)
     error.kept = True
     return error
@@ -41,5 +37,5 @@ def told(
 
 def mark_kept(error: BaseException, *, kept: bool) -> None:
     """Note on the error whether what was not delivered waits."""
-    with suppress(AttributeError):  # of a foreign OSError with slots
+    with suppress(AttributeError):  # a user's OSError may have slots
         error.kept = kept  # type: ignore[attr-defined]

@@ -1,11 +1,11 @@
 """Processes that push through one outbox, each doing what it is told, until killed.
 
 In: orders over a socket, one JSON value a line. Out: for each, what the pushing call told. They are
-forked from one nursery, so that a killed one is soon replaced.
+forked from one pool, so that a killed one is soon replaced.
 
-    with Nursery() as nursery:
-        worker = nursery.worker()
-        worker.ask({"do": "open", "url": gateway.url, "path": "outbox.sqlite3", "timeout": 0.2})
+    with WorkerPool() as pool:
+        worker = pool.worker()
+        worker.ask({"do": "open", "url": gateway.url, "path": "outbox", "timeout": 0.2})
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Worker:
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)  # its nursery waits for nobody: it died by itself
+            os.kill(self.pid, signal.SIGKILL)  # its pool waits for nobody: it died by itself
         while self.hear() is not None:
             pass
         self.close()
@@ -64,16 +64,16 @@ class Worker:
         self._sock.close()
 
 
-class Nursery:
+class WorkerPool:
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="pushgate-nursery-")
+        self._folder = tempfile.TemporaryDirectory(prefix="pushgate-pool-")
         path = os.path.join(self._folder.name, "s")
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(path)
         self._listener.listen(16)
         self._listener.settimeout(PATIENCE)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "support.outbox_workers", path],
+            [sys.executable, "-m", "support.worker_pool", path],
             stdin=subprocess.PIPE,
             env={
                 **os.environ,
@@ -83,7 +83,7 @@ class Nursery:
             },
         )
 
-    def __enter__(self) -> Nursery:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,10 +140,10 @@ class _Performer:
         return said
 
     def _open(self, url: str, path: str, timeout: float) -> dict[str, Any]:
-        from pushgate import Gateway, Outbox
+        from pushgate import Gateway, Outbox, RateLimitedLogger
 
         self._lines: list[str] = []
-        self._outbox = Outbox(path, say=self._lines.append)
+        self._outbox = Outbox(path, log=RateLimitedLogger(self._lines.append))
         self._gateway = Gateway(url, outbox=self._outbox, timeout=timeout, retries=0)
         self._plain = Gateway(url, timeout=timeout, retries=0)
         return {}

@@ -1,0 +1,227 @@
+"""The outbox: pushes go now, or wait on disk until they can."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from ..log import RateLimitedLogger
+from ..protocol.text import CONTENT_TYPE
+from ..transport.deadline import Deadline
+from ..transport.urls import without_credentials
+from .push import Push
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from ..gateway.client import Gateway
+    from ..protocol.grouping_key import GroupingKey
+    from .folder import Folder
+    from .record import Flushed, Record, WaitingGroup
+
+__all__ = ("FOLDER_NAME", "Outbox")
+
+FOLDER_NAME = "outbox"
+"""Of the folder in the state directory, where no other was chosen."""
+
+_SUFFIX = ".json"  # of a file in which something waits
+_BY_THE_WAY = 2.0  # seconds of a successful push's time that go into delivering what waits
+_LEAST = 0.05  # seconds, below which that is not begun
+
+_LOG = RateLimitedLogger()
+
+
+class Outbox:
+    """What could not be delivered to Pushgateways, on disk, shared by all processes of a host.
+
+    ``path`` is a folder; making an Outbox makes and opens nothing. ``log`` gets lines for a person;
+    by default they are warnings of the logger ``pushgate``.
+
+    There is a file for each gateway and group: a PUT or DELETE replaces what waits, a POST its
+    families of the same names. So the folder is bounded by the groups and their families. It holds
+    labels and metrics and no credentials, and only its owner can read it.
+
+    Safe to share between threads and over a fork. Give it to ``Gateway(outbox=…)``.
+    """
+
+    path: str
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, log: RateLimitedLogger | None = None
+    ) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+        self._log = log or _LOG
+
+    def __repr__(self) -> str:
+        return f"Outbox({self.path!r})"
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits, for any gateway; False in doubt. Takes microseconds."""
+        try:
+            with os.scandir(self.path) as entries:
+                return not any(entry.name.endswith(_SUFFIX) for entry in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+
+    def send(
+        self,
+        gateway: Gateway,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        *,
+        timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
+        text: Callable[[], bytes] | None = None,
+    ) -> None:
+        """Deliver now, in order with what waits here for this group, or store it.
+
+        Raises what kept it from arriving: a DeliveryError, or the OSError of a user's handler, with
+        ``kept`` True if it waits now. What the gateway refuses for good, and an empty POST, is not
+        stored. After a success what else waits for this gateway is delivered, in what is left of
+        ``timeout``, in seconds, and 2 seconds at most. ``text`` makes what is stored where ``body``
+        is not text.
+        """
+        deadline = Deadline(gateway.timeout if timeout is None else timeout)
+        push = Push(gateway, method, key, body, content_type, text)
+        if self.is_empty():
+            began = time.time()
+            try:
+                push.send(deadline)
+            except OSError as error:
+                from .ordered_send import store_failed
+
+                store_failed(self._folder, push, began, error)
+                raise
+            return
+        from .ordered_send import send_in_order
+
+        if method == "POST" and not body:  # a heartbeat goes after what waits
+            self._flush_by_the_way(gateway, deadline, 0.5)
+        send_in_order(self._folder, push, deadline)
+        self._flush_by_the_way(gateway, deadline, 1.0)
+
+    def keep(
+        self,
+        url: str,
+        changes: Iterable[tuple[str, GroupingKey, bytes, float]],
+        *,
+        unanswered: Iterable[tuple[str, GroupingKey, bytes]] = (),
+    ) -> bool:
+        """Store changes for the gateway ``url``: method, group, text, and when it began.
+
+        That is in Unix seconds. ``unanswered`` are requests that the gateway may have done, or may
+        yet do: what it holds of them is then not taken for something newer. All of the changes are
+        on disk when this returns True; where it returns False one is not, and that was logged.
+        Never raises.
+        """
+        from .ordered_send import store_all
+
+        address = without_credentials(url)
+        return store_all(self._folder, address, changes, unanswered)
+
+    def flush(
+        self,
+        gateway: Gateway,
+        *,
+        timeout: float | None = None,
+        unseen: bool = False,
+        dry_run: bool = False,
+        from_url: str | None = None,
+    ) -> Flushed:
+        """Deliver what waits for this gateway, but for what it holds newer: see rule.py.
+
+        ``timeout`` bounds the whole, in seconds; without one each request has the gateway's own.
+        ``unseen`` sends everything without looking at what the gateway holds. ``dry_run`` changes
+        nothing, and returns what would be. ``from_url`` is the former URL of a gateway that moved:
+        what waits for that is delivered too. Never raises: the result has what ended it early.
+        """
+        return self._flush(
+            gateway,
+            timeout=timeout,
+            unseen=unseen,
+            dry_run=dry_run,
+            from_url=None if from_url is None else without_credentials(from_url),
+        )
+
+    def waiting(self, url: str | None = None) -> list[WaitingGroup]:
+        """What waits, for the gateway ``url`` or for any, what waits longest first.
+
+        Empty, and logged, where the folder can't be read.
+        """
+        address = None if url is None else without_credentials(url)
+        return [record.shown() for record in self._records(address)]
+
+    def discard(
+        self, url: str | None = None, matches: Callable[[Mapping[str, str]], bool] | None = None
+    ) -> list[WaitingGroup]:
+        """Remove what waits for a gateway, or for any, and for the groups whose labels match.
+
+        Returns what was removed. Raises DeliveryError while another process delivers it.
+        """
+        from .transfer import discard
+
+        address = None if url is None else without_credentials(url)
+        records = [r for r in self._records(address) if matches is None or matches(r.labels)]
+        return discard(self._folder, records)
+
+    @property
+    def _folder(self) -> Folder:
+        from .folder import Folder
+
+        return Folder(self.path, self._log)
+
+    def _records(self, url: str | None) -> list[Record]:
+        folder = self._folder
+
+        def work() -> list[Record]:
+            folder.tidy()
+            found = [record for name in folder.names(url) if (record := folder.read(name)[0])]
+            return sorted(found, key=lambda record: record.since)
+
+        return folder.attempt(work) or []
+
+    def _flush_by_the_way(self, gateway: Gateway, deadline: Deadline, share: float) -> None:
+        left = deadline.left(0.0)
+        timeout = _BY_THE_WAY if left is None else min(_BY_THE_WAY, left * share)
+        if timeout >= _LEAST:
+            self._flush(gateway, timeout=timeout, eager=False)
+
+    def _flush(
+        self,
+        gateway: Gateway,
+        *,
+        timeout: float | None,
+        unseen: bool = False,
+        dry_run: bool = False,
+        from_url: str | None = None,
+        eager: bool = True,
+    ) -> Flushed:
+        from .record import Flushed
+
+        if self.is_empty():
+            return Flushed()
+        from ..errors import DeliveryError, PushError
+        from .flush import Flush
+        from .transfer import readdress
+
+        folder = self._folder
+        flush = Flush(folder, gateway, timeout, unseen=unseen, dry_run=dry_run, eager=eager)
+
+        def run() -> Flushed:
+            if from_url is not None and not dry_run:
+                try:
+                    readdress(folder, from_url, gateway.url)
+                except DeliveryError as error:
+                    return Flushed(left=len(folder.names(from_url)), error=error)
+            return flush.run(from_url)
+
+        flushed = folder.attempt(run)
+        if flushed is None:
+            return Flushed(error=PushError(f"the outbox {self.path} can't be used"))
+        for line in () if dry_run else flushed.dropped:
+            self._log.warning(f"{gateway.url} {line}")
+        return flushed

@@ -1,0 +1,48 @@
+"""One request as a value: all of the outbox that a push needs while nothing waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import PushError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..gateway.client import Gateway
+    from ..protocol.grouping_key import GroupingKey
+    from ..transport.deadline import Deadline
+    from .entry import Change
+
+__all__ = ("Push",)
+
+_SHARE, _MOST = 0.25, 0.25  # of a push's time, and in seconds, that is reserved for storing it
+
+
+class Push(NamedTuple):
+    """A request. ``text`` makes what is stored of a body that is no text."""
+
+    gateway: Gateway
+    method: str
+    key: GroupingKey
+    body: bytes
+    content_type: str
+    text: Callable[[], bytes] | None = None
+
+    def send(self, deadline: Deadline) -> None:
+        """Send it, past the outbox, and leave time to store it after."""
+        timeout = deadline.reserving(_SHARE, _MOST).left()
+        self.gateway.send_directly(
+            self.method, self.key, self.body, timeout=timeout, content_type=self.content_type
+        )
+
+    def change(self, at: float) -> Change:
+        """The change that it makes. Raises PushError where that can't be written as text."""
+        body = self.body
+        if not self.content_type.startswith("text/"):
+            if self.text is None:
+                raise PushError(f"a body of type {self.content_type} can't wait as text")
+            body = self.text()
+        from .entry import change_of  # what a push needs only where something waits or fails
+
+        return change_of(self.method, body, at, self.key.labels)
