@@ -6,11 +6,14 @@ import sys
 import pytest
 
 from pushgate import (
+    OptionSource,
     RateLimitedLogger,
     Settings,
     SettingsError,
     child_environment,
     parse_duration,
+    read_options,
+    readers,
 )
 
 
@@ -334,3 +337,76 @@ def test_without_a_home_there_is_no_outbox_and_that_is_said(monkeypatch):
     said = []
     assert load().to_outbox(RateLimitedLogger(said.append)) is None
     assert "set PUSHGATE_OUTBOX" in said[0]
+
+
+def interval(value, _source):
+    if (seconds := readers.duration(value)) < 0.05:
+        raise ValueError(f"{value!r} is too short")
+    return seconds
+
+
+TABLE = {
+    "job": readers.job,
+    "transport": readers.choice("pipe", "inline"),
+    "interval": interval,
+    "size": readers.count(least=10, most=99),
+    "tasks": readers.names,
+    "token": readers.token,
+}
+
+
+def test_an_adapter_reads_its_options_by_a_table():
+    given = OptionSource({"interval": "1m", "transport": None})
+    conf = OptionSource(
+        {"interval": 5, "transport": "Inline", "tasks": "a.*, b"}, lambda name: f"[x] {name}"
+    )
+    assert read_options(TABLE, given, conf) == (
+        {"interval": 60.0, "transport": "inline", "tasks": ("a.*", "b")},
+        {"interval": "interval", "transport": "[x] transport", "tasks": "[x] tasks"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"intervall": 1}, "x_intervall: there is no such option; did you mean 'interval'?"),
+        ({"zzz": 1}, "x_zzz: there is no such option; there are job, transport"),
+        ({"interval": 0}, "x_interval: 0 is too short"),
+        ({"interval": True}, "x_interval: 'True' is not a duration"),
+        ({"transport": "mail"}, "x_transport: 'mail' is not one of pipe, inline"),
+        ({"size": 9}, "x_size: 9 is not a whole number from 10 to 99"),
+        ({"job": ""}, "x_job: it is empty"),
+        ({"tasks": [1]}, "x_tasks: "),
+    ],
+)
+def test_an_options_error_begins_with_its_label(values, words):
+    with pytest.raises(SettingsError) as caught:
+        read_options(TABLE, OptionSource(values, "x_{name}"))
+    assert str(caught.value).startswith(words)
+
+
+def test_a_source_says_whether_secrets_may_stand_there_and_files_be_read(tmp_path):
+    (tmp_path / "secret").write_text("s3cret")
+    path = f"file:{tmp_path}/secret"
+    assert read_options(TABLE, OptionSource({"token": path}))[0] == {"token": "s3cret"}
+    literal = OptionSource({"token": path}, reads_files=False)
+    assert read_options(TABLE, literal)[0] == {"token": path}
+    with pytest.raises(SettingsError, match="does not belong here"):
+        read_options(TABLE, OptionSource({"token": "t"}, holds_secrets=False))
+
+
+def test_reading_options_imports_nothing_that_a_command_would_wait_for():
+    code = """if True:
+        import sys
+        from pushgate import OptionSource, read_options, readers
+        old = set(sys.modules)
+        table = {"a": readers.duration, "b": readers.text}
+        read_options(table, OptionSource({"a": "5m", "b": "x"}))
+        print(*(set(sys.modules) - old), *(m for m in ("typing", "re", "os") if m in old))
+    """
+    bare = "import sys; print(*(m for m in ('typing', 're', 'os') if m in sys.modules))"
+    ran = [
+        subprocess.run([sys.executable, "-c", c], capture_output=True, text=True, check=True).stdout
+        for c in (code, bare)
+    ]
+    assert ran[0] == ran[1]
