@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..prometheus.dashboard import dashboard
 from .common_options import Parser
 from .formatting import print_json
 
@@ -13,7 +14,5 @@ def main(arguments: list[str]) -> int:
         "Print a Grafana dashboard of all jobs as JSON, for Grafana 9 to 11: import it, or put it\n"
         "into a folder that Grafana loads dashboards from.",
     ).parse_args(arguments)
-    from ..prometheus.dashboard import dashboard
-
     print_json(dashboard())
     return 0

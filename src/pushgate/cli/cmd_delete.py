@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..jobs.prune import delete_groups, selective_matchers
+from ..jobs.staleness import StaleGroup
 from .common_options import (
     Parser,
     add_gateway_options,
@@ -64,9 +66,6 @@ def _delete_matching(options: argparse.Namespace) -> int:
         raise UsageError("give either --job and --group, or --match")
     if options.keep:
         raise UsageError("--keep is for --job and --group, not for --match")
-    from ..jobs.prune import delete_groups, selective_matchers
-    from ..jobs.staleness import StaleGroup
-
     try:
         matchers = selective_matchers(options.match)
     except ValueError as error:

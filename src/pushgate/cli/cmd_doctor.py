@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..doctor import Finding, examine
+from ..doctor.finding import fail
 from ..errors import SettingsError
 from .common_options import Parser, add_gateway_options, add_json_option, load_settings
 from .formatting import colored, print_json, printable
@@ -12,8 +14,6 @@ from .formatting import colored, print_json, printable
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
-
-    from ..doctor import Finding
 
 _COLORS = {"FAIL": "red", "warn": "yellow"}
 
@@ -43,9 +43,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _checks(options: argparse.Namespace) -> Iterator[Finding]:
-    from ..doctor import examine
-    from ..doctor.finding import fail
-
     try:
         settings = load_settings(options)
     except SettingsError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 
+from ..embedded import EmbeddedGateway
 from .common_options import Parser
 from .exit_status import CommandError, UsageError
 
@@ -23,8 +24,6 @@ def main(arguments: list[str]) -> int:
         help="where to listen, by default %(default)s; port 0 takes a free one",
     )
     host, port = _address(parser.parse_args(arguments).listen)
-    from ..embedded import EmbeddedGateway
-
     gateway = EmbeddedGateway(host, port)
     # Also INT: a shell starts its background jobs with INT ignored.
     stopping = (signal.SIGTERM, signal.SIGINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..jobs.prune import prune
 from .common_options import (
     Parser,
     add_gateway_options,
@@ -31,8 +32,6 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     matchers = read_matchers(options.match)
     gateway = load_settings(options).to_gateway()
-    from ..jobs.prune import prune
-
     return delete_and_report(
         lambda: prune(
             gateway, older_than=options.older_than, matchers=matchers, dry_run=options.dry_run

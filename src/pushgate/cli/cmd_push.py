@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 
 from ..errors import InvalidPayloadError
+from ..protocol.checked_text import checked_text
 from .common_options import (
     Parser,
     add_gateway_options,
@@ -26,8 +27,6 @@ def main(arguments: list[str]) -> int:
     key = grouping_key(options)
     settings = load_settings(options)
     gateway = settings.to_gateway()  # raises before stdin is read
-    from ..protocol.checked_text import checked_text
-
     name = "stdin" if options.file == "-" else options.file
     try:
         text = _read(options.file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..jobs.matchers import parse_matchers
+from ..prometheus.rules import rule_file
 from .common_options import Parser, read_labels
 from .exit_status import UsageError
 
@@ -16,9 +18,6 @@ examples:
 def main(arguments: list[str]) -> int:
     """Returns 0."""
     options = _parser().parse_args(arguments)
-    from ..jobs.matchers import parse_matchers
-    from ..prometheus.rules import rule_file
-
     labels = read_labels(options.label, "--label")
     try:
         matchers = [m for text in options.selector for m in parse_matchers(text)]

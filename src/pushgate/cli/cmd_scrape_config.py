@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..prometheus.scrape import scrape_config
 from .common_options import Parser, add_gateway_options, load_settings
 from .exit_status import UsageError
 
@@ -21,8 +22,6 @@ def main(arguments: list[str]) -> int:
     )
     add_gateway_options(parser)
     options = parser.parse_args(arguments)
-    from ..prometheus.scrape import scrape_config
-
     settings = load_settings(options)
     settings.to_gateway()  # raises where no gateway is set
     try:

@@ -6,6 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..jobs.matchers import Matcher
 from ..protocol.names import selector
 from .common_options import (
     Parser,
@@ -41,8 +42,6 @@ def main(arguments: list[str]) -> int:
     wanted = read_labels(options.group, "--group")
     if options.job is not None:
         wanted["job"] = options.job
-    from ..jobs.matchers import Matcher
-
     gateway = load_settings(options).to_gateway()
     matchers = [Matcher(name, "=", value) for name, value in wanted.items()]
     groups, now = matching_groups(gateway, matchers)

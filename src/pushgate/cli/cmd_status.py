@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PushError
 from ..jobs.ages import roughly
+from ..jobs.status import JobRow, job_rows
 from .common_options import (
     MATCHERS,
     Parser,
@@ -19,7 +20,6 @@ from .exit_status import complain
 from .formatting import ago, counted, print_json, print_table, span
 
 if TYPE_CHECKING:
-    from ..jobs.status import JobRow
     from ..settings.loader import Settings
 
 _ALARM = 3
@@ -34,8 +34,6 @@ def main(arguments: list[str]) -> int:
     matchers = read_matchers(options.matchers)
     settings = load_settings(options)
     gateway = settings.to_gateway()
-    from ..jobs.status import job_rows
-
     try:
         groups, now = matching_groups(gateway, matchers)
     except PushError:

@@ -12,7 +12,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingsError
+from ..jobs.matchers import Matcher, matches
+from ..jobs.matchers import read_matchers as matchers_of
 from ..log import RateLimitedLogger
+from ..protocol.grouping_key import GroupingKey
+from ..protocol.names import to_path
+from ..settings.loader import Settings
 from ..settings.readers import positive_duration
 from .exit_status import UsageError, complain
 
@@ -20,10 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..gateway.client import Gateway
-    from ..jobs.matchers import Matcher
-    from ..protocol.grouping_key import GroupingKey
     from ..protocol.groups import Group
-    from ..settings.loader import Settings
 
 __all__ = (
     "MATCHERS",
@@ -101,8 +103,6 @@ def add_gateway_options(parser: argparse.ArgumentParser) -> None:
 
 def load_settings(options: argparse.Namespace) -> Settings:
     """The settings by these options, the environment and the file. Raises SettingsError."""
-    from ..settings.loader import Settings
-
     names = [setting for _, setting, *_ in (*_OPTIONS, *_SWITCHES)] + ["headers"]
     return Settings.load({name: getattr(options, name) for name in names}, os.environ)
 
@@ -139,9 +139,6 @@ def add_group_options(parser: argparse.ArgumentParser, *, job_required: bool = T
 
 def grouping_key(options: argparse.Namespace) -> GroupingKey:
     """The group of ``--job`` and ``--group``. Raises UsageError or InvalidGroupingKeyError."""
-    from ..protocol.grouping_key import GroupingKey
-    from ..protocol.names import to_path
-
     labels, utf8_names = read_labels(options.group, "--group"), False
     if any(to_path(name) != name for name in labels):
         with suppress(SettingsError):  # the command reports it when it makes the gateway
@@ -170,18 +167,14 @@ def add_match_options(parser: argparse.ArgumentParser, text: str) -> None:
 
 def read_matchers(texts: list[str]) -> tuple[Matcher, ...]:
     """The matchers in these texts. Raises UsageError."""
-    from ..jobs.matchers import read_matchers as read
-
     try:
-        return read(texts)
+        return matchers_of(texts)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
 def matching_groups(gateway: Gateway, matchers: Iterable[Matcher]) -> tuple[list[Group], float]:
     """The gateway's groups that fulfil all matchers, and the time by its clock in Unix seconds."""
-    from ..jobs.matchers import matches
-
     now = time.time() + gateway.clock_offset()
     return [group for group in gateway.iter_groups() if matches(group.labels, matchers)], now
 

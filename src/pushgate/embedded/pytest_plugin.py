@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .server import EmbeddedGateway
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..protocol.groups import Group
-    from . import EmbeddedGateway
-
 __all__ = ("PushgatewayFixture", "pushgateway")
 
 
@@ -33,7 +33,7 @@ class PushgatewayFixture:
 
     def groups(self, **labels: str) -> list[Group]:
         """The groups whose grouping key has these labels, ``job`` included; all by default."""
-        from ..gateway.client import Gateway
+        from ..gateway.client import Gateway  # not in every run of pytest
 
         found = Gateway(self.url).groups()
         return [group for group in found if labels.items() <= group.labels.items()]
@@ -90,8 +90,6 @@ class PushgatewayFixture:
 @pytest.fixture
 def pushgateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[PushgatewayFixture]:
     """A gateway in memory for one test, on a free port of 127.0.0.1. No proxy is used for it."""
-    from . import EmbeddedGateway
-
     exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, f"{exempt},127.0.0.1" if exempt else "127.0.0.1")
