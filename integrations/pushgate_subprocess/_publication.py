@@ -30,7 +30,7 @@ from pushgate import (
     start_families,
     was_kept,
 )
-from pushgate_subprocess import _state, _textfile
+from pushgate_subprocess import _state
 from pushgate_subprocess._outcome import describe, vanished
 from pushgate_subprocess._run_report import KEEP_SECONDS
 
@@ -77,6 +77,7 @@ class Publication:
         self._has_own = False
         self._has_failed = self._has_arrived = False
         self._finishing = threading.Lock()
+        self._write_textfile = _textfile_writer(options.textfile)
         if gateway is None:
             try:
                 self._settings = Settings.load(options.settings, os.environ)
@@ -102,7 +103,7 @@ class Publication:
             return
         if options.textfile is not None:
             with suppress(Exception):
-                _textfile.write(options.textfile, run.key, start_families(run))
+                self._write_textfile(run.key, start_families(run))
         with self._finishing:
             if self._sink is not None and self._outcome is None:
                 self._sink.started(run)
@@ -213,10 +214,10 @@ class Publication:
         def write_own() -> None:
             own = self._own(run)
             if own or outcome.status is Status.SUCCESS:
-                _textfile.write(directory, own_metrics_key(run.key), own, replace=True)
+                self._write_textfile(own_metrics_key(run.key), own, replace=True)
 
         if self._guarded(
-            lambda: _textfile.write(directory, run.key, end_families(run, outcome)),
+            lambda: self._write_textfile(run.key, end_families(run, outcome)),
             f"writing into {directory}",
         ):
             self._places.append(directory)
@@ -239,6 +240,14 @@ class Publication:
     def _take_outbox_lines(self) -> list[str]:
         lines, self._outbox_lines[:] = list(self._outbox_lines), []
         return lines
+
+
+def _textfile_writer(directory: str | None) -> Callable[..., None]:
+    if directory is None:
+        return lambda *_: None
+    from pushgate_subprocess import _textfile  # whose parser takes 3 ms to import
+
+    return functools.partial(_textfile.write, directory)
 
 
 def _print(families: Iterable[Family]) -> None:
