@@ -52,7 +52,7 @@ class RunReport:
         self._log = RateLimitedLogger(write)
         self._judge: Callable[[], Outcome] | None = None
         self._ended = threading.Event()
-        self._making = threading.Lock()
+        self._making, self._noting = threading.Lock(), threading.Lock()
         self._publication: Publication | None = None
         self._is_settled = self._is_closed = self._has_fault = False
 
@@ -157,8 +157,10 @@ class RunReport:
 
     def _note_fault(self, error: Exception) -> None:
         """Say what nothing here should raise, once: the end tries again what the start did."""
-        self._has_fault = True
-        self._log.warning(f"a fault in pushgate, please report it: {error!r}", subject="fault")
+        with self._noting:
+            if not self._has_fault:
+                self._log.warning(f"a fault in pushgate, please report it: {error!r}")
+            self._has_fault = True
 
 
 def log_writer(job: str) -> Callable[[str], None]:

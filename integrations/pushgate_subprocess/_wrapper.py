@@ -33,9 +33,10 @@ __all__ = ("LOCKED", "UNUSABLE", "wrap")
 UNUSABLE = 125  # the wrapper itself failed, as for env, timeout and nohup
 LOCKED = 75  # EX_TEMPFAIL of sysexits.h: another run holds the lock
 
-# After a TERM or Ctrl-C while the end is being pushed, at most so many seconds more: first for the
-# push, then for keeping what was not pushed.
-_HURRIED_SECONDS = 0.75
+# After a TERM or Ctrl-C, at most so many seconds more: for what is being printed or pushed, then
+# for keeping what was not pushed.
+_HURRIED_SECONDS = 0.25
+_HURRIED_KEEP_SECONDS = 0.75
 
 
 def wrap(command: Sequence[str | bytes], options: RunOptions) -> int:
@@ -207,15 +208,15 @@ class _Wrapper:
                 from pushgate_subprocess._run_report import KEEP_SECONDS
 
                 report.keep(self._done)
-                self._linger(KEEP_SECONDS)
+                self._linger(KEEP_SECONDS, _HURRIED_KEEP_SECONDS)
             report.close()
 
     def _done(self) -> None:
         os.write(self._done_write_end, b"x")
 
-    def _linger(self, seconds: float) -> bool:
+    def _linger(self, seconds: float, hurried_seconds: float = _HURRIED_SECONDS) -> bool:
         """Sleep until a thread calls `_done` (true), at most so long, less if a signal comes."""
-        if self._signals.linger(self._done_fd, seconds=seconds, hurried_seconds=_HURRIED_SECONDS):
+        if self._signals.linger(self._done_fd, seconds=seconds, hurried_seconds=hurried_seconds):
             os.read(self._done_fd, 1)
             return True
         return False

@@ -81,12 +81,8 @@ def test_a_push_that_hangs_leaves_no_run_that_vanished(pushgate, recorder):
     [
         ([], {}, "no gateway is configured"),
         (["--gateway", "ftp://host"], {}, "http"),
-        (["--config", "/no/such/file"], {}, "/no/such/file"),
         (["--config", __file__], {}, __file__),
         (["--group", "1st=x", "--gateway", "host:1"], {}, "1st"),
-        (["--header", "nonsense", "--gateway", "host:1"], {}, "--header"),
-        (["--username", "robot", "--gateway", "host:1"], {}, "password"),
-        (["--cafile", "/no/such/file", "--gateway", "https://127.0.0.1:1"], {}, "/no/such/file"),
         (["--gateway", "host:1"], {"PUSHGATE_TIMEOUT": "never"}, "PUSHGATE_TIMEOUT"),
         (["--gateway", "host:1"], {"PUSHGATE_TOKEN": "file:/no/such/file"}, "PUSHGATE_TOKEN"),
     ],
@@ -155,20 +151,12 @@ def test_without_a_place_for_the_state_runs_are_reported(pushgate, recorder, tmp
     assert b"set PUSHGATE_STATE_DIR" in err
 
 
-def test_a_full_disk(pushgate, recorder, tmp_path):
-    argv = pushgate.argv("--textfile", str(tmp_path), *JOB, gateway=recorder.url)
-    code, out, err = pushgate.run(["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *argv])
-    assert (code, out) == (5, b"out\n")
-    assert str(tmp_path) in one_line(err)
-    assert b"last_exit_code" in recorder.requests[-1].body
-
-
 @pytest.mark.parametrize("script", [hang, respond_and_close(b"")], ids=["hangs", "closes"])
 def test_leaving_a_push_behind_ends_python_in_good_order(pushgate, script):
     with FaultServer(script) as server:
         argvs = [
             pushgate.argv("--push-timeout", "0.1", "--group", f"n={n}", *JOB, gateway=server.url)
-            for n in range(4)
+            for n in range(3)
         ]
         for process in [pushgate.start(argv) for argv in argvs]:
             out, err = process.communicate(timeout=DEADLINE)

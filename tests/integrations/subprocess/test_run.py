@@ -260,30 +260,12 @@ def test_a_dry_run_prints_and_pushes_nothing(run, pushgateway, tmp_path):
     assert os.listdir(tmp_path / "state") == []
 
 
-def test_a_textfile_beside_the_gateway(run, value, tmp_path):
-    script = "echo rows_loaded 42 >> $PUSHGATE_METRICS_FILE"
-    assert run("--textfile", str(tmp_path), *sh(script)) == (0, b"", b"")
-    texts = [path.read_text() for path in sorted(tmp_path.glob("*.prom"))]
-    assert any('batch_job_last_run_success{job="backup"} 1' in text for text in texts)
-    assert any('rows_loaded{job="backup",origin="job"} 42' in text for text in texts)
-    assert value("last_run_success") == 1
-    assert run("--textfile", str(tmp_path), "true")[0] == 0
-    assert not any("rows_loaded" in path.read_text() for path in tmp_path.glob("*.prom"))
-
-
 def test_a_textfile_without_a_gateway(run, tmp_path):
     code, _, err = run("-v", "--textfile", str(tmp_path), *sh("exit 2"), gateway=None)
     assert code == 2
     assert err.splitlines()[-1].endswith(f"; pushed to {tmp_path}".encode())
     text = (tmp_path / "backup.prom").read_text()
     assert 'batch_job_last_exit_code{job="backup"} 2' in text
-
-
-def test_a_textfile_that_cannot_be_written_is_one_line(run, value, tmp_path):
-    code, _, err = run("--textfile", str(tmp_path / "no"), *sh("exit 2"))
-    assert (code, err.count(b"\n")) == (2, 1)
-    assert str(tmp_path / "no").encode() in err
-    assert value("last_exit_code") == 2
 
 
 # --- what is printed --------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_the_very_same_files_are_inherited(pushgate, tmp_path):
     assert [path.read_bytes() for path in paths] == [b"", b"", b""]
 
 
-@pytest.mark.parametrize("closed", [[0], [2], [0, 1], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("closed", [[2], [0, 1, 2]], ids=str)
 def test_a_closed_stream_is_closed_for_the_command_too(pushgate, recorder, tmp_path, closed):
     out = tmp_path / "out"
     # The probe's own redirection must not fill the gap: ask in another order than the numbers'.
@@ -79,7 +79,7 @@ def test_other_inherited_descriptors_are_passed_on(pushgate):
     assert pushgate.run([*command, *pushgate.wrap(sys.executable, "-c", show)]) == bare
 
 
-@pytest.mark.parametrize("limit", [6, 7, 8, 9, 10, 12])
+@pytest.mark.parametrize("limit", [6, 8, 9, 12])
 def test_a_limit_on_descriptors_that_is_too_low_is_noticed_before_the_job_runs(pushgate, limit):
     argv = pushgate.argv("--", "sh", "-c", "echo ran; exit 3")
     command = ["/bin/bash", "-c", f'ulimit -n {limit}; exec "$@"', "bash", *argv]
@@ -88,7 +88,10 @@ def test_a_limit_on_descriptors_that_is_too_low_is_noticed_before_the_job_runs(p
     assert b"Traceback" not in err
 
 
-@pytest.mark.parametrize("reader", ["gone", "asleep"])
+@pytest.mark.parametrize(
+    "reader",
+    ["gone", pytest.param("asleep", marks=pytest.mark.end_to_end)],  # waits a second
+)
 def test_a_reader_of_stderr_who_does_not_read_changes_nothing(pushgate, reader):
     read_end, write_end = os.pipe()
     if reader == "gone":
@@ -124,7 +127,7 @@ def test_output_of_a_code_that_counts_as_success_is_not_printed(pushgate):
     assert pushgate.run(pushgate.argv(*words)) == (3, b"", b"")
 
 
-@pytest.mark.parametrize("limit", [0, 1, 12, 200_000])
+@pytest.mark.parametrize("limit", [0, 12, 200_000])
 def test_only_the_end_of_each_stream_is_kept(pushgate, limit):
     numbers = "".join(f"{n}\n" for n in range(1, 50_001)).encode()
     script = "seq 1 50000; echo problem >&2; exit 4"
