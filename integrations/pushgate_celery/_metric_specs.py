@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pushgate import METRIC_PREFIX
+
 __all__ = (
     "ANY_UNIT",
     "COUNTERS",
@@ -23,7 +25,7 @@ TASK_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600
 ANY_UNIT = tuple(float(f"1e{power}") for power in range(-3, 10))
 """Decades, for what a task observes and does not call seconds: rows, bytes, shares."""
 
-RESERVED_PREFIXES = ("batch_job_", "celery_", "pushgate_", "push_")
+RESERVED_PREFIXES = (METRIC_PREFIX, "celery_", "pushgate_", "push_")
 """What a task's own metrics may not begin with: ours, and the gateway's in every group."""
 
 

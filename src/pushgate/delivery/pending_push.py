@@ -42,7 +42,7 @@ class PendingPush(NamedTuple):
         return encode(families, key, utf8_names=utf8_names).text
 
     def changes(
-        self, key: GroupingKey, collected_at: float
+        self, key: GroupingKey, collected_at: float, *, utf8_names: bool = False
     ) -> Iterator[tuple[str, GroupingKey, bytes, float]]:
         """The request for an outbox, taken apart by the times of what it carries.
 
@@ -50,11 +50,11 @@ class PendingPush(NamedTuple):
         """
         if self.method != "POST" or self.collected != ():
             is_live = hasattr(self.collected, "collect") and not self.families
-            text = encode(tuple(self._below()), key).text
+            text = encode(tuple(self._below()), key, utf8_names=utf8_names).text
             yield self.method, key, text, collected_at if is_live else self.at
         for time in sorted(set(self.times.values())):
             of_then = [f for name, f in self.families.items() if self.times[name] == time]
-            yield "POST", key, encode(of_then, key).text, time
+            yield "POST", key, encode(of_then, key, utf8_names=utf8_names).text, time
 
     def _below(self) -> Iterator[FamilyLike]:
         return (f for f in families_of(self.collected) if f.name not in self.families)

@@ -6,12 +6,14 @@ import os
 import time
 from typing import TYPE_CHECKING, cast
 
-# What the thread needs is imported before it starts: a process that is forked meanwhile would have
-# half of a module, and could never import it.
+# The modules named _… are imported before the thread that needs them starts: a process that is
+# forked while a thread imports has half of a module, and waits for ever if it imports that, too.
 from ..log import RateLimitedLogger
 from ..protocol import groups as _groups  # noqa: F401
+from ..transport import error_mapping as _error_mapping  # noqa: F401
 from ..transport import handler as _handler  # noqa: F401
 from ..transport import http_parser as _http_parser  # noqa: F401
+from ..transport import redaction as _redaction  # noqa: F401
 from .background import MadeOnce
 from .batch import BatchDelivery
 from .report import deadline_report, end_reports, heartbeat_report, start_report

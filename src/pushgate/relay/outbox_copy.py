@@ -63,7 +63,9 @@ class OutboxCopy:
                     self._unanswered.pop()
                 if not may_pass(error) and not is_permanent(error):
                     # Another try helps only after a change, for example of a password.
-                    changes = request.push.changes(request.key, time.time())
+                    changes = request.push.changes(
+                        request.key, time.time(), utf8_names=gateway.utf8_names
+                    )
                     error.kept = self.keep(changes)  # type: ignore[attr-defined]  # as Outbox.send
                 raise
             self._unanswered.pop()

@@ -139,7 +139,7 @@ class Sender:
                 if sent is not None and sent.key == key:
                     push = sent.push if push is None else combine(sent.push, push)
                 if push is not None:
-                    changes += push.changes(key, collected_at)
+                    changes += push.changes(key, collected_at, utf8_names=self._utf8_names)
             except Exception as error:
                 self._log.warning(f"a push for {key} can't be kept: {_reason(error)}")
         return changes

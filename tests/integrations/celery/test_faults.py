@@ -20,20 +20,6 @@ def run(site, count=TASKS):
     site.finish([site.send("ok") for _ in range(count)])
 
 
-def test_a_gateway_that_comes_late_gets_it_all(site, totals_of):
-    port = free_port()
-    worker = site.worker(f"http://127.0.0.1:{port}", options={"interval": 1})
-    run(site)
-    with EmbeddedGateway(port=port) as gateway:
-        until(lambda: totals_of(gateway).groups, lambda: f"it is found\n{worker.log}")
-        run(site, 5)
-        worker.stop(signal.SIGTERM)
-        totals = totals_of(gateway)
-    assert totals.as_ledger == {"ok started": TASKS + 5, "ok success": TASKS + 5}
-    assert totals.sum("pushgate_pushes_total", result="failure") >= 1
-    assert "Traceback" not in worker.log
-
-
 def hang(peer: Peer) -> None:
     peer.hang()
 
@@ -49,22 +35,6 @@ def test_a_gateway_that_hung_for_a_while_gets_it_all(site, totals_of):
         worker.stop(signal.SIGTERM)
         totals = totals_of(gateway)
     assert totals.as_ledger == {"ok started": TASKS, "ok success": TASKS}
-
-
-def test_with_a_gateway_that_hangs_for_ever_tasks_run_the_worker_ends_and_the_loss_is_said(site):
-    """Were anything to wait for a push, it would wait longer than the test does."""
-    with FaultServer(hang) as hung:
-        worker = site.worker(
-            hung,
-            options={"interval": 1, "linger": 2.0, "shutdown_timeout": 1.0},
-            environment={"PUSHGATE_TIMEOUT": "300s"},
-        )
-        run(site)
-        until(lambda: hung.accepted, "it was asked")
-        worker.stop(signal.SIGTERM)
-    last = worker.log.strip().splitlines()[-1]
-    assert last.startswith("pushgate: "), worker.log
-    assert f"they wait in the outbox {site.folder}/state/" in last
 
 
 def test_what_a_worker_left_behind_in_an_outage_the_next_one_delivers_unless_it_has_newer(
