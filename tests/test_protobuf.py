@@ -255,7 +255,7 @@ def test_a_real_gateway_reads_the_same_from_it_as_from_text(real_gateway, regist
     gateway.push(key, metrics)
     (by_text,) = gateway.groups()
     gateway.delete(key)
-    gateway.send("PUT", key, messages, content_type=CONTENT_TYPE)
+    gateway.send_directly("PUT", key, messages, content_type=CONTENT_TYPE)
     (by_protobuf,) = gateway.groups()
     gateway.delete(key)
 

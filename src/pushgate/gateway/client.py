@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import (
     GatewayRejectedError,
@@ -18,8 +18,7 @@ from ..protocol.families import (
     has_native_histograms,
     needs_protobuf,
 )
-from ..protocol.grouping_key import GroupingKey
-from ..protocol.names import from_path
+from ..protocol.grouping_key import GroupingKey, joined_key
 from ..protocol.text import CONTENT_TYPE, encode
 from ..transport.auth import TLS, BasicAuth, BearerToken
 from ..transport.handler import Handler, HTTPHandler, perform
@@ -30,31 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..transport.deadline import Deadline
+    from .outbox_protocol import OutboxProtocol
 
-__all__ = ("Gateway", "OutboxProtocol")
-
-
-class OutboxProtocol(Protocol):
-    """What a Gateway calls of an Outbox, which it can't import: that room comes after this one."""
-
-    def send(
-        self,
-        gateway: Gateway,
-        method: str,
-        key: GroupingKey,
-        body: bytes,
-        *,
-        timeout: float | None = None,
-        content_type: str = CONTENT_TYPE,
-        text: Callable[[], bytes] | None = None,
-    ) -> None:
-        """Deliver now, or store it and raise what kept it from arriving.
-
-        ``text`` makes what is stored where ``body`` is not text.
-        """
-
-    def keep(self, url: str, changes: Iterable[tuple[str, GroupingKey, bytes, float]]) -> bool:
-        """Store what is not delivered: whether it is on disk now. Never raises."""
+__all__ = ("Gateway",)
 
 
 class Gateway(GatewayReader):
@@ -99,8 +76,7 @@ class Gateway(GatewayReader):
         pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
         if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
             raise TypeError("headers are a mapping, or pairs of a name and a value")
-        if pairs:
-            refuse_headers_of_the_request(name for name, _ in pairs)
+        refuse_headers_of_the_request(name for name, _ in pairs)
         if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
             raise TypeError("auth is a BasicAuth or a BearerToken")
         reader = HTTPHandler(auth=auth, headers=pairs, redirects=redirects, **options)
@@ -143,7 +119,7 @@ class Gateway(GatewayReader):
         Metrics without a sample would silently empty the group: that raises InvalidPayloadError,
         unless ``clear`` is set.
         """
-        self._push("PUT", self._key(job, grouping_key), metrics, timeout, may_be_empty=clear)
+        self._push("PUT", job, metrics, grouping_key, timeout, may_be_empty=clear)
 
     def pushadd(
         self,
@@ -154,7 +130,7 @@ class Gateway(GatewayReader):
         timeout: float | None = None,
     ) -> None:
         """Replace only the families that are in ``metrics`` (POST); none is a heartbeat."""
-        self._push("POST", self._key(job, grouping_key), metrics, timeout, may_be_empty=True)
+        self._push("POST", job, metrics, grouping_key, timeout, may_be_empty=True)
 
     def delete(
         self,
@@ -164,7 +140,8 @@ class Gateway(GatewayReader):
         timeout: float | None = None,
     ) -> None:
         """Delete exactly this group; a group that does not exist is no error (DELETE)."""
-        self.send("DELETE", self._key(job, grouping_key), b"", timeout=timeout)
+        key = joined_key(job, grouping_key, utf8_names=self._utf8_names)
+        self.send("DELETE", key, b"", timeout=timeout)
 
     def delete_group(
         self, labels: Mapping[str, str | bytes], *, timeout: float | None = None
@@ -190,13 +167,9 @@ class Gateway(GatewayReader):
         body: bytes,
         *,
         timeout: float | None = None,
-        content_type: str = CONTENT_TYPE,
     ) -> None:
-        """Send what is encoded already: text, or as ``content_type`` says, delimited messages.
-
-        ``method`` is PUT, POST or DELETE.
-        """
-        self._send(method, key, body, timeout, content_type, None)
+        """Send a text that is encoded already. ``method`` is PUT, POST or DELETE."""
+        self._send(method, key, body, timeout, CONTENT_TYPE, None)
 
     def send_directly(
         self,
@@ -207,7 +180,10 @@ class Gateway(GatewayReader):
         timeout: float | None = None,
         content_type: str = CONTENT_TYPE,
     ) -> None:
-        """As send, but past the outbox: what is not delivered is not kept."""
+        """As send, but past the outbox: what is not delivered is not kept.
+
+        With the ``content_type`` of protobuf, ``body`` is delimited messages.
+        """
         if method not in ("PUT", "POST", "DELETE"):
             raise ValueError(f"the method is {method!r}; a Pushgateway has PUT, POST and DELETE")
         if key.needs_utf8_names:
@@ -232,16 +208,18 @@ class Gateway(GatewayReader):
     def _push(
         self,
         method: str,
-        key: GroupingKey,
+        job: str | GroupingKey,
         metrics: Metrics,
+        grouping_key: Mapping[str, object] | None,
         timeout: float | None,
         *,
         may_be_empty: bool,
     ) -> None:
+        key = joined_key(job, grouping_key, utf8_names=self._utf8_names)
         families = list(families_of(metrics))
         if self._protobuf and needs_protobuf(families):
             deadline = self._deadline(timeout)
-            if self._push_messages(method, key, families, deadline):
+            if self._push_protobuf(method, key, families, deadline):
                 return
             timeout = deadline.left()
         payload = encode(families, key, utf8_names=self._utf8_names)
@@ -254,7 +232,7 @@ class Gateway(GatewayReader):
             timeout = self.require_utf8_names(timeout=timeout)
         self.send(method, key, payload.text, timeout=timeout)
 
-    def _push_messages(
+    def _push_protobuf(
         self, method: str, key: GroupingKey, families: Sequence[FamilyLike], deadline: Deadline
     ) -> bool:
         """By protobuf, and whether the gateway takes that; what then fails is raised."""
@@ -263,16 +241,15 @@ class Gateway(GatewayReader):
             return False
         from ..protocol.protobuf import CONTENT_TYPE, encode_protobuf  # which few pushes need
 
-        messages = encode_protobuf(families, key, utf8_names=self._utf8_names)
-        if messages.utf8_names:
+        payload = encode_protobuf(families, key, utf8_names=self._utf8_names)
+        if payload.utf8_names:
             self._features.require_utf8_names(deadline)
 
         def text() -> bytes:
             return encode(families, key, utf8_names=self._utf8_names).text
 
-        body, timeout = messages.body, deadline.left()
         try:
-            self._send(method, key, body, timeout, CONTENT_TYPE, text)
+            self._send(method, key, payload.body, deadline.left(), CONTENT_TYPE, text)
         except GatewayRejectedError as error:
             if not refuses_content_type(error):  # not a Pushgateway, but the embedded gateway does
                 raise
@@ -289,23 +266,8 @@ class Gateway(GatewayReader):
         content_type: str,
         text: Callable[[], bytes] | None,
     ) -> None:
+        options: dict[str, Any] = {"timeout": timeout, "content_type": content_type}
         if self._outbox is None:
-            self.send_directly(method, key, body, timeout=timeout, content_type=content_type)
+            self.send_directly(method, key, body, **options)
         else:
-            options: dict[str, Any] = {"timeout": timeout, "content_type": content_type}
             self._outbox.send(self, method, key, body, **options, text=text)
-
-    def _key(
-        self, job: str | GroupingKey, grouping_key: Mapping[str, object] | None
-    ) -> GroupingKey:
-        if not isinstance(job, GroupingKey):
-            return GroupingKey(job, grouping_key, utf8_names=self._utf8_names)
-        if not grouping_key:
-            return job
-        utf8_names = self._utf8_names or job.utf8_names
-        labels: dict[str, object] = {}
-        for name, value in job.labels.items():
-            if name != "job":
-                plain = from_path(name) if utf8_names and not job.utf8_names else name
-                labels[plain or name] = value
-        return GroupingKey(job.job, {**labels, **grouping_key}, utf8_names=utf8_names)

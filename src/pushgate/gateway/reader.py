@@ -76,7 +76,7 @@ class GatewayReader:
     def clock_offset(self, *, timeout: float | None = None) -> float:
         """How many seconds the gateway's clock is ahead of ours, to about half a second.
 
-        Of the Date that HTTP answers carry; 0 where this one carries none.
+        By the Date of one of its responses; 0 where that has none.
         """
         clock = self.clock(timeout=timeout)
         return clock.middle if clock else 0.0

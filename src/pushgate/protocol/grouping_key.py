@@ -16,7 +16,7 @@ from .names import from_path, selector, to_path, underscored_label
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("GroupingKey", "instance_ip_grouping_key")
+__all__ = ("GroupingKey", "instance_ip_grouping_key", "joined_key")
 
 MAX_PATH_BYTES = 900_000  # Go's default header limit: 900 kB observed to work, 1.1 MB to give 431
 
@@ -91,9 +91,7 @@ class GroupingKey:
 
     def with_labels(self, /, **labels: object) -> GroupingKey:
         """This key with labels added or replaced."""
-        return GroupingKey(
-            self.job, {**dict(self._items[1:]), **labels}, utf8_names=self.utf8_names
-        )
+        return joined_key(self, labels, utf8_names=self.utf8_names)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a GroupingKey is immutable: cannot set {name!r}")
@@ -121,6 +119,23 @@ class GroupingKey:
         return _rebuild, (self.job, dict(self._items[1:]), self.utf8_names)
 
     _items: tuple[tuple[str, str], ...]
+
+
+def joined_key(
+    job: str | GroupingKey, labels: Mapping[str, object] | None, *, utf8_names: bool
+) -> GroupingKey:
+    """The key of a job and labels, or a key with labels added or replaced."""
+    if not isinstance(job, GroupingKey):
+        return GroupingKey(job, labels, utf8_names=utf8_names)
+    if not labels:
+        return job
+    utf8_names |= job.utf8_names
+    own: dict[str, object] = {}
+    for name, value in job.labels.items():
+        if name != "job":
+            plain = from_path(name) if utf8_names and not job.utf8_names else name
+            own[plain or name] = value
+    return GroupingKey(job.job, {**own, **labels}, utf8_names=utf8_names)
 
 
 def _rebuild(job: str, labels: Mapping[str, object], utf8_names: bool) -> GroupingKey:

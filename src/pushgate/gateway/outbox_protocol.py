@@ -1,0 +1,38 @@
+"""What a Gateway calls of an outbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ..protocol.text import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..protocol.grouping_key import GroupingKey
+    from .client import Gateway
+
+__all__ = ("OutboxProtocol",)
+
+
+class OutboxProtocol(Protocol):
+    """Outbox is one. The gateway can't import it: that room comes after this one."""
+
+    def send(
+        self,
+        gateway: Gateway,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        *,
+        timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
+        text: Callable[[], bytes] | None = None,
+    ) -> None:
+        """Deliver now, or store it and raise what kept it from arriving.
+
+        ``text`` makes what is stored where ``body`` is not text.
+        """
+
+    def keep(self, url: str, changes: Iterable[tuple[str, GroupingKey, bytes, float]]) -> bool:
+        """Store what is not delivered: whether it is on disk now. Never raises."""
