@@ -1,6 +1,5 @@
 """DirectSink: no job is harmed or held up, and what does not arrive in time waits on disk."""
 
-import os
 import threading
 
 import pytest
@@ -23,6 +22,7 @@ from pushgate import (
 from pushgate.embedded import EmbeddedGateway
 from support import faults
 from support.faults import PATIENCE, FaultServer
+from support.fresh_process import fork, in_fresh_process, wait_for
 from support.servers import free_port
 
 KEY = GroupingKey("backup", {"instance": "db1"})
@@ -317,18 +317,18 @@ def test_without_threads_the_end_is_pushed_all_the_same(server, monkeypatch):
     assert names("last_run_success") <= held(server)
 
 
-def test_a_forked_child_reports_with_the_sink_of_its_parent(server, never):
+def report_in_a_child(url):
+    never = Never()
+
     def look_up():
-        return gateway_of(server.url) if never.was_called.is_set() else never()
+        return gateway_of(url) if never.was_called.is_set() else never()
 
     sink = DirectSink(look_up, timeout=PATIENCE)
     sink.started(RUN)
     assert never.was_called.wait(PATIENCE)  # a thread of the parent holds the look-up
-    pid = os.fork()
-    if pid == 0:
-        try:
-            sink.finished(RUN, SUCCESS)
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+    wait_for(fork(lambda: sink.finished(RUN, SUCCESS)))
+
+
+def test_a_forked_child_reports_with_the_sink_of_its_parent(server):
+    in_fresh_process(report_in_a_child, server.url)
     assert names("last_run_success") <= held(server)

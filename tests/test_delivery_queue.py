@@ -1,6 +1,5 @@
 """QueueSink: nobody waits, the newest of each group is pushed, nothing older than what is there."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from pushgate import (
 from pushgate.embedded import EmbeddedGateway
 from support import faults
 from support.faults import PATIENCE, FaultServer, answer
+from support.fresh_process import fork, in_fresh_process, wait_for
 from support.servers import free_port
 
 KEY = GroupingKey("etl", {"task_id": "load"})
@@ -55,14 +55,14 @@ def report(value, name="x", *, key=KEY, method="POST", at=None, **options):
     return Report(method, key, [gauge(name, "", value)], at or time.time(), **options)
 
 
-def values(server):
+def values(url):
     return {
         group.labels["job"]: {
             family.name: family.samples[0].value
             for family in group.families
             if not family.name.startswith("push_")
         }
-        for group in Gateway(server.url).groups()
+        for group in Gateway(url).groups()
     }
 
 
@@ -137,11 +137,11 @@ def test_work_waits_until_it_is_due_or_flushed(server):
     sink = sink_of(server.url)
     sink.put("later", lambda: [report(1, "later")], delay=3600)
     sink.put("now", lambda: [report(1, "now")])
-    while not values(server):
+    while not values(server.url):
         time.sleep(0.001)
-    assert values(server) == {"etl": {"now": 1}}
+    assert values(server.url) == {"etl": {"now": 1}}
     assert sink.flush(PATIENCE) == 0
-    assert values(server) == {"etl": {"now": 1, "later": 1}}
+    assert values(server.url) == {"etl": {"now": 1, "later": 1}}
 
 
 def test_in_an_outage_it_waits_and_is_pushed_when_the_gateway_is_back(server, caplog):
@@ -151,7 +151,7 @@ def test_in_an_outage_it_waits_and_is_pushed_when_the_gateway_is_back(server, ca
     assert sink.flush(PATIENCE) == 1
     server.start()
     assert sink.flush(PATIENCE) == 0
-    assert "batch_job_last_start_timestamp_seconds" in values(server)["etl"]
+    assert "batch_job_last_start_timestamp_seconds" in values(server.url)["etl"]
     assert len([r for r in caplog.records if "wait for the gateway" in r.getMessage()]) == 1
 
 
@@ -173,7 +173,7 @@ def test_what_does_not_fit_goes_to_the_outbox_and_is_delivered_when_the_gateway_
     sink.put("again", lambda: [report(9, key=GroupingKey("job9"))])
     while not outbox.is_empty():
         time.sleep(0.001)
-    assert values(server) == {f"job{number}": {"x": number} for number in range(10)}
+    assert values(server.url) == {f"job{number}": {"x": number} for number in range(10)}
 
 
 def test_without_an_outbox_a_full_queue_says_how_much_is_lost(gate, caplog):
@@ -219,7 +219,7 @@ def test_a_mistake_in_what_makes_reports_costs_only_that(server, caplog):
     sink.put("b", lambda: [Report("POST", KEY, [gauge("no name", "", 1)], NOW)])
     sink.put("c", lambda: [report(1, key=GroupingKey("c"))])
     assert sink.flush(PATIENCE) == 0
-    assert values(server)["c"] == {"x": 1}
+    assert values(server.url)["c"] == {"x": 1}
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -237,11 +237,11 @@ def test_what_is_compared_is_pushed_where_it_says_something_newer(server):
     for ended_at, expected in ((200.0, 200.0), (100.0, 200.0), (300.0, 300.0)):
         sink.put("end", lambda ended_at=ended_at: [run_report(ended_at, compare=True)])
         assert sink.flush(PATIENCE) == 0
-        assert values(server)["etl"][name] == expected
+        assert values(server.url)["etl"][name] == expected
     sink.put("late", lambda: [run_report(250.0)])  # its time is long ago, so it is compared too
     sink.put("same", lambda: [run_report(307.0, 20.0, compare=True, run_started_at=260.0)])
     assert sink.flush(PATIENCE) == 0
-    assert values(server)["etl"][name] == 300.0, "the run's own process said it already"
+    assert values(server.url)["etl"][name] == 300.0, "the run's own process said it already"
 
 
 @pytest.mark.parametrize("age", [1.0, 3600.0])
@@ -273,28 +273,30 @@ def test_groups_are_not_read_again_at_once(server):
     for number in range(3):
         sink.put(number, lambda: [run_report(NOW, compare=True)])
         sink.put("plain", lambda number=number: [report(number, key=other)])
-        while values(server).get("other") != {"x": number}:
+        while values(server.url).get("other") != {"x": number}:
             time.sleep(0.001)
     assert len(reads) == 1
     assert sink.flush(PATIENCE) == 0
     assert len(reads) == 2
 
 
-def test_a_forked_child_has_none_of_it(gate, server):
-    sink = QueueSink(lambda: Gateway(server.url), patience=PATIENCE)
+def put_in_a_child(url):
+    sink = QueueSink(Gateway(url), patience=PATIENCE)
     sink.put("parents", lambda: [report(1, "parents")], delay=3600)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            assert sink.flush(0) == 0
-            sink.put("childs", lambda: [report(1, "childs")])
-            sink.flush(PATIENCE)
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-    assert values(server) == {"etl": {"childs": 1}}
+
+    def put():
+        assert sink.flush(0) == 0
+        sink.put("childs", lambda: [report(1, "childs")])
+        assert sink.flush(PATIENCE) == 0
+
+    wait_for(fork(put))
+    assert values(url) == {"etl": {"childs": 1}}
     assert sink.flush(PATIENCE) == 0
-    assert values(server) == {"etl": {"childs": 1, "parents": 1}}
+
+
+def test_a_forked_child_has_none_of_it(server):
+    in_fresh_process(put_in_a_child, server.url)
+    assert values(server.url) == {"etl": {"childs": 1, "parents": 1}}
 
 
 def test_the_exit_of_a_forked_child_does_not_wait_for_what_its_parent_has_to_deliver():

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from pushgate import (
 from pushgate.embedded import EmbeddedGateway
 from support import debian, faults, servers
 from support.faults import FaultServer, answer
+from support.fresh_process import fork, in_fresh_process, wait_for
 from support.servers import free_port
 from support.workers import PATIENCE, until
 
@@ -116,21 +118,11 @@ def unread(relay: Relay) -> int:
     return number
 
 
-def in_child(body: Callable[[], object]) -> int:
-    """Run ``body`` in a forked child, which then ends without any clean-up; returns its pid."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            body()
-            code = 0
-        finally:
-            os._exit(code)
-    return pid
-
-
-def wait(*children: int) -> None:
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+def started(url: str) -> Relay:
+    """A relay for functions that run in a process of their own."""
+    relay = Relay(LEDGER, settings=Settings(gateway=url))
+    relay.start()
+    return relay
 
 
 def reuse_descriptors(folder: Path, keep: tuple[int, ...] = ()) -> list[int]:
@@ -158,23 +150,26 @@ def run_script(code: str, *arguments: str) -> subprocess.Popen[str]:
 # Records.
 
 
-def test_records_of_forked_children_and_of_threads_arrive_each_once(
-    embedded: EmbeddedGateway, make_relay: MakeRelay
-) -> None:
-    relay = make_relay(embedded.url)
+def write_in_children_and_threads(url: str) -> None:
+    relay = started(url)
 
     def write(first: int) -> None:
         assert all(relay.write(["g", first + n]) for n in range(500))
 
-    children = [in_child(lambda first=first: write(first)) for first in (0, 500, 1000)]
+    children = [fork(partial(write, first)) for first in (0, 500, 1000)]
     threads = [threading.Thread(target=write, args=(first,)) for first in (1500, 2000)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    wait(*children)
-
+    wait_for(*children)
     assert relay.close(PATIENCE)
+
+
+def test_records_of_forked_children_and_of_threads_arrive_each_once(
+    embedded: EmbeddedGateway,
+) -> None:
+    in_fresh_process(write_in_children_and_threads, embedded.url)
     assert values(embedded.url) == {"g": page(range(2500)), "closed": {"closed": 1}}
 
 
@@ -235,10 +230,8 @@ def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(
     assert "4096 is the limit" in record.getMessage()
 
 
-def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(
-    embedded: EmbeddedGateway, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
-) -> None:
-    relay = make_relay(embedded.url)
+def write_more_than_the_pipe_holds(url: str) -> None:
+    relay = started(url)
     stop(pid_of(relay))
 
     def write_other_half() -> None:
@@ -250,28 +243,29 @@ def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(
 
     parents = [n for n in range(1, 12_001) if relay.write(["parent", n, FILL[:80]])]
     assert relay.dropped == 12_000 - len(parents) > 0
-    wait(in_child(write_other_half))
+    wait_for(fork(write_other_half))
     assert relay.flush(PATIENCE)
     assert relay.dropped == 0
     assert relay.close(PATIENCE)
+    assert values(url)["parent"] == page(parents)
+
+
+def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(embedded: EmbeddedGateway) -> None:
+    logged = in_fresh_process(write_more_than_the_pipe_holds, embedded.url)
 
     held = values(embedded.url)
-    assert held["parent"] == page(parents)
     assert held["child"]["distinct"] == held["child"]["records"]
     assert held["child"]["records"] + held["parent"]["records"] + held["drops"]["dropped"] == 24_000
-    (record,) = caplog.records
-    assert "does not keep up" in record.getMessage()
+    assert logged.count("does not keep up") == 2  # once in each process
 
 
-def test_a_child_that_detached_lets_the_pipe_end_and_nobody_else_s_file_is_touched(
-    embedded: EmbeddedGateway, make_relay: MakeRelay, tmp_path: Path
-) -> None:
-    relay = make_relay(embedded.url)
+def detach_in_a_child(url: str, folder: str) -> None:
+    relay = started(url)
     assert relay.write(["g", 0])
     held, ready = os.pipe(), os.pipe()
 
     def live_on() -> None:
-        others = reuse_descriptors(tmp_path, keep=(held[0], ready[1]))
+        others = reuse_descriptors(Path(folder), keep=(held[0], ready[1]))
         relay.detach()
         assert not relay.write(["g", 1])
         assert relay.dropped == 0
@@ -281,28 +275,31 @@ def test_a_child_that_detached_lets_the_pipe_end_and_nobody_else_s_file_is_touch
         os.write(ready[1], b"x")
         os.read(held[0], 1)
 
-    child = in_child(live_on)
+    child = fork(live_on)
     os.close(ready[1])
     assert os.read(ready[0], 1) == b"x"
     assert relay.close(PATIENCE), "the child keeps the pipe open"
     os.write(held[1], b"x")
-    wait(child)
-    assert not [file for file in tmp_path.iterdir() if file.stat().st_size]
-    for fd in (*held, ready[0]):
-        os.close(fd)
+    wait_for(child)
 
 
-def test_a_child_whose_descriptors_became_others_writes_to_none_of_them(
-    embedded: EmbeddedGateway, make_relay: MakeRelay, tmp_path: Path
-) -> None:
-    relay = make_relay(embedded.url)
+def write_in_a_child_without_descriptors(url: str, folder: str) -> None:
+    relay = started(url)
     assert relay.write(["g", 0])
 
     def write() -> None:
-        reuse_descriptors(tmp_path)
+        reuse_descriptors(Path(folder))
         assert not relay.write(["g", 1])
 
-    wait(in_child(write))
+    wait_for(fork(write))
+
+
+@pytest.mark.parametrize("act", [detach_in_a_child, write_in_a_child_without_descriptors])
+def test_a_child_whose_descriptors_became_others_touches_none_of_them(
+    act: Callable[[str, str], None], embedded: EmbeddedGateway, tmp_path: Path
+) -> None:
+    in_fresh_process(act, embedded.url, str(tmp_path))
+    assert list(tmp_path.iterdir())
     assert not [file for file in tmp_path.iterdir() if file.stat().st_size]
 
 
@@ -521,25 +518,25 @@ def test_close_waits_no_longer_than_it_may(make_relay: MakeRelay) -> None:
         assert relay.close(0.1), "a second time does nothing"
 
 
-def test_deletes_and_pushes_go_on_while_children_still_write(
-    embedded: EmbeddedGateway, make_relay: MakeRelay
-) -> None:
-    relay = make_relay(embedded.url)
+def write_late_in_a_child(url: str) -> None:
+    relay = started(url)
     go = os.pipe()
 
     def write_late() -> None:
         os.read(go[0], 1)
         assert relay.write(["g", 2])
 
-    child = in_child(write_late)
+    child = fork(write_late)
     assert relay.write(["g", 1])
     assert not relay.close(0.1)
     os.write(go[1], b"x")
-    wait(child)
+    wait_for(child)
+
+
+def test_deletes_and_pushes_go_on_while_children_still_write(embedded: EmbeddedGateway) -> None:
+    in_fresh_process(write_late_in_a_child, embedded.url)
     whole = {"g": page([1, 2]), "closed": {"closed": 1}}
     until(lambda: values(embedded.url) == whole, "the pusher does not end")
-    for fd in go:
-        os.close(fd)
 
 
 # Pushes.

@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import inspect
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 from pushgate import Gateway, Outbox, Settings
 from pushgate_subprocess import Result, job, run
 from support.faults import FaultServer, hang
+from support.fresh_process import fork, in_fresh_process, wait_for
 
 DEADLINE = 30.0
 NOBODY = "http://127.0.0.1:1"
@@ -182,7 +184,7 @@ def test_a_coroutine_function_stays_one(pushgateway, value):
         await asyncio.sleep(0)
         return a + b
 
-    assert asyncio.iscoroutinefunction(add)
+    assert inspect.iscoroutinefunction(add)
     assert asyncio.run(add(1, 2)) == 3
     assert value("last_run_success") == 1
 
@@ -267,17 +269,19 @@ def test_entered_in_one_thread_and_left_in_another(pushgateway, value):
     assert value("last_run_success") == 1
 
 
-def test_a_fork_in_the_body_reports_nothing(recorder):
-    reported = job("backup", gateway=recorder.url, start_push=False)
+def fork_in_the_body(url):
+    reported = job("backup", gateway=url, start_push=False)
     with reported:
-        child = os.fork()
-        if child == 0:
-            try:
-                with contextlib.suppress(SystemExit):
-                    reported.__exit__(SystemExit, SystemExit(1), None)
-            finally:
-                os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
+
+        def leave():
+            with contextlib.suppress(SystemExit):
+                reported.__exit__(SystemExit, SystemExit(1), None)
+
+        wait_for(fork(leave))
+
+
+def test_a_fork_in_the_body_reports_nothing(recorder):
+    in_fresh_process(fork_in_the_body, recorder.url)
     assert [seen.method for seen in recorder.requests] == ["POST"]
     assert b"last_success" in recorder.requests[0].body
 
