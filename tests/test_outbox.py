@@ -214,6 +214,7 @@ def test_of_a_users_handler_errors_of_the_network_are_kept_and_bugs_are_not(outb
     gateway = Gateway("gateway:1", handler=handler, outbox=outbox)
     to_raise = HTTPError("http://u:secret@gateway:1", 400, "no", {}, None)
     assert not getattr(fails(gateway.push, "a", [gauge("x", "", 1)]), "kept", False)
+    to_raise.close()
     to_raise = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         gateway.push("a", [gauge("x", "", 1)])
