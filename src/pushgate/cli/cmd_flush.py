@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError
+from ..gateway.client import Gateway
+from ..jobs.matchers import matches
 from ..log import RateLimitedLogger
 from ..protocol.names import selector
 from .common_options import (
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from ..gateway.client import Gateway
     from ..outbox import Flushed, Outbox, WaitingGroup
 
 
@@ -55,9 +55,9 @@ def main(arguments: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "flush",
-        "Deliver the pushes that wait in this host's outbox for the gateway: those that could not\n"
-        "be delivered when they were made. What the gateway holds newer is not overwritten; that\n"
-        "is said on stderr. Any later push that succeeds does the same in passing.",
+        "Deliver the pushes that wait in this host's outbox for the gateway, because they could\n"
+        "not be delivered when they were made. A newer push is never overwritten; stderr has a\n"
+        "line for each that is left out. Any later push that succeeds does the same in passing.",
         "exit status: 0 nothing is left for this gateway, 1 something is, 2 wrong usage",
     )
     parser.add_argument(
@@ -74,16 +74,16 @@ def _parser() -> Parser:
         action="append",
         metavar="URL|MATCHER",
         help="remove what waits for this gateway, or for groups that match, such as job=old, and"
-        " show it; of several, all must fit; no request",
+        " show it; if repeated, all have to match; no request",
     )
     parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
     parser.add_argument(
         "--unseen",
         action="store_true",
-        help="send all of it without looking at what the gateway holds, which may be newer: for a"
+        help="send all of it without reading the gateway, which may hold newer pushes: for a"
         " gateway that can't be read",
     )
-    parser.add_argument("--quiet", action="store_true", help="write nothing where all goes well")
+    parser.add_argument("--quiet", action="store_true", help="write nothing if all is delivered")
     add_json_option(parser, "with --list, for scripts")
     add_gateway_options(parser)
     return parser
@@ -95,13 +95,15 @@ def _flush(
     waiting: Sequence[WaitingGroup],
     options: argparse.Namespace,
 ) -> int:
-    former = None if options.from_url is None else _address(options.from_url)
+    former = None if options.from_url is None else _url(options.from_url)
     flushed = outbox.flush(gateway, unseen=options.unseen, dry_run=options.dry_run, from_url=former)
     if not options.quiet:
         _report(flushed, gateway.url, dry_run=options.dry_run)
         others = Counter(g.url for g in waiting if g.url not in (gateway.url, former))
         for url, count in sorted(others.items()):
-            _say(f"{counted(count, 'group')} for another gateway, {url}: give --gateway to deliver")
+            print(
+                f"{counted(count, 'group')} for another gateway, {url}: give --gateway to deliver"
+            )
     if flushed.error is not None:
         complain(str(flushed.error))
     return 1 if flushed.left or flushed.error else 0
@@ -114,16 +116,14 @@ def _report(flushed: Flushed, url: str, *, dry_run: bool) -> None:
         parts.append(f"{len(flushed.dropped)} not, or not whole")
     if flushed.left:
         parts.append(f"{flushed.left} left")
-    _say(", ".join(parts))
+    print(printable(", ".join(parts)))
     for line in flushed.dropped if dry_run else ():
-        _say(line)
+        print(printable(line))
 
 
 def _discard(outbox: Outbox, conditions: Sequence[str], *, dry_run: bool) -> int:
-    """Returns 0. Raises CommandError where another process delivers what is to go."""
-    from ..jobs.matchers import matches
-
-    urls = {_address(text) for text in conditions if _is_url(text)}
+    """Returns 0. Raises CommandError while another process delivers from the outbox."""
+    urls = {_url(text) for text in conditions if _is_url(text)}
     matchers = read_matchers([text for text in conditions if not _is_url(text)])
     if len(urls) > 1:
         raise UsageError("--discard takes one URL at a time")
@@ -136,8 +136,8 @@ def _discard(outbox: Outbox, conditions: Sequence[str], *, dry_run: bool) -> int
         except DeliveryError as error:
             raise CommandError(str(error)) from None
     for group in gone:
-        _say(f"{selector(group.labels)}  {_what(group)}  for {group.url}")
-    _say(f"{counted(len(gone), 'group')} {'would be discarded' if dry_run else 'discarded'}")
+        print(printable(f"{selector(group.labels)}  {_request(group)}  for {group.url}"))
+    print(f"{counted(len(gone), 'group')} {'would be discarded' if dry_run else 'discarded'}")
     return 0
 
 
@@ -145,10 +145,8 @@ def _is_url(text: str) -> bool:
     return "://" in text or "=" not in text
 
 
-def _address(url: str) -> str:
-    from ..gateway.client import Gateway
-
-    return Gateway(url).url
+def _url(text: str) -> str:
+    return Gateway(text).url  # as the outbox has it, without credentials
 
 
 def _list(waiting: Sequence[WaitingGroup], outbox: Outbox, *, as_json: bool) -> None:
@@ -156,7 +154,7 @@ def _list(waiting: Sequence[WaitingGroup], outbox: Outbox, *, as_json: bool) -> 
         print_json([group._asdict() for group in waiting])
         return
     if not waiting:
-        _say(f"nothing waits in {outbox.path}")
+        print(f"nothing waits in {outbox.path}")
         return
     now = time.time()
     print_table(
@@ -165,7 +163,7 @@ def _list(waiting: Sequence[WaitingGroup], outbox: Outbox, *, as_json: bool) -> 
             (
                 selector(group.labels),
                 group.url,
-                _what(group),
+                _request(group),
                 ago(group.since, now),
                 str(group.tries),
                 group.last_error or "",
@@ -175,11 +173,7 @@ def _list(waiting: Sequence[WaitingGroup], outbox: Outbox, *, as_json: bool) -> 
     )
 
 
-def _what(group: WaitingGroup) -> str:
+def _request(group: WaitingGroup) -> str:
     if group.method == "DELETE":
         return "DELETE"
     return f"{group.method} of {counted(len(group.families), 'metric')}"
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{printable(text)}\n")

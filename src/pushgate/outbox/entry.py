@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = (
     "EMPTIED",
-    "Change",
     "Entry",
+    "StoredChange",
     "StoredFamily",
     "change_of",
     "fingerprints",
@@ -37,7 +37,7 @@ class StoredFamily(NamedTuple):
     at: float
 
 
-class Change(NamedTuple):
+class StoredChange(NamedTuple):
     """A PUT, POST or DELETE that began ``at``, in Unix seconds. A DELETE has no families."""
 
     method: str
@@ -69,28 +69,28 @@ class Entry(NamedTuple):
             return "POST"
         return "PUT" if self.families else self.base
 
-    def changes(self) -> Iterator[Change]:
+    def changes(self) -> Iterator[StoredChange]:
         """The changes of which it is made, in their order."""
         by_time: dict[float, dict[str, StoredFamily]] = {}
         for name, stored in self.families.items():
             by_time.setdefault(stored.at, {})[name] = stored
         if self.base is not None:
-            yield Change(self.base, by_time.pop(self.base_at, {}), self.base_at)
+            yield StoredChange(self.base, by_time.pop(self.base_at, {}), self.base_at)
         for at in sorted(by_time):
-            yield Change("POST", by_time[at], at)
+            yield StoredChange("POST", by_time[at], at)
 
 
-def change_of(method: str, body: bytes, at: float, grouping: Collection[str]) -> Change:
+def change_of(method: str, body: bytes, at: float, grouping: Collection[str]) -> StoredChange:
     """The change that a request makes. ``grouping`` has the names of the grouping labels."""
     texts = {} if method == "DELETE" else split_families(body)
     families = {
         name: StoredFamily(text, content_of(name, text, grouping).fingerprint, at)
         for name, text in texts.items()
     }
-    return Change(method, families, at)
+    return StoredChange(method, families, at)
 
 
-def merged(entry: Entry, change: Change, now: float) -> Entry:
+def merged(entry: Entry, change: StoredChange, now: float) -> Entry:
     """``entry`` after ``change``. ``now`` is the time, in Unix seconds.
 
     A time in the future comes from a clock that was set back since: it counts as older.
@@ -107,7 +107,7 @@ def merged(entry: Entry, change: Change, now: float) -> Entry:
     return entry._replace(families={**entry.families, **new, **later})
 
 
-def without(entry: Entry, change: Change, now: float) -> Entry:
+def without(entry: Entry, change: StoredChange, now: float) -> Entry:
     """What still waits once the gateway has taken ``change``, which was not part of ``entry``.
 
     A POST on top of a PUT or DELETE that still waits becomes part of it: that would undo the POST.

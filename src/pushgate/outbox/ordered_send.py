@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import PushError, is_permanent
-from .entry import EMPTIED, Change, change_of, fingerprints
+from .entry import EMPTIED, StoredChange, change_of, fingerprints
 from .failure_texts import describe, mark_kept, waiting_error
 from .record import Record, file_name
 
@@ -67,7 +67,7 @@ def _delivering(
     return folder.attempt(lambda: folder.delivering(url, wait=wait)) or nullcontext()
 
 
-def _written_down(folder: Folder, push: Push, began: float) -> Change | None:
+def _written_down(folder: Folder, push: Push, began: float) -> StoredChange | None:
     """None for a push that can't be written as text."""
     try:
         change = push.change(began)
@@ -84,7 +84,7 @@ def _written_down(folder: Folder, push: Push, began: float) -> Change | None:
     return change
 
 
-def _give_up(folder: Folder, push: Push, change: Change | None) -> None:
+def _give_up(folder: Folder, push: Push, change: StoredChange | None) -> None:
     if change is not None:
         url, labels = push.gateway.url, push.key.labels
         _update(folder, url, labels, lambda record: record.given_up(change))
@@ -141,7 +141,7 @@ def _store(folder: Folder, push: Push, began: float, failure: str | None) -> boo
 
 
 def _put(
-    folder: Folder, url: str, labels: Mapping[str, str], change: Change, failure: str | None
+    folder: Folder, url: str, labels: Mapping[str, str], change: StoredChange, failure: str | None
 ) -> bool:
     """Whether there is anything to store. Raises OSError."""
     if change.is_heartbeat:

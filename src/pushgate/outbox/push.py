@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..gateway.client import Gateway
     from ..protocol.grouping_key import GroupingKey
     from ..transport.deadline import Deadline
-    from .entry import Change
+    from .entry import StoredChange
 
 __all__ = ("Push",)
 
@@ -36,7 +36,7 @@ class Push(NamedTuple):
             self.method, self.key, self.body, timeout=timeout, content_type=self.content_type
         )
 
-    def change(self, at: float) -> Change:
+    def change(self, at: float) -> StoredChange:
         """The change that it makes. Raises PushError where that can't be written as text."""
         body = self.body
         if not self.content_type.startswith("text/"):

@@ -6,7 +6,7 @@ import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .entry import Change, Entry, StoredFamily, fingerprints, merged, without
+from .entry import Entry, StoredChange, StoredFamily, fingerprints, merged, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -79,7 +79,7 @@ class Record(NamedTuple):
     labels: Mapping[str, str]
     since: float
     entry: Entry = Entry()
-    ahead: Change | None = None
+    ahead: StoredChange | None = None
     unanswered: tuple[Fingerprint, ...] = ()
     tries: int = 0
     last_error: str | None = None
@@ -94,7 +94,9 @@ class Record(NamedTuple):
         """Whether nothing waits."""
         return self.entry.is_empty and self.ahead is None
 
-    def stored(self, change: Change, now: float, unanswered: Iterable[Fingerprint] = ()) -> Record:
+    def stored(
+        self, change: StoredChange, now: float, unanswered: Iterable[Fingerprint] = ()
+    ) -> Record:
         """The record once ``change`` waits too.
 
         What waited and is replaced may be on its way at this moment, as may ``change`` itself.
@@ -117,7 +119,7 @@ class Record(NamedTuple):
         record = self._replace(ahead=None).stored(self.ahead, now)
         return record.failed(text)
 
-    def delivered(self, change: Change, now: float) -> Record:
+    def delivered(self, change: StoredChange, now: float) -> Record:
         """The record once the gateway has taken ``change``, which was ``ahead``.
 
         A change that came meanwhile is not older than this one, whatever time the gateway notes.
@@ -125,7 +127,7 @@ class Record(NamedTuple):
         record = self.given_up(change)._replace(entry=without(self.entry, change, now))
         return record.expecting(fingerprints(change.method, change.families))
 
-    def given_up(self, change: Change) -> Record:
+    def given_up(self, change: StoredChange) -> Record:
         """The record once ``change`` is no longer ``ahead``."""
         is_ahead = self.ahead is not None and self.ahead.at == change.at
         return self._replace(ahead=None) if is_ahead else self
@@ -179,7 +181,7 @@ class Record(NamedTuple):
         values["entry"] = values["entry"]._replace(families=_families(values["entry"].families))
         if values["ahead"] is not None:
             method, families, at = values["ahead"]
-            values["ahead"] = Change(method, _families(families), at)
+            values["ahead"] = StoredChange(method, _families(families), at)
         values["unanswered"] = tuple((name, found) for name, found in values["unanswered"])
         return cls(**values)
 
