@@ -316,7 +316,7 @@ def test_the_functions_never_try_again(clock: Clock) -> None:
     [
         ("0", 0.05, 0.1),  # or all tries would be gone at once
         ("3", 3.0, 3.0),
-        (_DATE, 0.05, 0.1),
+        pytest.param(_DATE, 0.05, 0.1, id="a date that has passed"),
         ("+5 s", 5.0 - 2, 5.0),
         ("soon", 0.05, 0.1),
         ("-3", 0.05, 0.1),
