@@ -15,6 +15,33 @@ import pytest
 from pushgate.transport import pool as transport
 from support.gateways import KINDS, GatewayUnderTest, open_gateway
 
+TESTS = Path(__file__).parent
+# What shares an expensive fixture, such as Airflow's database or a server, runs in one process: all
+# of a folder's tests, or each of its files.
+AS_FOLDER = [TESTS / "integrations" / "airflow"]
+AS_FILES = [TESTS / "end_to_end", TESTS / "integrations" / "celery" / "test_outcomes.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        path = (item.path, *item.path.parents)
+        group = next((folder for folder in AS_FOLDER if folder in path), None)
+        if group is None and any(place in path for place in AS_FILES):
+            group = item.path
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(str(group.relative_to(TESTS))))
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """A test that is named on the command line starts faster without workers."""
+    return None if config.args_source == pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """All tests of Airflow are end-to-end; to import it takes seconds."""
+    fast = config.option.markexpr == "not end_to_end"
+    return True if fast and collection_path.name == "airflow" else None
+
 
 @pytest.fixture(autouse=True)
 def _no_proxies_and_no_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

