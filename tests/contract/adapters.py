@@ -143,6 +143,7 @@ class InPython:
 
     def start(self, job: Job) -> Process:
         told = {**job._asdict(), "folder": str(job.folder), **self._job}
+        told["three_push_timeouts"] = min(3 * job.push_timeout, 15.0)
         environment = {name: value.format_map(told) for name, value in self._environment.items()}
         request = Request(str(job.folder), told, {**job.environment, **environment})
         return fork_servers.of(self._module).start(request)
@@ -172,7 +173,8 @@ fork_servers = ForkServers()
 AIRFLOW = {
     "AIRFLOW__PUSHGATE__GATEWAY": "{gateway}",
     "AIRFLOW__PUSHGATE__LISTENER": "True",
-    "AIRFLOW__PUSHGATE__DEADLINE": "{push_timeout}",
+    # For a start and an end, with a quarter of each for keeping.
+    "AIRFLOW__PUSHGATE__DEADLINE": "{three_push_timeouts}",
 }
 TASKLINE = {"job": "taskline", "task": "load"}
 
