@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from .protocol.grouping_key import instance_ip_grouping_key as instance_ip_grouping_key
     from .protocol.groups import Group as Group
     from .protocol.groups import GroupFamily as GroupFamily
-    from .protocol.parse import parse_leniently as parse_leniently
+    from .protocol.lenient_parse import parse_leniently as parse_leniently
     from .protocol.parse import parse_text as parse_text
     from .protocol.text import encode as encode
     from .relay.aggregator import Aggregator as Aggregator
@@ -144,7 +144,7 @@ _MODULE_OF = {
     "gauge": "protocol.families",
     "encode": "protocol.text",
     "checked_text": "protocol.checked_text",
-    "parse_leniently": "protocol.parse",
+    "parse_leniently": "protocol.lenient_parse",
     "parse_text": "protocol.parse",
     # many writers, one pusher process
     "Relay": "relay.relay",

@@ -16,6 +16,7 @@ from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidPayloadError
+from .metric_types import BOUNDS, MEMBERS, RESERVED_FAMILIES, TYPES
 from .names import underscored_label, underscored_metric
 
 if TYPE_CHECKING:
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ("PayloadChecks", "not_a_number", "not_unicode", "with_timestamp")
 
-# The gateway adds these to every group itself. Pushed, the first is dropped without a word, and the
-# second takes the place of its own: as a counter, it makes every new group's push fail.
-_RESERVED_FAMILIES = frozenset({"push_time_seconds", "push_failure_time_seconds"})
-# Which sample names the text format's types own beside the family's; any other is an untyped family
-# of its own.
-_MEMBERS = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}
-# The label that tells the series of one distribution apart; no other metric may set it.
-_BOUNDS = {"histogram": "le", "summary": "quantile"}
-_TYPES = ("counter", "gauge", "histogram", "summary", "untyped")
 # Compiled where they are needed: few payloads do, and a wrapper of short commands has none of them.
 # A number as Go's parser reads it: no underscores, blanks or other scripts' digits.
 _GO_FLOAT = r"(?ai)[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)\Z"
@@ -61,7 +53,7 @@ class PayloadChecks:
         plain = underscored_metric(name)
         if plain != name:
             self._utf8(name, name, "name")
-        if plain in _RESERVED_FAMILIES:
+        if plain in RESERVED_FAMILIES:
             raise InvalidPayloadError(
                 f"the metric {name!r} is one the Pushgateway sets itself; rename it", metric=name
             )
@@ -71,13 +63,13 @@ class PayloadChecks:
                 " one of the collectors that produce it",
                 metric=name,
             )
-        if kind not in _TYPES:
+        if kind not in TYPES:
             raise InvalidPayloadError(
                 f"the metric {name!r} has the type {kind!r}, which the text format does not know;"
-                f" use one of {', '.join(_TYPES)}",
+                f" use one of {', '.join(TYPES)}",
                 metric=name,
             )
-        bound = _BOUNDS.get(kind)
+        bound = BOUNDS.get(kind)
         if bound in self._grouping:
             raise InvalidPayloadError(
                 f"the grouping key has the label {bound!r}, which the {kind} {name!r} needs for its"
@@ -89,7 +81,7 @@ class PayloadChecks:
 
     def distribution(self, name: str, kind: str, samples: Iterable[Any]) -> None:
         """The samples of a histogram or summary, where a gateway reads bounds and counts."""
-        bound, bucket = _BOUNDS[kind], name + ("_bucket" if kind == "histogram" else "")
+        bound, bucket = BOUNDS[kind], name + ("_bucket" if kind == "histogram" else "")
         count = f"{name}_count"
         bounds: set[Any] = set()
         for sample in samples:
@@ -142,7 +134,7 @@ class PayloadChecks:
         plain, own = underscored_metric(name), underscored_metric(family)
         if plain != name:
             self._utf8(name, name, "name")
-        if plain == own or plain in [own + end for end in _MEMBERS.get(self._types[own], ())]:
+        if plain == own or plain in [own + end for end in MEMBERS.get(self._types[own], ())]:
             return
         # Not the family's: the gateway's parser opens an untyped family for it.
         if self._types.get(plain, "stray") != "stray":
@@ -192,7 +184,7 @@ class PayloadChecks:
     def finish(self) -> None:
         """All is written: names that only clash together."""
         for name, kind in self._types.items():
-            for suffix in _MEMBERS.get(kind, ()):
+            for suffix in MEMBERS.get(kind, ()):
                 if name + suffix in self._types:
                     raise InvalidPayloadError(
                         f"the metric {name + suffix!r} has the name of a series of the {kind}"

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PushError
 from .families import Sample
+from .metric_types import FAILURE_TIME, PUSH_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ("Group", "GroupFamily", "read_groups")
-
-_PUSH_TIME = "push_time_seconds"
-_FAILURE_TIME = "push_failure_time_seconds"
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,9 @@ def _group(entry: dict[str, Any]) -> Group:
     }
     labels, successful = entry["labels"], entry["last_push_successful"]
     if "labels" in families:  # a metric of that name hides them; the gateway's own sample has them
-        own = entry[_PUSH_TIME]["metrics"][0]["labels"]
+        own = entry[PUSH_TIME]["metrics"][0]["labels"]
         labels = {name: value for name, value in own.items() if value or name != "instance"}
-    times = [families.pop(name, None) for name in (_PUSH_TIME, _FAILURE_TIME)]
+    times = [families.pop(name, None) for name in (PUSH_TIME, FAILURE_TIME)]
     push_time, failure_time = (f.samples[0].value if f and f.samples else 0.0 for f in times)
     return Group(
         labels=_job_first(labels),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..errors import InvalidPayloadError, PushError
 from .families import Family, Sample, families_of
+from .metric_types import BOUNDS, MEMBERS, text_type
 from .names import Naming, naming
 from .native_histograms import check_native_histogram
 from .protobuf_fields import (
@@ -26,7 +27,7 @@ from .protobuf_fields import (
     text,
 )
 from .sample_heads import SIDE_FAMILIES
-from .text import encode, text_type
+from .text import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,8 +44,6 @@ CONTENT_TYPE = (
 
 _TYPES = {"counter": 0, "gauge": 1, "summary": 2, "untyped": 3, "histogram": 4}
 _VALUE_FIELDS = {"gauge": 2, "counter": 3, "untyped": 5}  # of Metric
-_MEMBERS = {"histogram": ("", "_bucket", "_count", "_sum"), "summary": ("", "_count", "_sum")}
-_BOUNDS = {"histogram": "le", "summary": "quantile"}
 
 _Result = TypeVar("_Result")
 
@@ -137,7 +136,7 @@ class _MessageWriter:
         """Sort the samples as a gateway's text parser does."""
         kind, suffix = text_type(family.type)
         name = self._names.metric(family.name + suffix)
-        members = [name + end for end in _MEMBERS.get(kind, ("",))]
+        members = [name, *[name + end for end in MEMBERS.get(kind, ())]]
         own: list[Any] = []
         for sample in family.samples:
             written = self._names.metric(sample.name)
@@ -147,7 +146,7 @@ class _MessageWriter:
                 own.append(sample)
             else:
                 self._scalar(written, "", "untyped", sample)
-        if kind in _BOUNDS:
+        if kind in BOUNDS:
             self._distributions(name, family, kind, own)
         else:
             for sample in own:
@@ -170,7 +169,7 @@ class _MessageWriter:
     ) -> None:
         by_labels: dict[Labels, list[Any]] = {}
         for sample in samples:
-            pairs = tuple(pair for pair in labels_of(sample) if pair[0] != _BOUNDS[kind])
+            pairs = tuple(pair for pair in labels_of(sample) if pair[0] != BOUNDS[kind])
             by_labels.setdefault(pairs, []).append(sample)
         metrics = self._metrics(name, family.documentation, kind)
         for pairs, of_labels in by_labels.items():

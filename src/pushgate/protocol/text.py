@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checks import PayloadChecks, not_a_number, not_unicode, with_timestamp
 from .families import families_of
+from .metric_types import text_type
 from .names import from_path, naming, quoted_metric, underscored_label
 from .sample_heads import schema_of
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .families import FamilyLike, Metrics
     from .grouping_key import GroupingKey
 
-__all__ = ("CONTENT_TYPE", "Payload", "encode", "text_type")
+__all__ = ("CONTENT_TYPE", "Payload", "encode")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -32,15 +33,6 @@ if TYPE_CHECKING:
 
 _INFINITY = float("inf")
 _MOST_NEGATIVE = -1.7976931348623157e308
-
-# prometheus_client's types that the text format 0.0.4 does not have, and what it writes instead.
-_TEXT_TYPES = {
-    "info": "gauge",
-    "stateset": "gauge",
-    "gaugehistogram": "histogram",
-    "unknown": "untyped",
-}
-_NAME_SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
 class Payload(NamedTuple):
@@ -52,11 +44,6 @@ class Payload(NamedTuple):
     text: bytes
     samples: int
     utf8_names: bool = False
-
-
-def text_type(kind: str) -> tuple[str, str]:
-    """What the text format calls a type of prometheus_client, and what it adds to the name."""
-    return _TEXT_TYPES.get(kind, kind), _NAME_SUFFIXES.get(kind, "")
 
 
 def encode(
