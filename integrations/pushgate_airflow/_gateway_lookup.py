@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pushgate import OptionSource, Settings, SettingsError, did_you_mean
+from pushgate_airflow import version_compat
 from pushgate_airflow._configuration import configuration, label
 from pushgate_airflow.get_provider_info import CONN_TYPE, FIELDS
 
@@ -51,25 +52,21 @@ def gateway(conn_id: str | None = None, *, keeping: bool = False) -> Gateway:
     connection that does not exist.
     """
     name = conn_id or configuration().conn_id
-    settings = _recalled(name) or _configured(name)
+    settings = _known(name)
     if settings is None:
-        from pushgate_airflow.version_compat import BaseHook
-
         with _optional(name):
-            settings = connection_settings(BaseHook.get_connection(name))
-    return _made(name, settings or _own_settings(), keeping)
+            settings = connection_settings(version_compat.BaseHook.get_connection(name))
+    return _made(name, settings, keeping)
 
 
 async def agateway(conn_id: str | None = None, *, keeping: bool = False) -> Gateway:
     """As :func:`gateway`, for an event loop such as the triggerer's."""
     name = conn_id or configuration().conn_id
-    settings = _recalled(name) or _configured(name)
+    settings = _known(name)
     if settings is None:
-        from pushgate_airflow.version_compat import aget_connection
-
         with _optional(name):
-            settings = connection_settings(await aget_connection(name))
-    return _made(name, settings or _own_settings(), keeping)
+            settings = connection_settings(await version_compat.aget_connection(name))
+    return _made(name, settings, keeping)
 
 
 def configured_gateway() -> Gateway:
@@ -133,13 +130,15 @@ def connection_settings(connection: Any) -> Settings:
     return Settings.read(named)
 
 
-def _recalled(name: str) -> Settings | None:
+def _known(name: str) -> Settings | None:
+    """The settings that were looked up before, or that take no look-up."""
     expires, settings = _remembered.get(name, (0.0, None))
-    return settings if time.monotonic() < expires else None
+    return settings if time.monotonic() < expires else _configured(name)
 
 
-def _made(name: str, settings: Settings, keeping: bool) -> Gateway:
-    if _recalled(name) is None:
+def _made(name: str, settings: Settings | None, keeping: bool) -> Gateway:
+    settings = settings or _own_settings()
+    if _remembered.get(name, (0.0, None))[0] <= time.monotonic():
         _remembered[name] = (time.monotonic() + _REMEMBERED_FOR, settings)
     return settings.to_gateway(outbox() if keeping else None)
 
@@ -169,11 +168,9 @@ def _own_settings() -> Settings:
 @contextmanager
 def _optional(name: str) -> Iterator[None]:
     """Nothing is wrong where the connection of the configuration's own name does not exist."""
-    from pushgate_airflow.version_compat import AirflowNotFoundException
-
     try:
         yield
-    except AirflowNotFoundException:
+    except version_compat.AirflowNotFoundException:
         if name != configuration().conn_id:
             raise
 

@@ -1,9 +1,4 @@
-"""What a task was told to push, as a payload.
-
-Enters: a mapping of names to numbers, Prometheus text, or a function that fills a registry; and the
-grouping key. Leaves: a Payload that a Pushgateway takes, or an InvalidPayloadError that says what
-to change; what the function raises is raised on.
-"""
+"""The text that an operator pushes: from a mapping, Prometheus's format, or a function."""
 
 from __future__ import annotations
 
@@ -25,47 +20,50 @@ Metrics = Mapping[str, Any] | str | Callable[["CollectorRegistry"], object]
 def payload(metrics: Any, key: GroupingKey) -> tuple[bytes, int]:
     """The text of ``metrics``, after templating, and how many samples it holds.
 
-    Raises InvalidPayloadError, also where there is no sample.
+    Raises InvalidPayloadError for what a Pushgateway would not take, also where there is no sample.
+    What the user's function raises is not caught.
     """
-    made: tuple[bytes, int]
     if isinstance(metrics, Mapping):
-        made = _of_mapping(metrics, key)
+        text, samples = checked_text(_text_of(metrics, key), key)[:2]
     elif isinstance(metrics, str):
-        made = checked_text(_bytes(_without_indent(metrics)), key)[:2]
+        # As it stands in a DAG's source, in triple quotes.
+        lines = [line.strip() for line in metrics.strip().split("\n")]
+        text, samples = checked_text(_bytes("\n".join(lines)), key)[:2]
     elif callable(metrics):
         from prometheus_client import CollectorRegistry
 
         registry = CollectorRegistry()
         metrics(registry)
-        made = encode(registry, key)[:2]
+        text, samples = encode(registry, key)[:2]
     else:
         raise InvalidPayloadError(
             f"metrics is {metrics!r} after templating; give a dict of names and numbers, text in"
             " Prometheus's format, or a function that takes a registry"
         )
-    if not made[1]:
+    if not samples:
         raise InvalidPayloadError("there is no metric to push; DeleteGroupOperator empties a group")
-    return made
+    return text, samples
 
 
-def _of_mapping(metrics: Mapping[Any, Any], key: GroupingKey) -> tuple[bytes, int]:
+def _text_of(metrics: Mapping[Any, Any], key: GroupingKey) -> bytes:
     """A gauge for each item; ``rows{table="orders"}`` is a name with labels."""
-    lines: dict[str, str] = {}  # with the item that each is of
+    lines: dict[str, None] = {}  # of two items with one name, one line gives the type
     for series, value in metrics.items():
         if not isinstance(series, str) or series.startswith("#") or not series.isprintable():
             raise InvalidPayloadError(
                 f'{series!r} is no name of a metric; write rows, or rows{{table="x"}}'
             )
-        lines.setdefault(f"# TYPE {series.partition('{')[0].strip()} gauge", series)
-        lines[f"{series} {_number(series, value)}"] = series
-    try:
-        return checked_text(_bytes("\n".join(lines)), key)[:2]
-    except InvalidPayloadError as error:
-        line, _, reason = str(error).partition(": ")
-        item = [*lines.values()][int(line.removeprefix("line ")) - 1]
-        raise InvalidPayloadError(
-            f"{item!r}: {reason}", metric=error.metric, label=error.label
-        ) from None
+        head = f"# TYPE {series.partition('{')[0].strip()} gauge"
+        sample = f"{series} {_number(series, value)}"
+        try:
+            checked_text(_bytes(f"{head}\n{sample}"), key)
+        except InvalidPayloadError as error:
+            reason = str(error).partition(": ")[2]  # after the line's number
+            raise InvalidPayloadError(
+                f"{series!r}: {reason}", metric=error.metric, label=error.label
+            ) from None
+        lines |= {head: None, sample: None}
+    return _bytes("\n".join(lines))
 
 
 def _number(series: str, value: Any) -> float:
@@ -74,8 +72,8 @@ def _number(series: str, value: Any) -> float:
             raise ValueError
         return float(value)
     except (TypeError, ValueError, OverflowError):  # the last for an int of over 308 digits
-        lost = value is None or str(value).strip() in ("None", "")
-        hint = "; has the task it comes from run, and pushed an XCom?" if lost else ""
+        is_lost = value is None or str(value).strip() in ("None", "")
+        hint = "; has the task it comes from run, and pushed an XCom?" if is_lost else ""
         raise InvalidPayloadError(
             f"the value of {series!r} is {value!r}, which is no number{hint}", metric=series
         ) from None
@@ -83,8 +81,3 @@ def _number(series: str, value: Any) -> float:
 
 def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogatepass")  # which is refused later, with the line
-
-
-def _without_indent(text: str) -> str:
-    """Text as it stands in a DAG's source, in triple quotes."""
-    return "\n".join(line.strip() for line in text.strip().split("\n"))

@@ -177,10 +177,10 @@ def test_a_secret_is_never_read_from_a_file_for_whoever_edits_a_connection(
 
 
 def test_tasks_push_by_connections_from_variables_and_from_the_database(
-    gateway: GatewayUnderTest, define: Callable[..., None], run_dag: Callable[..., Any]
+    pushgateway: PushgatewayFixture, define: Callable[..., None], run_dag: Callable[..., Any]
 ) -> None:
-    host, _, port = gateway.url.removeprefix("http://").partition(":")
-    define("by_json", conn_type="pushgateway", host=gateway.url, extra={"compression": "gzip"})
+    host, _, port = pushgateway.url.removeprefix("http://").partition(":")
+    define("by_json", conn_type="pushgateway", host=pushgateway.url, extra={"compression": "gzip"})
     define("by_uri", f"pushgateway://{host}:{port}/http?timeout=5")
     stored = StoredConnection(
         conn_id="stored",
@@ -199,7 +199,7 @@ def test_tasks_push_by_connections_from_variables_and_from_the_database(
         with create_session() as session:
             session.delete(session.merge(stored))
 
-    found = {group.labels["job"] for group in Gateway(gateway.url).groups()}
+    found = {group.labels["job"] for group in Gateway(pushgateway.url).groups()}
     assert found == {"by_json", "by_uri", "stored"}
 
 

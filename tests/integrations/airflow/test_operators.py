@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,16 +21,14 @@ from pushgate.embedded import EmbeddedGateway
 from pushgate_airflow import PushMetricsOperator
 from pushgate_airflow._payload import payload
 from support.faults import FaultServer, answer, respond
-from support.gateways import GatewayUnderTest
 
 RunDag = Callable[..., Any]
 
 
 @pytest.fixture
-def server(gateway: GatewayUnderTest, configure: Callable[..., None]) -> Gateway:
+def server(gateway_url: str) -> Gateway:
     """The gateway that is configured."""
-    configure(gateway=gateway.url)
-    return Gateway(gateway.url)
+    return Gateway(gateway_url)
 
 
 def values(server: Gateway, **labels: str) -> dict[str, float]:
@@ -204,12 +201,14 @@ def test_what_no_gateway_would_take_fails_at_once_and_is_not_sent(
 
 
 def test_what_may_pass_is_tried_again_as_the_task_says(
-    configure: Callable[..., None], run_dag: RunDag, failures: list[Any]
+    configure: Callable[..., None],
+    run_dag: RunDag,
+    failures: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # and does not listen
-        configure(gateway=f"http://127.0.0.1:{nobody.getsockname()[1]}")
-        run = run_dag("operator_fails", run_conf={"metrics": {"m": 1}})
+    configure(gateway="http://127.0.0.1:1")
+    monkeypatch.setenv("PUSHGATE_RETRIES", "0")
+    run = run_dag("operator_fails", run_conf={"metrics": {"m": 1}})
 
     assert run.state == "failed"
     assert [attempt for attempt, _ in failures] == [1, 2]

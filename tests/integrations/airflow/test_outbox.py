@@ -1,18 +1,14 @@
-"""Where an outage's reports wait, and who delivers them. tests/contract has what else it may do."""
+"""Where an outage's reports wait. tests/contract has how they are kept and delivered."""
 
 from __future__ import annotations
 
 import pytest
 
-from pushgate import Gateway, Outbox
+from pushgate import Outbox
 from pushgate.embedded import EmbeddedGateway
 from pushgate_airflow import PushgatewayHook, PushgatewayNotifier
 from pushgate_airflow._gateway_lookup import gateway, outbox
 from support.faults import FaultServer, hang
-
-RETRY = "batch_job_last_retry_timestamp_seconds"
-SUCCESS = "batch_job_last_success_timestamp_seconds"
-RUN_SUCCESS = "batch_job_last_run_success"
 
 
 @pytest.fixture
@@ -30,53 +26,12 @@ def path(tmp_path, configure, server):
     return path
 
 
-def held(server, metric, **labels):
-    """The metric's value in the group of exactly these labels, beside the job."""
-    wanted = {"job": "airflow", **labels}
-    found = [group for group in Gateway(server.url).groups() if group.labels == wanted]
-    return found[0].value(metric) if found else None
-
-
-def waiting(path):
-    return sorted(sorted(group.labels.items()) for group in Outbox(path).waiting())
-
-
-def test_after_an_outage_a_task_brings_what_those_before_it_could_not(path, server, run_dag):
-    labels = {"dag_id": "retries", "task_id": "load"}
-    own = {**labels, "origin": "job"}
-    server.stop()
-    assert run_dag("retries").state == "success"
-    assert waiting(path) == sorted(
-        sorted({"job": "airflow", **group}.items()) for group in (labels, own)
-    )
-    server.start()
-    run_dag("succeeds")
-
-    assert held(server, RETRY, **labels) < held(server, SUCCESS, **labels)
-    assert held(server, RUN_SUCCESS, **labels) == 1
-    assert held(server, "rows_loaded", **own) == 2
-    assert held(server, RUN_SUCCESS, dag_id="succeeds", task_id="load") == 1
-    assert waiting(path) == []
-
-
 def test_switched_off_nothing_is_kept(path, server, configure, run_dag, caplog):
     configure(outbox="off")
     server.stop()
     run_dag("retries")
     assert not path.exists()
     assert "outbox" not in caplog.text
-
-
-def test_where_nothing_can_be_kept_the_run_is_as_it_was_and_the_log_says_why(
-    path, server, configure, run_dag, caplog, tmp_path
-):
-    (tmp_path / "a file").write_text("")
-    configure(outbox=tmp_path / "a file" / "outbox")
-    server.stop()
-    run = run_dag("retries")
-    assert run.state == "success"
-    assert "a file/outbox" in caplog.text
-    assert "will be delivered later" not in caplog.text
 
 
 def test_an_operator_fails_and_leaves_nothing_behind(path, server, run_dag):

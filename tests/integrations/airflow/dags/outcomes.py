@@ -100,19 +100,6 @@ def mapped():
     tables()
 
 
-def raises(context):
-    raise RuntimeError("this callback is broken")
-
-
-@dag(schedule=None)
-def callback_raises():
-    @task(on_success_callback=[raises, notifier, raises])
-    def load():
-        pass
-
-    load()
-
-
 def by_owner(event, context):
     return {"owner": context["task"].owner, "try": event.try_number, "task_id": None}
 
@@ -142,15 +129,6 @@ def labelled():
     first() >> second()
 
 
-@dag(default_args={**ARGS, "on_success_callback": PushgatewayNotifier(by_map_index=True)})
-def mapped_apart():
-    @task
-    def load(table):
-        pass
-
-    load.expand(table=["orders", "users"])
-
-
 @dag(schedule=None, on_success_callback=push_outcome)
 def plain():
     @task(on_success_callback=push_outcome)
@@ -165,7 +143,5 @@ fails()
 retries()
 skips()
 mapped()
-callback_raises()
 labelled()
-mapped_apart()
 plain()
