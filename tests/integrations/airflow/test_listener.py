@@ -326,9 +326,10 @@ def test_the_thread_that_pushes_imports_nothing(pushgateway, tmp_path):
     assert Outbox(path).keep(pushgateway.url, [change])
     imported = python(
         """if True:
-        import sys, threading
+        import os, sys, threading, time
         from types import SimpleNamespace
         import airflow.jobs.scheduler_job_runner
+        from pushgate import Outbox
         from pushgate_airflow import listener
 
         before = set()
@@ -344,6 +345,10 @@ def test_the_thread_that_pushes_imports_nothing(pushgateway, tmp_path):
         ti = SimpleNamespace(_sa_instance_state=None, dag_id="d", task_id="t", run_id="r")
         listener.on_task_instance_failed(ti)  # marked, so it is compared with the gateway's groups
         threading.Thread.start = start
+        until = time.monotonic() + 20
+        while not Outbox(os.environ["AIRFLOW__PUSHGATE__OUTBOX"]).is_empty():
+            assert time.monotonic() < until
+            time.sleep(0.01)
         listener.before_stopping(scheduler)
         print(*set(sys.modules) - before)
         """,
