@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pushgate import Gateway, gauge
+from pushgate import Gateway, Settings, gauge
 from support.fault_proxy import fault_proxy
 from support.gateways import NEW, OLD, open_gateway
 
@@ -149,3 +149,18 @@ def test_a_heartbeat_moves_push_time_and_nothing_else(cron, scraped, gateway, tm
         assert scraped("batch_job_last_exit_code") == before["batch_job_last_exit_code"]
         os.close(os.open(fifo, os.O_WRONLY))
         assert process.wait(DEADLINE) == 0
+
+
+def test_of_jobs_that_all_end_at_once_while_the_gateway_is_away_each_outcome_waits():
+    words = [sys.executable, "-m", "pushgate", "run", "--gateway", "http://127.0.0.1:9"]
+    words += ["--push-timeout", "0.2", "--job"]
+    names = {f"job-{number}" for number in range(40)}
+    jobs = [
+        subprocess.Popen([*words, name, "--", "true"], stderr=subprocess.PIPE) for name in names
+    ]
+    for job in jobs:
+        _, err = job.communicate(timeout=60)
+        assert (job.returncode, err.count(b"\n")) == (0, 1)
+        assert err.endswith(b"; it waits in the outbox and will be delivered later\n"), err
+    outbox = Settings.load({}, os.environ).to_outbox()
+    assert {group.labels["job"] for group in outbox.waiting()} == names
