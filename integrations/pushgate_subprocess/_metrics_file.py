@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pushgate import Family, GroupingKey
 
-__all__ = ("MAX_BYTES", "create", "preload", "read", "remove")
+__all__ = ("MAX_BYTES", "create", "read", "remove")
 
 MAX_BYTES = 1_048_576
 _MOST_COMPLAINTS = 20
@@ -38,11 +38,6 @@ def create() -> str | None:
         os.close(fd)
         return path
     return None
-
-
-def preload() -> None:
-    """Import what `read` needs: a job that upgrades pushgate takes the files away."""
-    from pushgate import METRIC_PREFIX, open_private, own_metrics_key, parse_leniently  # noqa: F401
 
 
 def read(path: str | None, key: GroupingKey, complain: Callable[[str], object]) -> list[Family]:

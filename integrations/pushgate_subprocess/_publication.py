@@ -98,6 +98,8 @@ class Publication:
 
     def start(self) -> None:
         """Publish that the run has started. A failure is not logged: the end tells it."""
+        from pushgate import open_private, parse_leniently  # noqa: F401 - for the end, see above
+
         run, options = self._run, self._options
         if run is None or not options.start_push or options.dry_run:
             return

@@ -29,7 +29,6 @@ class RunReport:
 
     ``own_metrics`` reads the job's own metrics once the run has ended. ``write`` takes lines for a
     person. ``gateway`` is the caller's own; None is for the one of the options' settings.
-    ``preload`` imports what only the end needs, while the run goes on.
 
     Call ``begin``, ``finish``, ``keep`` where ``finish`` was not settled in time, and ``close``.
     """
@@ -42,13 +41,11 @@ class RunReport:
         own_metrics: OwnMetricsReader,
         write: Callable[[str], object],
         gateway: Gateway | None = None,
-        preload: Callable[[], object] = lambda: None,
     ) -> None:
         self._options = options
         self._started_at = started_at
         self._own_metrics = own_metrics
         self._gateway = gateway
-        self._preload = preload
         self._log = RateLimitedLogger(write)
         self._judge: Callable[[], Outcome] | None = None
         self._ended = threading.Event()
@@ -148,7 +145,6 @@ class RunReport:
         try:
             publication = self._made()
             if not self._ended.is_set():
-                self._preload()
                 publication.start()
             while heartbeat is not None and not self._ended.wait(heartbeat):
                 publication.alive()

@@ -36,7 +36,7 @@ _RECORD = re.compile(
 
 
 class _Record(NamedTuple):
-    """What is in the file. ``phase`` is idle, or who began the run that goes on."""
+    """What is in the file. ``phase`` is idle, or what began the run that goes on."""
 
     phase: str = "idle"
     started_at: float = 0.0
@@ -52,31 +52,25 @@ class State:
     last run that ended had pushed metrics of its own.
     """
 
-    __slots__ = ("_complain", "_fd", "_record", "had_own_metrics", "previous_vanished")
-
     def __init__(self, fd: int, before: _Record, record: _Record, complain: Complain) -> None:
         self._fd: int | None = fd
         self._record = record
         self._complain = complain
+        self.vanished_runs = record.vanished_runs
         self.had_own_metrics = before.own_metrics
         self.previous_vanished = None if before.phase == "idle" else before.started_at
         _held.add(self)
 
-    @property
-    def vanished_runs(self) -> int:
-        return self._record.vanished_runs
-
     def end(self, own_metrics: bool) -> None:
         """The run has ended, and its end was dealt with. A second call does nothing."""
-        fd = self._fd
-        if fd is None:
+        if self._fd is None:
             return
         try:
-            _write(fd, self._record._replace(phase="idle", own_metrics=own_metrics))
+            _write(self._fd, self._record._replace(phase="idle", own_metrics=own_metrics))
         except OSError as error:
             self._complain(f"can't note the end of this run: {error.strerror}")
             with suppress(OSError):  # to have forgotten it all beats a false alarm
-                os.ftruncate(fd, 0)
+                os.ftruncate(self._fd, 0)
         self.let_go()
 
     def let_go(self, *, is_fork: bool = False) -> None:
@@ -92,7 +86,6 @@ _held: set[State] = set()
 
 
 def _close_in_child() -> None:
-    """A fork of this process must neither hold the lock on nor report the end."""
     for state in tuple(_held):
         state.let_go(is_fork=True)
 
@@ -110,7 +103,7 @@ def begin(key: GroupingKey, started_at: float, complain: Complain) -> State | No
 
 
 def mark_started(key: GroupingKey, started_at: float, complain: Complain) -> State | None:
-    """A run began that nobody watches over: a script, which will call for `take_started`.
+    """A script began, which will call for `take_started`.
 
     Like `begin`, but nothing is held and there is nothing to end.
     """

@@ -87,24 +87,27 @@ class _Wrapper:
     def run(self, command: Sequence[str | bytes]) -> int:
         """Run ``command``."""
         self._metrics_path = _metrics_file.create()
-        sinks = _output.captures(self._options)
+        captures = _output.captures(self._options)
         try:
             try:
-                child = self._start(command, sinks)
+                child = spawn(
+                    command,
+                    command_environment(self._metrics_path, is_wrapper=True),
+                    lock=self._lock,
+                    signals=self._signals,
+                    captures=captures,
+                )
             except NotStartedError as error:
                 return self.fail(str(error), error.exit_status)
             except OSError as error:
                 return self.fail(f"not started: {error.strerror}", UNUSABLE)
-            return self._accompany(child, sinks)
+            return self._accompany(child, captures)
         finally:
             if self._metrics_path is not None:
                 _metrics_file.remove(self._metrics_path)
 
     def end_like_the_command(self) -> None:
-        """At a terminal, die of the Ctrl-C that the command died of; else, or if not, return.
-
-        The shell's ``$?`` is the same, and only so does its loop end too, as without us.
-        """
+        """At a terminal, die of the Ctrl-C that the command died of: a shell's loop ends then."""
         by_hand = (signal.SIGINT, signal.SIGQUIT)
         if self._signals.terminal and self._command_died_of in by_hand:
             self._signals.die_like(self._command_died_of)
@@ -139,16 +142,7 @@ class _Wrapper:
         self._end(self._new_report(now), judge)
         return exit_status
 
-    def _start(self, command: Sequence[str | bytes], sinks: Sequence[Spool | Tail]) -> Child:
-        return spawn(
-            command,
-            command_environment(self._metrics_path, is_wrapper=True),
-            lock=self._lock,
-            signals=self._signals,
-            captures=sinks,
-        )
-
-    def _accompany(self, child: Child, sinks: Sequence[Spool | Tail]) -> int:
+    def _accompany(self, child: Child, captures: Sequence[Spool | Tail]) -> int:
         """The command runs: report its start, wait for its end, report that."""
         options = self._options
         report = self._new_report(child.started_at)
@@ -173,7 +167,7 @@ class _Wrapper:
             # The next run need not wait for our push.
             release(self._lock, inherited=not ended.timed_out)
         if not options.counts_as_success(ended):
-            self._replay(sinks)
+            self._replay(captures)
 
         def judge() -> Outcome:
             from pushgate_subprocess._outcome import outcome_of
@@ -184,20 +178,20 @@ class _Wrapper:
         self._end(report, judge)
         return ended.exit_status(preserve=options.preserve_status)
 
-    def _replay(self, sinks: Sequence[Spool | Tail]) -> None:
+    def _replay(self, captures: Sequence[Spool | Tail]) -> None:
         """Print what was held back; a signal ends that, should nobody read it."""
 
         def replay() -> None:
-            _output.replay(sinks)
+            _output.replay(captures)
             self._done()
 
-        if sinks:
+        if captures:
             try:
                 start_new_thread(replay, ())
             except RuntimeError:  # the limit on threads is reached
                 replay()
             self._linger(float("inf"))
-        if lost := sum(getattr(sink, "lost", 0) for sink in sinks):
+        if lost := sum(getattr(capture, "lost", 0) for capture in captures):
             self._say(f"the last {lost} bytes of output are lost: no room in $TMPDIR or /tmp")
 
     def _end(self, report: RunReport | None, judge: Callable[[], Outcome]) -> None:
@@ -235,5 +229,4 @@ class _Wrapper:
             started_at=started_at,
             own_metrics=lambda key, complain: _metrics_file.read(path, key, complain),
             write=self._say,
-            preload=_metrics_file.preload,
         )
