@@ -461,6 +461,22 @@ def test_what_was_kept_and_then_delivered_is_in_the_outbox_no_more(make_relay: M
         assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
 
 
+def test_what_is_refused_after_it_was_kept_is_in_the_outbox_no_more(
+    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse_late(peer: faults.Peer) -> None:
+        while peer.request():
+            until(the_outbox().waiting, "nothing is kept")
+            peer.send(answer("400 Bad Request"))
+
+    with FaultServer(refuse_late) as server:
+        relay = make_relay(server.url)
+        assert relay.write(["g", 1])
+        assert relay.close(PATIENCE)
+    assert the_outbox().is_empty()
+    assert capfd.readouterr().err.count("was given up") == 2
+
+
 def test_an_end_with_a_hung_gateway_is_over_when_its_time_is(
     make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import is_permanent, may_have_arrived
@@ -38,7 +40,9 @@ class OutboxCopy:
         self._log = log
         self._flush_at: float | None = None  # None: not before the gateway answers
         self._copy_at: float | None = None  # None: while it answers
-        self._has_copied = False
+        self._storing = threading.Lock()
+        self._copied: set[GroupingKey] = set()
+        self._refused: set[GroupingKey] = set()  # by the last push
         self._delivered = 0  # by flushes, and not yet logged
         self._unanswered: deque[tuple[str, GroupingKey, bytes]] = deque(maxlen=_UNANSWERED)
 
@@ -49,36 +53,23 @@ class OutboxCopy:
 
     def send(self, request: ReadyPush, timeout: float | None) -> None:
         """Send it, in order with what waits in the outbox. Raises as ``Gateway.send`` does."""
-        gateway, arguments = self._gateway, (request.push.method, request.key, request.body)
-        if self._outbox is None:
-            gateway.send(*arguments, timeout=timeout)
-        elif not self._outbox.is_empty():
-            self._outbox.send(gateway, *arguments, timeout=timeout)
-        else:
-            self._unanswered.append(arguments)
-            try:
-                gateway.send(*arguments, timeout=timeout)
-            except OSError as error:
-                if not may_have_arrived(error):
-                    self._unanswered.pop()
-                if not may_pass(error) and not is_permanent(error):
-                    # Another try helps only after a change, for example of a password.
-                    changes = request.push.changes(
-                        request.key, time.time(), utf8_names=gateway.utf8_names
-                    )
-                    error.kept = self.keep(changes)  # type: ignore[attr-defined]  # as Outbox.send
-                raise
-            self._unanswered.pop()
+        self._refused.discard(request.key)
+        try:
+            self._send(request, timeout)
+        except OSError as error:
+            if is_permanent(error):
+                self._discard(request.key)
+            raise
 
     def keep(self, changes: Iterable[tuple[str, GroupingKey, bytes, float]]) -> bool:
         """Copy to the outbox what is not delivered: whether it is there now."""
         if self._outbox is None:
             return False
         unanswered = tuple(self._unanswered)
-        if not self._outbox.keep(self._gateway.url, changes, unanswered=unanswered):
-            return False
-        self._has_copied = True
-        return True
+        with self._storing:
+            changes = [change for change in changes if change[1] not in self._refused]
+            self._copied.update(key for _, key, _, _ in changes)
+            return self._outbox.keep(self._gateway.url, changes, unanswered=unanswered)
 
     def is_due(self, now: float, *, gateway_answers: bool) -> bool:
         """The gateway was asked: whether it is time to keep what waits.
@@ -116,5 +107,36 @@ class OutboxCopy:
 
     def forget(self) -> None:
         """All is delivered: empty the outbox of what was copied while it was under way."""
-        if self._outbox is not None and self._has_copied and not self._outbox.is_empty():
+        if self._outbox is not None and self._copied and not self._outbox.is_empty():
             self._outbox.flush(self._gateway, timeout=_LAST_SECONDS)
+
+    def _discard(self, key: GroupingKey) -> None:
+        """The gateway refused the push for good: another thread may have copied it meanwhile."""
+        with self._storing:
+            self._refused.add(key)
+            if self._outbox is not None and key in self._copied:
+                self._copied.discard(key)
+                with suppress(OSError):  # another process delivers, and will be refused
+                    self._outbox.discard(self._gateway.url, lambda labels: labels == key.labels)
+
+    def _send(self, request: ReadyPush, timeout: float | None) -> None:
+        gateway, arguments = self._gateway, (request.push.method, request.key, request.body)
+        if self._outbox is None:
+            gateway.send(*arguments, timeout=timeout)
+        elif not self._outbox.is_empty():
+            self._outbox.send(gateway, *arguments, timeout=timeout)
+        else:
+            self._unanswered.append(arguments)
+            try:
+                gateway.send(*arguments, timeout=timeout)
+            except OSError as error:
+                if not may_have_arrived(error):
+                    self._unanswered.pop()
+                if not may_pass(error) and not is_permanent(error):
+                    # Another try helps only after a change, for example of a password.
+                    changes = request.push.changes(
+                        request.key, time.time(), utf8_names=gateway.utf8_names
+                    )
+                    error.kept = self.keep(changes)  # type: ignore[attr-defined]  # as Outbox.send
+                raise
+            self._unanswered.pop()
