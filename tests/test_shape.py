@@ -1,0 +1,33 @@
+"""The shape of the tree: short modules, each with one subject, described in plain English."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [path for place in ("src", "integrations") for path in (ROOT / place).rglob("*.py")]
+MOST_LINES = 250
+LONGER = {
+    "src/pushgate/errors.py": "one tree of errors, and all that a status means",
+    "src/pushgate/gateway/client.py": "the one class that users call, with its docstrings",
+    "src/pushgate/outbox/folder.py": "the folder's format and all that may be wrong with it",
+    "src/pushgate/prometheus/dashboard.py": "data: the dashboard's panels",
+    "src/pushgate/protocol/grouping_key.py": "the grouping key's class with its docstrings",
+    "integrations/pushgate_celery/_install.py": "issue 13: Celery's side is rebuilt there",
+    "integrations/pushgate_subprocess/_publication.py": "what a run publishes",
+}
+
+
+def test_a_module_is_short_enough_to_be_read_at_once():
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in SOURCES
+    }
+    too_long = {name: length for name, length in lengths.items() if length > MOST_LINES}
+    assert too_long.keys() <= LONGER.keys(), too_long
+    assert lengths.keys() >= LONGER.keys(), "LONGER names a module that is gone"
+
+
+def test_no_docstring_follows_a_formula():
+    formula = ("Enters:", "Leaves:")
+    found = [path.name for path in SOURCES if any(word in path.read_text() for word in formula)]
+    assert set(found) <= {"rule.py"}
