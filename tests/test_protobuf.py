@@ -240,7 +240,7 @@ class Both:
         )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(registry=registries(), grouping=GROUPINGS)
 @pytest.mark.end_to_end
 def test_a_real_gateway_reads_the_same_from_it_as_from_text(real_gateway, registry, grouping):

@@ -1,4 +1,4 @@
-"""What preflight accepts, a gateway accepts, and it reads back equal."""
+"""What the checks accept, a gateway accepts, and it reads back equal."""
 
 import math
 from urllib.request import urlopen
@@ -10,9 +10,9 @@ from pushgate import Gateway, GroupingKey, InvalidPayloadError, encode
 from support.metrics import GROUPINGS, registries
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(registry=registries(), grouping=GROUPINGS)
-def test_what_preflight_accepts_is_accepted_and_reads_back_equal(gateway_url, registry, grouping):
+def test_what_the_checks_accept_is_accepted_and_reads_back_equal(gateway_url, registry, grouping):
     gateway = Gateway(gateway_url)
     key = GroupingKey(*grouping)
     try:

@@ -230,7 +230,7 @@ def test_a_push_of_quoted_names_says_which_option_they_need(tmp_path, capsys):
 
 @pytest.mark.end_to_end
 def test_what_is_refused_a_real_gateway_would_take_and_break(utf8_gateway):
-    """Why preflight compares names with underscores: so the default scrape shows them."""
+    """Why the checks compare names with underscores: so the default scrape shows them."""
     utf8_gateway.exchange("PUT", "/metrics/job/j", '{"m","a.b"="1",a_b="2"} 1\n')
     assert 'a_b="1",a_b="2"' in utf8_gateway.exchange("GET", "/metrics").text
     utf8_gateway.wipe()
