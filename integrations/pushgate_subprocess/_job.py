@@ -70,7 +70,8 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
     ``name`` and ``group`` are its identity; ``gateway`` is a Gateway, a URL, or None for what the
     environment and the configuration file say. ``expect_every`` is the schedule's period,
     ``heartbeat`` the time between empty pushes while it runs and ``push_timeout`` the longest that
-    leaving may be delayed; each is in seconds, or text such as ``"24h"``.
+    leaving waits for the push; each is in seconds, or text such as ``"24h"``. What is not delivered
+    by then is kept in the outbox, which takes milliseconds, and at most 10 seconds.
 
     Raises ValueError or TypeError for an argument that makes no sense. A gateway that fails raises
     nothing: it is logged as a warning of the logger ``pushgate``.

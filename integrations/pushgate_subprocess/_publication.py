@@ -18,7 +18,6 @@ from pushgate import (
     Gateway,
     GroupingKey,
     JobRun,
-    PushError,
     RateLimitedLogger,
     Settings,
     SettingsError,
@@ -85,7 +84,7 @@ class Publication:
                 self._settings = error
         try:
             self._run = self._identify(started_at)
-        except PushError as error:
+        except Exception as error:  # also a label of the wrong type
             self._warn(failure("the push", error))
             return
         if not options.dry_run:

@@ -51,7 +51,7 @@ class RunReport:
         self._ended = threading.Event()
         self._making, self._noting = threading.Lock(), threading.Lock()
         self._publication: Publication | None = None
-        self._is_settled = self._is_closed = self._has_fault = False
+        self._is_settled = self._is_kept = self._is_closed = self._has_fault = False
 
     def begin(self) -> None:
         """The run has started. Returns at once."""
@@ -91,6 +91,7 @@ class RunReport:
                 if self._judge is not None:
                     publication.finish(self._judge(), settled)
                 publication.keep()
+                self._is_kept = True
             except Exception as error:
                 self._note_fault(error)
             settled()
@@ -114,12 +115,12 @@ class RunReport:
         """Let the run's state go, and log nothing any more. The last call; returns at once."""
         self._is_closed = True
         publication = self._publication
+        if publication is not None and self._is_settled:
+            publication.keep()
+        elif not (self._is_kept or self._has_fault):
+            self._log.warning("gave up waiting: the outcome was neither pushed nor kept in time")
         if publication is not None:
-            if self._is_settled:
-                publication.keep()
             publication.close()
-        elif not self._has_fault:
-            self._log.warning("gave up waiting for the push: pushgate was not loaded in time")
         self._log.silence()
 
     def _made(self) -> Publication:
@@ -136,7 +137,7 @@ class RunReport:
                     gateway=self._gateway,
                 )
                 if self._is_closed:
-                    made.close()  # nobody else will
+                    made.close()
                 self._publication = made
             return self._publication
 

@@ -7,6 +7,7 @@ import os
 import ssl
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import trustme
@@ -243,39 +244,59 @@ def test_a_gateway_that_hangs_leaves_time_to_keep_everything(running, job, waiti
     assert list(own.families) == ["rows"]
 
 
-@pytest.mark.parametrize("hangs", ["import", "settings"])
-def test_an_end_is_kept_that_nothing_could_be_done_for_in_time(
-    pushgate, running, waiting, tmp_path, hangs
-):
+@pytest.fixture
+def late(pushgate, running, tmp_path):
+    """Runs a job whose wrapper can't go on reporting before its fifo is opened for writing."""
+    fifo = tmp_path / "go-on"
+    os.mkfifo(fifo)
+
+    def late(what, *words):
+        patch = f"""if True:
+            import importlib.abc, os, sys
+            def wait():
+                open({str(fifo)!r}).close()
+            class Slow(importlib.abc.MetaPathFinder):
+                def find_spec(self, name, *_):
+                    if name == "pushgate.errors" and {what == "import"}:
+                        sys.meta_path.remove(self)
+                        wait()
+            sys.meta_path.insert(0, Slow())
+            if {what == "settings"}:
+                from pushgate import Settings
+                load = Settings.load
+                def slow(*arguments):
+                    wait()
+                    return load(*arguments)
+                Settings.load = slow
+        """
+        running.stop()
+        process = pushgate.start(patched(pushgate, patch, *words, *JOB, gateway=running.url))
+        assert process.stderr.readline() == b"err\n"
+        return process, lambda: fifo.write_text("")
+
+    return late
+
+
+@pytest.mark.parametrize("what", ["import", "settings"])
+def test_an_end_is_kept_that_nothing_could_be_done_for_in_time(late, waiting, what):
     """What keeps depends on nothing that is late: here pushgate itself is."""
-    running.stop()
-    go_on = tmp_path / "go-on"
-    os.mkfifo(go_on)
-    wait = f"open({str(go_on)!r}).close()"
-    patch = f"""if True:
-        import importlib.abc, os, sys
-        class Slow(importlib.abc.MetaPathFinder):
-            def find_spec(self, name, *_):
-                if name == "pushgate.errors" and {hangs == "import"}:
-                    sys.meta_path.remove(self)
-                    {wait}
-        sys.meta_path.insert(0, Slow())
-        if {hangs == "settings"}:
-            from pushgate import Settings
-            load = Settings.load
-            def slow(*arguments):
-                {wait}
-                return load(*arguments)
-            Settings.load = slow
-    """
-    argv = patched(pushgate, patch, "--push-timeout", "0.1", *JOB, gateway=running.url)
-    process = pushgate.start(argv)
-    assert process.stderr.readline() == b"err\n"
-    threading.Timer(0.3, go_on.write_text, [""]).start()
+    process, go_on = late(what, "--push-timeout", "0.1")
+    threading.Timer(0.3, go_on).start()
     _, err = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 5
-    assert err.decode().rstrip().endswith(WAITS)
+    assert (process.returncode, err.decode().rstrip().endswith(WAITS)) == (5, True)
     assert [group.labels for group in waiting()] == [{"job": "backup"}]
+
+
+@needs_proc
+def test_a_term_ends_also_the_wait_for_what_is_late(late, waiting):
+    process, _ = late("import", "--push-timeout", "1h")
+    while Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text():
+        assert process.poll() is None
+    while process.poll() is None:  # a TERM that comes with the command's end is the command's
+        process.terminate()
+    err = process.stderr.read()
+    told = b"gave up waiting: the outcome was neither pushed nor kept in time"
+    assert (process.returncode, told in err, waiting()) == (5, True, [])
 
 
 def test_a_start_is_kept_and_delivered_while_the_command_runs(
