@@ -22,10 +22,16 @@ import pytest
 
 from pushgate import (
     Gateway,
+    GroupingKey,
+    JobRun,
     Outbox,
+    Outcome,
     Relay,
+    RelaySink,
     Settings,
     SettingsError,
+    Sink,
+    Status,
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
@@ -118,9 +124,9 @@ def unread(relay: Relay) -> int:
     return number
 
 
-def started(url: str) -> Relay:
+def started(url: str, aggregator: str = LEDGER) -> Relay:
     """A relay for functions that run in a process of their own."""
-    relay = Relay(LEDGER, settings=Settings(gateway=url))
+    relay = Relay(aggregator, settings=Settings(gateway=url))
     relay.start()
     return relay
 
@@ -171,6 +177,25 @@ def test_records_of_forked_children_and_of_threads_arrive_each_once(
 ) -> None:
     in_fresh_process(write_in_children_and_threads, embedded.url)
     assert values(embedded.url) == {"g": page(range(2500)), "closed": {"closed": 1}}
+
+
+def report_runs_of_children(url: str) -> None:
+    relay = started(url, aggregator=RelaySink.AGGREGATOR)
+    sink: Sink = RelaySink(relay)
+
+    def work(job: str) -> None:
+        run = JobRun(GroupingKey(job), 1.0)
+        sink.started(run)
+        sink.finished(run, Outcome(Status.SUCCESS, 3.0, 2.0))
+
+    wait_for(*[fork(partial(work, job)) for job in "abc"])
+    assert relay.close(PATIENCE)
+
+
+def test_runs_of_forked_children_are_reported_by_a_relay_sink(embedded: EmbeddedGateway) -> None:
+    in_fresh_process(report_runs_of_children, embedded.url)
+    held = values(embedded.url)
+    assert [held[job]["batch_job_last_duration_seconds"] for job in "abc"] == [2.0] * 3
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
