@@ -493,7 +493,7 @@ def test_a_folder_that_cannot_be_used_is_left_alone_and_logged_once(
     gateway = Gateway(server.url, outbox=outbox, retries=0)
     gateway.push("a", [gauge("x", "", 1)])
     del lines[:]
-    text = b"y 1 # " + b"y" * 40_000 + b"\n"
+    text = b'y{k="' + b"y" * 40_000 + b'"} 1\n'
     with outage(server):
         url = NOWHERE if making is of_another_version else gateway.url
         for _ in range(2):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from .contents import content_of, split_families
+from .contents import split
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -30,10 +30,11 @@ EMPTIED = ("", "emptied")
 
 
 class StoredFamily(NamedTuple):
-    """A family's text, its content's fingerprint, and when its push began, in Unix seconds."""
+    """A family's text, its content, and when its push began, in Unix seconds."""
 
     text: str
     fingerprint: str
+    value: float | None
     at: float
 
 
@@ -81,12 +82,12 @@ class Entry(NamedTuple):
 
 
 def change_of(method: str, body: bytes, at: float, grouping: Collection[str]) -> StoredChange:
-    """The change that a request makes. ``grouping`` has the names of the grouping labels."""
-    texts = {} if method == "DELETE" else split_families(body)
-    families = {
-        name: StoredFamily(text, content_of(name, text, grouping).fingerprint, at)
-        for name, text in texts.items()
-    }
+    """The change that a request makes. ``grouping`` has the names of the grouping labels.
+
+    Raises InvalidPayloadError for a body that a gateway would refuse.
+    """
+    found = {} if method == "DELETE" else split(body, grouping)
+    families = {name: StoredFamily(text, *content, at) for name, (text, content) in found.items()}
     return StoredChange(method, families, at)
 
 

@@ -34,7 +34,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..jobs.vocabulary import METRIC_PREFIX
-from .contents import content_of, held_content
+from .contents import held_content
 from .entry import EMPTIED
 from .later_run import TIME, is_later_run
 
@@ -105,10 +105,9 @@ class _Comparison:
         self._mine = {name: stored.fingerprint for name, stored in entry.families.items()}
         self._theirs = {family.name: held_content(family, grouping) for family in held.families}
         self._times = {
-            name: value
+            name: stored.value
             for name, stored in entry.families.items()
-            if name.startswith(METRIC_PREFIX) and name.endswith(TIME)
-            if (value := content_of(name, stored.text, grouping).value) is not None
+            if name.startswith(METRIC_PREFIX) and name.endswith(TIME) and stored.value is not None
         }
         theirs = {n: found.value for n, found in self._theirs.items() if found.value is not None}
         self._is_run_newer = is_later_run(theirs, self._times)
