@@ -293,8 +293,9 @@ class Sequence:
         if isinstance(second, Push) and first.group == second.group:
             # The gateway and the outbox may disagree about which came first.
             states = found[first.group]
+            waiting = {state.waits for state in states}
             found[first.group] = frozenset(
-                one._replace(waits=other.waits) for one in states for other in states
+                state._replace(waits=waits) for state in states for waits in waiting
             )
         self._states = found
 

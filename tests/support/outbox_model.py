@@ -8,10 +8,7 @@ code: only what PUT, POST and DELETE mean, and what "delivered" and "kept" promi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations, permutations
 from typing import NamedTuple
-
-from support.outbox_families import TRACED
 
 Families = frozenset[tuple[str, float]]  # names, each with the number that its samples are made of
 NO_FAMILIES: Families = frozenset()
@@ -63,7 +60,7 @@ class State(NamedTuple):
     held: Families | None = None
     saved: Families | None = None
     waits: Change | None = None
-    late: tuple[Change, ...] = ()
+    late: frozenset[Change] = frozenset()
 
     def __repr__(self) -> str:
         parts = [f"held {_show(self.held)}", f"saved {_show(self.saved)}", f"waits {self.waits}"]
@@ -118,22 +115,12 @@ def kept(states: States, change: Change, *, late: bool, ran: bool) -> States:
     found = set()
     for state in states:
         waits = merged(state.waits, change)
-        kept = state._replace(waits=waits)
+        sent = frozenset({change, waits} - {None})
+        kept = state._replace(waits=waits, late=state.late | sent if late else state.late)
         found.add(kept)
-        for sent in {change, waits} - {None}:
-            if ran:
-                found |= {kept._replace(held=applied(state.held, p)) for p in _parts(sent)}
-            if late:
-                found.add(kept._replace(late=(*state.late, sent)))
+        if ran:
+            found |= {kept._replace(held=applied(state.held, one)) for one in sent}
     return frozenset(found)
-
-
-def _parts(sent: Change) -> Iterator[Change]:
-    """What may have been performed of it: families of two encodings take two requests."""
-    families = sorted(sent.families)
-    is_mixed = any(name == TRACED for name, _ in families)
-    for count in range(1 if is_mixed else len(families), len(families) + 1):
-        yield from (sent._replace(families=frozenset(c)) for c in combinations(families, count))
 
 
 def cut_off(states: States, change: Change) -> States:
@@ -158,18 +145,18 @@ def flushed(states: States) -> States:
 
 def forgotten(states: States) -> States:
     """The gateway was killed: it is back at what it had saved."""
-    return frozenset(state._replace(held=state.saved, late=()) for state in states)
+    return frozenset(state._replace(held=state.saved, late=frozenset()) for state in states)
 
 
 def saved(states: States) -> States:
     """The gateway was asked to end, and saved what it holds if it ``persists``."""
-    return frozenset(state._replace(saved=state.held, late=()) for state in states)
+    return frozenset(state._replace(saved=state.held, late=frozenset()) for state in states)
 
 
 def settled(states: States) -> States:
     """The gateway has performed the late requests: any of them, in any order."""
     return frozenset(
-        state._replace(held=held, late=()) for state in states for held in _ends(state)
+        state._replace(held=held, late=frozenset()) for state in states for held in _ends(state)
     )
 
 
@@ -190,12 +177,15 @@ def _flushed(state: State) -> State:
 
 
 def _ends(state: State) -> Iterator[Families | None]:
-    for count in range(len(state.late) + 1):
-        for requests in permutations(state.late, count):
-            held = state.held
-            for change in requests:
-                held = applied(held, change)
-            yield held
+    """What the gateway holds once any of the late requests were performed, in any order."""
+    found = {(state.held, state.late)}
+    todo = list(found)
+    while todo:
+        held, late = todo.pop()
+        yield held
+        after = {(applied(held, change), late - {change}) for change in late}
+        todo += after - found
+        found |= after
 
 
 def _show(held: Families | None) -> str:
