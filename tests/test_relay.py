@@ -467,7 +467,7 @@ def test_what_hangs_at_the_end_is_in_the_outbox_before_the_worker_takes_the_push
         relay = make_relay(server.url, linger=FOREVER, timeout=FOREVER)
         assert relay.write(["g", 1])
         assert not relay.close(0.1)
-        until(the_outbox().waiting, "nothing is kept")
+        until(lambda: len(the_outbox().waiting()) == 2, "it is not kept")
         os.kill(pid_of(relay), signal.SIGKILL)
         port = int(server.url.rpartition(":")[2])
     with EmbeddedGateway(port=port) as gateway:
@@ -480,7 +480,7 @@ def test_what_was_kept_and_then_delivered_is_in_the_outbox_no_more(make_relay: M
     relay = make_relay(f"http://127.0.0.1:{port}", linger=PATIENCE)
     assert relay.write(["g", 1])
     assert not relay.close(0.1)
-    until(the_outbox().waiting, "nothing is kept")
+    until(lambda: len(the_outbox().waiting()) == 2, "it is not kept")
     with EmbeddedGateway(port=port) as gateway:
         until(the_outbox().is_empty, "it stays")
         assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
