@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checks import PayloadChecks, not_a_number, not_unicode, with_timestamp
 from .families import families_of
-from .metric_types import text_type
+from .metric_types import BOUNDS, text_type
 from .names import from_path, naming, quoted_metric, underscored_label
 from .sample_heads import schema_of
 
@@ -90,18 +90,23 @@ def _write_family(
 ) -> int:
     name, kind, written = _names_of(family.name, family.type, utf8_names)
     checks.family(name, kind)
-    comment = family.documentation or ""
+    comment, samples = family.documentation or "", family.samples
     if "\\" in comment or "\n" in comment:
         comment = comment.replace("\\", r"\\").replace("\n", r"\n")
-    out.append(f"# HELP {written} {comment}\n# TYPE {written} {kind}\n")
+    head = f"# HELP {written} {comment}\n# TYPE {written} {kind}\n"
+    if type(samples) in (list, tuple) and len(samples) == 1 and kind not in BOUNDS:
+        (sample,) = samples
+        if _is_plain(sample, written):
+            out.append(f"{head}{written} {sample.value!r}\n")
+            return 1
+    out.append(head)
 
-    samples = family.samples
     lines = _Lines(family.name, name, checks, utf8_names)
     heads = lines.write(samples, escape=False)
     if lines.with_labels and _need_escaping(heads, samples):
         lines = _Lines(family.name, name, None, utf8_names)
         heads = lines.write(samples, escape=True)
-    if kind in ("histogram", "summary"):
+    if kind in BOUNDS:
         checks.distribution(family.name, kind, samples)
     if len(heads) > 1:
         checks.series(heads)
@@ -111,6 +116,18 @@ def _write_family(
         out.append(f"# HELP {written} {comment}\n# TYPE {written} gauge\n")
         out += side
     return len(heads)
+
+
+def _is_plain(sample: Any, name: str) -> bool:
+    """Whether it is what most families hold: one number without labels, below a million."""
+    value = sample.value
+    return (
+        sample.name == name
+        and not sample.labels
+        and type(value) is float
+        and _MOST_NEGATIVE <= value < 1e6
+        and sample.timestamp is None
+    )
 
 
 def _need_escaping(heads: Sequence[str], samples: Iterable[Any]) -> bool:
