@@ -172,7 +172,7 @@ def grouping_key(
 def refuse_empty(label: str, value: object) -> None:
     """Raises InvalidGroupingKeyError for a label that has no value, after templating.
 
-    To Prometheus, an empty label makes the group that has no such label, beside that one.
+    To Prometheus, a label with an empty value is the same as no label.
     """
     if value is None or not str(value):
         raise InvalidGroupingKeyError(

@@ -238,7 +238,7 @@ def _object(text: str, error: str) -> dict[str, Any]:
 
 
 def _refuse_files(values: dict[str, Any]) -> None:
-    """Whoever may edit a connection could have any file of a worker sent to a host of theirs."""
+    """People who may edit a connection could have any file of a worker sent to their own host."""
     headers = values.get("headers")
     texts = [*values.values(), *(headers.values() if isinstance(headers, dict) else ())]
     if any(isinstance(text, str) and text.startswith("file:") for text in texts):

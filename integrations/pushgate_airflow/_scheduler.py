@@ -1,8 +1,8 @@
 """The listener in a scheduler or an api-server: events wait in a queue, and a thread pushes them.
 
 Nothing here asks for a connection, sends anything or waits: a scheduler whose listener did never
-left ``queued``. At a run's end, only what a task's group lacks is pushed: its own process has told
-the rest.
+left ``queued``. At a run's end, only what a task's group lacks is pushed: its own process has
+pushed the rest.
 """
 
 from __future__ import annotations
@@ -99,11 +99,11 @@ def _report(
 ) -> Report:
     """POST what ``event`` says. ``compare``: only where the gateway holds nothing newer."""
     key = grouping_key(event, job=options.job)
-    told, end = job_run(event, key), outcome(event)
-    families = start_families(told) if end is None else end_families(told, end)
+    job, end = job_run(event, key), outcome(event)
+    families = start_families(job) if end is None else end_families(job, end)
     at = (event.started_at or time.time()) if end is None else end.ended_at
-    # The database knows a run's start earlier, and its end later, than the process of the task,
-    # which told the same. It did not tell the numbers of a mapped task.
+    # The database knows a run's start earlier, and its end later, than the task's own process has
+    # pushed them. Nothing but this pushes the numbers of a mapped task.
     started_at = None if mapped else event.started_at
     return Report("POST", key, [*families, *mapped], at, compare, started_at)
 

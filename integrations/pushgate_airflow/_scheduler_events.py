@@ -82,7 +82,7 @@ def run_event(dag_run: Any, state: str) -> Event:
 
 
 def task_event(ti: Any, state: str) -> Event:
-    """A task instance of the database in ``state``. A retry is heard as a failure."""
+    """A task instance of the database in ``state``. Airflow announces a retry as a failure."""
     values = vars(ti)
     is_retry = state == "failed" and plain_state(values.get("state")) == "up_for_retry"
     return _task(

@@ -123,9 +123,9 @@ def _run(dag_run: Any, state: str) -> None:
 def _report_task(ti: Any) -> None:
     """Push, from the task's own process, the event that ``ti`` is at.
 
-    An instance of a mapped task tells that it started, failed or will be tried again, which the
-    task as a whole then did, too. Its success or skip says nothing of the other instances: that is
-    told when the run ends, of all of them, and only its own metrics are pushed now.
+    When an instance of a mapped task starts, fails or will be tried again, so does the task as a
+    whole. Its success or skip says nothing of the other instances: the scheduler pushes that at the
+    run's end, for all of them, and only the instance's own metrics are pushed here.
     """
     from pushgate_airflow._events import grouping_key, job_run
     from pushgate_airflow._gateway_lookup import gateway

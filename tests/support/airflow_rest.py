@@ -110,11 +110,11 @@ class Rest:
                 text = response.read()
         except urllib.error.HTTPError as error:
             with error:
-                said = error.read().decode(errors="replace")
+                answer = error.read().decode(errors="replace")
             if error.code == 401 and may_login:
                 self._token = self._exchange("GET", "/auth/token", None, False)["access_token"]
                 return self._exchange(method, path, body, False)
-            raise RefusedError(f"{error.code}: {said}") from None
+            raise RefusedError(f"{error.code}: {answer}") from None
         return json.loads(text) if text else None
 
     def unpause(self) -> None:
@@ -133,9 +133,9 @@ class Rest:
         return run
 
     def scheduler_heartbeat(self) -> float:
-        """When the scheduler last said that it lives, by what the database has."""
-        said = self.api("GET", "/monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
-        return datetime.fromisoformat(said.replace("Z", "+00:00")).timestamp()
+        """When the last heartbeat of the scheduler was, by the database."""
+        answer = self.api("GET", "/monitor/health")["scheduler"]["latest_scheduler_heartbeat"]
+        return datetime.fromisoformat(answer.replace("Z", "+00:00")).timestamp()
 
     @contextmanager
     def heartbeat_gaps(self) -> Iterator[list[float]]:

@@ -178,10 +178,10 @@ class Airflow(Rest):
         def healthy() -> bool:
             self.check()
             try:
-                said = self.api("GET", "/monitor/health")
+                answer = self.api("GET", "/monitor/health")
             except (OSError, RefusedError):
                 return False
-            return all(part["status"] == "healthy" for part in said.values())
+            return all(part["status"] == "healthy" for part in answer.values())
 
         until(healthy, lambda: f"Airflow starts\n{self.logs()}", START_TIMEOUT)
 

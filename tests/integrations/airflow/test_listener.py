@@ -23,11 +23,11 @@ TIME = "_timestamp_seconds"
 
 
 @pytest.fixture
-def way(configure, pushgateway, tmp_path):
-    """The way to the gateway that the listener is told of."""
-    with fault_proxy(int(pushgateway.url.rpartition(":")[2])) as way:
-        configure(gateway=way.url, listener=True, outbox=tmp_path / "outbox")
-        yield way
+def proxy(configure, pushgateway, tmp_path):
+    """A proxy in front of the gateway, to which the listener pushes."""
+    with fault_proxy(int(pushgateway.url.rpartition(":")[2])) as proxy:
+        configure(gateway=proxy.url, listener=True, outbox=tmp_path / "outbox")
+        yield proxy
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def _ended(configure):
 
 
 @pytest.fixture
-def listening(way):
+def listening(proxy):
     """The listener in both of Airflow's managers, as its plugin would be, for ``dag.test()``."""
     from airflow.listeners.listener import get_listener_manager as of_the_core
     from airflow.sdk.listener import get_listener_manager as of_a_task
@@ -45,17 +45,17 @@ def listening(way):
     managers = of_the_core(), of_a_task()
     for manager in managers:
         manager.add_listener(listener)
-    yield way
+    yield proxy
     for manager in managers:
         manager.pm.unregister(listener)
 
 
 def delivered():
-    """All that a scheduler was told of is pushed, as at its end."""
+    """Push all that waits, as at a scheduler's end."""
     listener.before_stopping(SCHEDULER)
 
 
-def told(way, **labels):
+def times_pushed(proxy, **labels):
     """Of each push to the task's outcome, or to the run's, the times that it tells."""
     labels = {"job": "airflow", **labels}
     return [
@@ -64,7 +64,7 @@ def told(way, **labels):
             for line in push.body.splitlines()
             if line.startswith("batch_job_last_") and f"{TIME} " in line
         }
-        for push in way.took
+        for push in proxy.took
         if push.labels == labels
     ]
 
@@ -82,22 +82,26 @@ def stored(run):
 
 
 @pytest.fixture(scope="module")
-def heard(dags):
-    """A run that no listener heard."""
-    return dags["heard"].test()
+def observed(dags):
+    """A run without a listener."""
+    return dags["observed"].test()
 
 
 @pytest.fixture
-def stored_run(heard):
+def stored_run(observed):
     """It, in a session, with the session."""
-    with stored(heard) as both:
+    with stored(observed) as both:
         yield both
 
 
 # Whole runs.
 
 
-def test_a_whole_run_is_told_once_and_what_no_worker_saw_at_its_end(
+def pushed_of(tasks, proxy):
+    return {task: times_pushed(proxy, dag_id="observed", task_id=task) for task in tasks}
+
+
+def test_a_whole_run_is_pushed_once_and_what_no_worker_saw_at_its_end(
     listening, run_dag, pushgateway
 ):
     start, success = {"start"}, {"start", "completion", "success"}
@@ -114,9 +118,9 @@ def test_a_whole_run_is_told_once_and_what_no_worker_saw_at_its_end(
         "nothing": [start, success],
         "each_is_well": [start, start],
     }
-    run = run_dag("heard")
+    run = run_dag("observed")
     assert run.state == "failed"
-    assert {task: told(listening, dag_id="heard", task_id=task) for task in expected} == expected
+    assert pushed_of(expected, listening) == expected
     pushgateway.assert_pushed("rows_loaded", 42, task_id="loads", origin="job")
     pushgateway.assert_pushed(RUN_SUCCESS, 0, task_id="each")
 
@@ -125,8 +129,8 @@ def test_a_whole_run_is_told_once_and_what_no_worker_saw_at_its_end(
     delivered()
     expected |= {"after_a_failure": [{"skipped"}], "not_chosen": [{"skipped"}]}
     expected["each_is_well"].append({"completion", "success"})  # its start is known already
-    assert {task: told(listening, dag_id="heard", task_id=task) for task in expected} == expected
-    assert told(listening, dag_id="heard")[-1] == failure
+    assert pushed_of(expected, listening) == expected
+    assert times_pushed(listening, dag_id="observed")[-1] == failure
 
     for task, states in {"each": (2, 1), "each_is_well": (2, 0)}.items():
         for state, count in zip(("success", "failed"), states, strict=True):
@@ -141,15 +145,15 @@ def test_a_callback_and_the_listener_push_once(listening, run_dag, pushgateway):
     run_dag("succeeds")
     delivered()
     success = {"start", "completion", "success"}
-    assert told(listening, dag_id="succeeds", task_id="load") == [{"start"}, success]
-    assert told(listening, dag_id="succeeds") == [success]
+    assert times_pushed(listening, dag_id="succeeds", task_id="load") == [{"start"}, success]
+    assert times_pushed(listening, dag_id="succeeds") == [success]
     pushgateway.assert_pushed("rows_loaded", 42, dag_id="succeeds", origin="job")
 
 
 # The database's objects.
 
 
-def test_of_a_run_whose_workers_were_silent_all_is_told_at_its_end(way, stored_run, pushgateway):
+def test_what_silent_workers_did_is_pushed_at_the_runs_end(proxy, stored_run, pushgateway):
     run, _ = stored_run
     listener.on_dag_run_failed(run)
     delivered()
@@ -167,16 +171,17 @@ def test_of_a_run_whose_workers_were_silent_all_is_told_at_its_end(way, stored_r
     pushgateway.assert_pushed("batch_job_last_try_number", 2, task_id="tries_again")
 
 
-def test_only_what_is_selected_is_told(way, configure, stored_run):
-    configure(listener_allow="heard.*", listener_deny="heard.f*")
+def test_only_what_is_selected_is_pushed(proxy, configure, stored_run):
+    configure(listener_allow="observed.*", listener_deny="observed.f*")
     listener.on_dag_run_failed(stored_run[0])
     delivered()
-    assert told(way, dag_id="heard", task_id="loads")
-    assert told(way, dag_id="heard", task_id="fails") == told(way, dag_id="heard") == []
+    assert times_pushed(proxy, dag_id="observed", task_id="loads")
+    assert times_pushed(proxy, dag_id="observed", task_id="fails") == []
+    assert times_pushed(proxy, dag_id="observed") == []
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])
-def test_a_mark_does_not_overwrite_what_is_newer(way, stored_run, pushgateway, seconds):
+def test_a_mark_does_not_overwrite_what_is_newer(proxy, stored_run, pushgateway, seconds):
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy import select
 
@@ -184,7 +189,7 @@ def test_a_mark_does_not_overwrite_what_is_newer(way, stored_run, pushgateway, s
     of_the_run = select(TaskInstance).where(TaskInstance.run_id == run.run_id)
     ti = session.scalars(of_the_run.where(TaskInstance.task_id == "loads")).one()
     at = ti.end_date.timestamp() + seconds
-    key = {"dag_id": "heard", "task_id": "loads"}
+    key = {"dag_id": "observed", "task_id": "loads"}
     Gateway(pushgateway.url).pushadd(
         "airflow",
         [gauge(f"batch_job_last_completion{TIME}", "", at), gauge(RUN_SUCCESS, "", 1)],
@@ -220,7 +225,7 @@ def statements():
 
 
 def test_a_scheduler_pays_two_queries_for_a_runs_end_and_none_for_else(
-    way, stored_run, pushgateway
+    proxy, stored_run, pushgateway
 ):
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy import select
@@ -228,7 +233,7 @@ def test_a_scheduler_pays_two_queries_for_a_runs_end_and_none_for_else(
     run, session = stored_run
     of_the_run = select(TaskInstance).where(TaskInstance.run_id == run.run_id)
     ti = session.scalars(of_the_run.where(TaskInstance.task_id == "fails")).one()
-    ti.state = "up_for_retry"  # a retry is heard as a failure
+    ti.state = "up_for_retry"  # Airflow announces a retry as a failure
     session.flush()
     session.expire(run, ["queued_at"])
     session.expire(ti, ["queued_dttm"])
@@ -242,7 +247,7 @@ def test_a_scheduler_pays_two_queries_for_a_runs_end_and_none_for_else(
     pushgateway.assert_pushed(f"batch_job_last_retry{TIME}", task_id="fails")
 
 
-def test_of_very_many_tasks_the_failed_ones_come_first(way, stored_run, monkeypatch, pushgateway):
+def test_of_very_many_tasks_the_failed_ones_come_first(proxy, stored_run, monkeypatch, pushgateway):
     monkeypatch.setattr(_scheduler_events, "MAX_TASKS", 1)
     listener.on_dag_run_failed(stored_run[0])
     delivered()

@@ -133,8 +133,8 @@ def test_a_bad_gateway_leaves_every_state_as_it_is(run_dag, configure, hangs, ca
     with FaultServer(hang) as server:
         configure(gateway=server.url if hangs else None, deadline=0.3, outbox="off")
         check_states(run_dag)
-    said = [record.getMessage() for record in caplog.records if record.name == "pushgate"]
-    assert any(".load" in line for line in said)
+    lines = [record.getMessage() for record in caplog.records if record.name == "pushgate"]
+    assert any(".load" in line for line in lines)
 
 
 def check_states(run_dag):

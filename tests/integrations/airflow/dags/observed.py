@@ -1,4 +1,4 @@
-"""DAGs without a callback: what is known of them, the listener heard."""
+"""A DAG without a callback: the listener reports it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pushgate_airflow import metrics
 
 
 @dag(schedule="@hourly")
-def heard():
+def observed():
     @task
     def loads():
         metrics.gauge("rows_loaded", "Rows loaded.").set(42)
@@ -65,4 +65,4 @@ def heard():
     EmptyOperator(task_id="nothing")
 
 
-heard()
+observed()
