@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
+from prometheus_client import Counter
+from prometheus_client.core import Metric, NativeHistogram
 
 from pushgate import (
     DeliveryError,
@@ -428,7 +430,7 @@ def test_a_planted_link_or_pipe_in_the_folder_is_moved_aside(tmp_path, folder, o
     (lock,) = {path.name.partition("-")[0] for path in folder.glob("*.json")}
     (folder / f"{lock}-lock").symlink_to(precious)
     outbox.flush(Gateway(NOWHERE, timeout=0.1, retries=0))
-    assert "symbolic link" in lines[0]
+    assert "it is a symbolic link; it is now" in lines[0]
     assert precious.read_text() == "precious"
 
 
@@ -507,13 +509,26 @@ def test_a_folder_that_cannot_be_used_is_left_alone_and_logged_once(
     assert values(server.url) == {"a": {"x": 1}}
 
 
-def test_a_native_histogram_that_can_not_wait_says_so(server, outbox, lines):
-    gateway = Gateway(server.url, outbox=outbox, retries=0)
-    with outage(server):
-        protobuf = {"content_type": "application/vnd.google.protobuf"}
-        assert not fails(gateway.send, "POST", KEY, b"\0", **protobuf).kept
+def test_exemplars_wait_as_text_and_a_native_histogram_that_can_not_wait_says_so(outbox, lines):
+    status = b'{"status":"success","data":{"build_information":{"version":"1.11.2"},"flags":{}}}'
+
+    def takes_nothing(peer):
+        for seen in iter(peer.request, None):
+            peer.send(answer(body=status) if seen.method == "GET" else answer("503 No"))
+
+    counter = Counter("rows", "Rows.", registry=None)
+    counter.inc(2, {"trace_id": "x"})
+    histogram = Metric("nat", "Native.", "histogram")
+    spans = {"schema": 3, "zero_threshold": 0.001, "zero_count": 1}
+    histogram.add_sample("nat", {}, 0, None, None, NativeHistogram(1.0, 0.0, **spans))
+    with FaultServer(takes_nothing) as server:
+        gateway = Gateway(server.url, outbox=outbox, retries=0)
+        assert not fails(gateway.push, "a", histogram).kept
+        assert fails(gateway.push, "a", counter).kept
+    assert [group.families for group in outbox.waiting()] == [("rows_created", "rows_total")]
     (line,) = lines
     assert "can't hold a push, which is lost" in line
+    assert "native histogram" in line
 
 
 class KilledError(BaseException):

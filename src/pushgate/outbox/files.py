@@ -61,11 +61,7 @@ def make_private_folder(path: str) -> None:
     with suppress(FileNotFoundError):
         check_folder(path)
         return
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        error.strerror = f"{error.filename} is in the place of a folder"
-        raise
+    os.makedirs(path, mode=0o700, exist_ok=True)
     sync_folder(os.path.dirname(path))
     check_folder(path)
 

@@ -164,7 +164,7 @@ class Folder:
         None where another one has it after ``wait`` seconds.
         """
         check_folder(self.path)
-        fd = locked(self._path(f"{url_prefix(url)}lock"), create=True, wait=wait)
+        fd = self._lock(f"{url_prefix(url)}lock", create=True, wait=wait)
         return None if fd is None else DeliveryLock(fd)
 
     def _all_names(self) -> list[str]:
@@ -176,25 +176,27 @@ class Folder:
 
     @contextmanager
     def _locked(self, name: str, *, create: bool) -> Iterator[int | None]:
-        fd = None
-        for _ in range(3):
-            try:
-                fd = locked(self._path(name), create=create, wait=_WAIT)
-            except FileNotFoundError:
-                if create:  # the whole folder was removed
-                    raise
-                break
-            except OSError as error:
-                self._refuse_planted(name, error)
-                continue
-            if fd is None:
-                raise TimeoutError(errno.ETIMEDOUT, "other processes write to it all the time")
-            break
+        """None where there is no file and ``create`` is False."""
+        try:
+            fd = self._lock(name, create=create, wait=_WAIT)
+        except FileNotFoundError:
+            if create:  # the whole folder was removed
+                raise
+            yield None
+            return
+        if fd is None:
+            raise TimeoutError(errno.ETIMEDOUT, "other processes write to it all the time")
         try:
             yield fd
         finally:
-            if fd is not None:
-                unlock(fd)
+            unlock(fd)
+
+    def _lock(self, name: str, *, create: bool, wait: float) -> int | None:
+        try:
+            return locked(self._path(name), create=create, wait=wait)
+        except OSError as error:
+            self._refuse_planted(name, error)
+        return locked(self._path(name), create=create, wait=wait)
 
     def _parsed(self, name: str, data: bytes) -> Record | None:
         """Raises BrokenFileError; OSError for a file of another version."""
@@ -238,10 +240,9 @@ class Folder:
     def _move_aside(self, name: str, reason: str) -> None:
         aside = f"{self._path(name)}.aside-{time.time_ns()}"
         os.rename(self._path(name), aside)
-        self._log.warning(
-            f"in the outbox, {self._path(name)} can't be used: {reason}; it is now {aside}, and"
-            " what waited in it is lost"
-        )
+        fate = ", and what waited in it is lost" if name.endswith(SUFFIX) else ""
+        line = f"in the outbox, {self._path(name)} can't be used: {reason}; it is now {aside}{fate}"
+        self._log.warning(line)
 
     def _path(self, name: str) -> str:
         return os.path.join(self.path, name)
