@@ -1,7 +1,6 @@
-"""Airflow's REST API, as its user sees it: triggered runs, states, heartbeats.
+"""Airflow's REST API as its user sees it: trigger runs, read states and heartbeats.
 
-In: the URL of an api-server that takes everybody for an admin. Out: what it says; an error where
-that is no success.
+The api-server must take everybody for an admin. What is no success raises.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Airflow as its own processes on loopback ports: api-server, scheduler, dag-processor, triggerer.
 
-In: a folder to live in, one with DAG files, and settings as AIRFLOW__ variables. Out: services that
-are healthy by their own word, their REST API, each one's log. Every process that came of them is
-killed by its pid when the `with` block ends.
+They live in one folder and read DAG files from another. They are healthy when they say so; each has
+a log. Every process that they started is killed by its pid when the `with` block ends.
 """
 
 from __future__ import annotations

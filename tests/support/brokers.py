@@ -1,7 +1,6 @@
 """Celery's brokers on loopback ports, for the length of a `with` block.
 
-In: what support.debian finds. Out: a URL for Celery's broker_url. They keep nothing beyond the
-block, and end by their pids.
+The block gets a URL for Celery's broker_url. Nothing of them stays afterwards.
 """
 
 from __future__ import annotations

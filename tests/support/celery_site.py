@@ -1,7 +1,6 @@
-"""A database with the workers on it and the ledger in it, and what a gateway holds of them.
+"""A redis database with a ledger, the workers that write it, and what a gateway holds of them.
 
-Enters: a folder, a broker and a redis, a gateway. Leaves: processes that end with the given stack;
-:class:`Totals` to hold against the ledger.
+The processes end with the given stack. :class:`Totals` reads a gateway in the ledger's words.
 """
 
 from __future__ import annotations

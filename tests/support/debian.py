@@ -1,9 +1,8 @@
 """Server binaries for tests, from PATH or unpacked from Debian's packages.
 
-In: the name of an entry in TOOLS. Out: the path of a binary of a fitting version, and the
-environment to run it with. Packages come from the mirror in the machine's own apt sources, through
-a private apt state, so neither root nor an earlier `apt-get update` is needed and nothing on the
-machine changes. They are unpacked into $PUSHGATE_TEST_CACHE, else <repo>/.cache/servers.
+TOOLS has their names and versions. Packages come from the mirror in the machine's own apt sources,
+through a private apt state, so neither root nor an earlier `apt-get update` is needed, and nothing
+on the machine changes. They are unpacked into $PUSHGATE_TEST_CACHE, else <repo>/.cache/servers.
 
     python -m support.debian --all      (from tests/) fetches everything ahead of the tests
 """

@@ -1,6 +1,6 @@
-"""The gateways that tests run against: the embedded one and real ones, all alike.
+"""The gateways that tests run against: the embedded one and real ones, one of KINDS each.
 
-In: a kind, one of KINDS. Out: its URL and the behaviour to expect; raw exchanges of HTTP with it.
+A gateway has a URL, the behaviour to expect, and raw exchanges of HTTP.
 """
 
 from __future__ import annotations

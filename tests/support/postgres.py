@@ -1,7 +1,6 @@
 """PostgreSQL on a loopback port, for the length of a `with` block.
 
-In: what support.debian finds. Out: a URL for SQLAlchemy, of an empty database of its own server. It
-keeps nothing beyond the block.
+The block gets a URL for SQLAlchemy, of an empty database. Nothing of it stays afterwards.
 """
 
 from __future__ import annotations

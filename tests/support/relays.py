@@ -1,7 +1,7 @@
 """Aggregators for tests of the relay, which its pusher process imports.
 
-In: records `[group, number]`, or changes as they are. Out: groups `{job=<group>}` that tell which
-numbers arrived, or what the changes say.
+They are fed records `[group, number]`, or changes as they are, and keep groups `{job=<group>}` that
+tell which numbers arrived, or what the changes say.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Real servers on loopback ports, for the length of a `with` block.
 
-In: a binary from support.debian and flags. Out: a running server whose log is at hand. A server is
-ready when its own log says that it listens, and is always ended by its pid.
+A server is ready when its own log says that it listens. It is always ended by its pid.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Celery workers and beats as real processes, in a folder of their own.
 
-In: the name of an app module in tests/integrations/celery/apps and what it reads from config.json.
-Out: a process that is ready, its log, and every process that came of it. All of them are killed by
-their own pids when the `with` block ends, pushers too.
+A process runs an app module of tests/integrations/celery/apps, which reads config.json. It is ready
+when it has been made, and its log is at hand. It and every process that it started, pushers too,
+are killed by their pids when the `with` block ends.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tasks that do nothing, for tests/benchmarks/celery_throughput.py.
 
-Enters: config.json in the current folder: ``broker``, ``gateway``, and ``way``, how it is measured.
+config.json in the current folder has ``broker``, ``gateway``, and ``way``, how it is measured.
 """
 
 import json

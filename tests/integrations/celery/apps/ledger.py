@@ -1,9 +1,9 @@
-"""Tasks that end in every way there is, and write into redis what really happened.
+"""Tasks that end in every way there is, and count in redis what really happened.
 
-Enters: config.json in the current folder. ``broker``; ``ledger``, a redis URL; ``gateway`` and
+config.json in the current folder says how: ``broker``; ``ledger``, a redis URL; ``gateway`` and
 ``options``, the arguments of install; ``conf`` of the app; ``installs``, how often to install;
-``undone``, whether to undo it. Leaves: a hash "ledger" in redis, "<task> <what>" → how often. A
-task writes just before what it tells of, so tests that count kill none that is about to write.
+``undone``, whether to uninstall. The redis hash "ledger" maps "<task> <what happened>" to a count.
+A task writes just before the event, so a test that counts kills no task that is about to write.
 """
 
 import contextlib
