@@ -137,6 +137,25 @@ def test_a_skipped_run_is_on_time_and_ends_none_that_goes_on(job):
     assert job.outcome() == ("running", "")
 
 
+def test_a_run_whose_upstream_failed_is_on_time_and_no_failure(job):
+    job.runs(2 * DAY, 1, every=DAY)
+    failed = Outcome(Status.UPSTREAM_FAILED, NOW - 60)
+    job.gateway.pushadd(KEY, end_families(JobRun(KEY, None), failed))
+    assert job.outcome() == ("upstream failed", "")
+    row = job.row()
+    assert (row.at, row.bad, row.doubtful) == (NOW - 60, False, False)
+    job.runs(50, every=DAY)
+    assert job.outcome() == ("running", "")
+
+
+@pytest.mark.parametrize(("ago", "vanished"), [(DAY - 1, True), (DAY + 1, False)])
+def test_that_a_run_vanished_is_told_for_a_day(job, ago, vanished):
+    run = JobRun(KEY, NOW - ago, vanished_at=NOW - ago)
+    job.gateway.pushadd(KEY, end_families(run, Outcome(SUCCESS, NOW - ago + 1, 1)))
+    row = job.row()
+    assert (row.vanished, row.doubtful, row.bad) == (vanished, vanished, False)
+
+
 def test_a_run_that_began_and_was_skipped_has_not_failed(job):
     job.runs(60, 10, SKIPPED)
     assert job.outcome() == ("skipped", "")
@@ -166,7 +185,8 @@ def test_groups_without_an_outcome_are_left_out_and_odd_numbers_do_no_harm(job):
     job.gateway.push("k", gauge("batch_job_expected_interval_seconds", "h", 60))
     assert job_rows(job.gateway.groups(), now=NOW) == []
     odd = [gauge(f"batch_job_last_{name}", "h", float("nan")) for name in ("signal", "exit_code")]
-    job.gateway.push("j", [*odd, gauge("batch_job_vanished_runs", "h", float("inf"))])
+    odd.append(gauge("batch_job_last_vanished_timestamp_seconds", "h", float("inf")))
+    job.gateway.push("j", odd)
     assert job_rows(job.gateway.groups(), now=NOW) == []
 
 

@@ -40,9 +40,10 @@ def test_a_success_and_a_failure_differ_in_two_metrics():
     assert success["last_completion_timestamp_seconds"] == 130.0
 
 
-def test_a_skipped_run_touches_nothing_else():
-    skipped = end_families(RUN, Outcome(Status.SKIPPED, 130.0))
-    assert published(skipped) == {"last_skipped_timestamp_seconds": 130.0}
+@pytest.mark.parametrize("status", [Status.SKIPPED, Status.UPSTREAM_FAILED])
+def test_a_run_that_never_started_touches_nothing_else(status):
+    families = end_families(RUN, Outcome(status, 130.0))
+    assert published(families) == {f"last_{status.value}_timestamp_seconds": 130.0}
 
 
 def test_a_run_that_began_and_then_skipped_is_no_longer_running():

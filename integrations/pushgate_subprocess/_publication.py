@@ -169,13 +169,15 @@ class Publication:
             complain = self._log.warning if options.verbosity > 0 else lambda _line: None
             self._state = _state.begin(key, started_at, complain)
         state = self._state
+        vanished_at = None
         if state is not None and state.previous_vanished is not None:
             self._log.warning(vanished(key, state.previous_vanished))
+            vanished_at = started_at
         return JobRun(
             key,
             started_at,
             expected_interval=options.expect_every,
-            vanished_runs=None if state is None else state.vanished_runs,
+            vanished_at=vanished_at,
         )
 
     def _connect(self) -> Gateway | None:

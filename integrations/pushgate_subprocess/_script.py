@@ -31,9 +31,11 @@ def start(
     """The run starts now; ``expect_every`` is the schedule's period in seconds."""
     now = time.time()
     state = _state.mark_started(key, now, log.warning)
+    vanished_at = None
     if state is not None and state.previous_vanished is not None:
         log.warning(vanished(key, state.previous_vanished))
-    run = JobRun(key, now, expect_every, None if state is None else state.vanished_runs)
+        vanished_at = now
+    run = JobRun(key, now, expect_every, vanished_at)
     if gateway is not None:
         sink = DirectSink(gateway, timeout=gateway.timeout or 10.0, log=log)
         sink.deliver(lambda: [start_report(run)], f"the push of the start of {key}")

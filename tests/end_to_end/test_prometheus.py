@@ -149,20 +149,15 @@ def _publish_what_examples_do_not(gateway, environment, server, now):
     for job in ("refused", "never"):
         answer = raw.exchange("POST", f"/metrics/job/{job}", "with_a_timestamp 1 1000\n")
         assert answer.status == 400
-    starts(_run("vanished", now, vanished_runs=0))
+    starts(_run("vanished", now, vanished_at=now))
+    ends(_run("upstream", None), Outcome(Status.UPSTREAM_FAILED, now))
     for n in range(RANDOM_GROUPS):
         gateway.push("random", list(_random_families(n, now)), {"n": str(n)})
     worker = _Worker(gateway, now)
     worker.feed(WORKER, 2, 3, now - 60)
     worker.tasks()
-    # Rates, and growth, need a scrape before.
-    server.until(
-        lambda: (
-            server.query('batch_job_vanished_runs{job="vanished"}')
-            and server.query("pushgate_records_dropped_total")
-        )
-    )
-    starts(_run("vanished", now, vanished_runs=1))
+    # Rates need a scrape before.
+    server.until(lambda: server.query("pushgate_records_dropped_total"))
     worker.tasks()
     worker.feed(COUNT, "children_lost", {}, 1)
     worker.apply(worker.aggregator.dropped(3))
@@ -197,11 +192,14 @@ class _Worker:
             self.aggregator.delivery(change.key, None, self.now)
 
 
+_RANDOM_TIMES = ("start", "completion", "success", "failure", "retry", "skipped", "upstream_failed")
+
+
 def _random_families(n, now):
     """A group with any of the vocabulary's numbers, some of them equal."""
     random = Random(n)
     moments = [now - random.choice((60, 200, 5_000, 80_000, 90_000, 200_000)) for _ in range(3)]
-    for name in ("start", "completion", "success", "failure", "retry", "skipped"):
+    for name in _RANDOM_TIMES:
         if random.random() < 0.7:
             yield gauge(f"batch_job_last_{name}_timestamp_seconds", "", random.choice(moments))
     for name, values in (
@@ -213,9 +211,9 @@ def _random_families(n, now):
             yield gauge(f"batch_job_{name}", "", random.choice(values))
 
 
-def _run(job, started_at, *, expected_interval=None, vanished_runs=None, expires_at=None, **labels):
+def _run(job, started_at, *, expected_interval=None, vanished_at=None, expires_at=None, **labels):
     key = GroupingKey(job, labels)
-    return JobRun(key, started_at, expected_interval, vanished_runs, expires_at)
+    return JobRun(key, started_at, expected_interval, vanished_at, expires_at)
 
 
 def test_promtool_accepts_what_is_printed(tmp_path, printed):
@@ -330,6 +328,7 @@ def test_the_rules_judge_as_the_command_line_does(server, published_at):
         queries.running: health.is_running,
         queries.retrying: health.is_retrying,
         queries.skipped: health.is_skipped,
+        queries.upstream_failed: health.is_upstream_failed,
         queries.stuck: lambda numbers: health.is_stuck(numbers, now),
         queries.never_succeeded: health.never_succeeded,
     }

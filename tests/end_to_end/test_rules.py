@@ -21,7 +21,6 @@ def group(labels, **families):
         "interval": "batch_job_expected_interval_seconds",
         "ok": "batch_job_last_run_success",
         "duration": "batch_job_last_duration_seconds",
-        "vanished": "batch_job_vanished_runs",
         "expiry": "batch_job_group_expiry_timestamp_seconds",
         "push": "push_time_seconds",
         "push_failure": "push_failure_time_seconds",
@@ -91,6 +90,10 @@ STORIES = {
             89: ["BatchJobFailed", "BatchJobNeverSucceeded"],
             90: [],
         },
+    ),
+    "a job whose upstream failed was on time": (
+        runs(BACKUP, (1, 2, OK), interval=3600, upstream_failed=[(61, 61 * 60)]),
+        {150: [], 156: [], 157: ["BatchJobMissed"]},
     ),
     "a run that hangs": (
         runs(BACKUP, (1, 11, OK), (60, 130, OK)),
@@ -222,7 +225,7 @@ LONG_STORIES = {  # hour by hour; what has a `for` fires an hour later
         {2 * HOUR: [], 25 * HOUR: [], 27 * HOUR: ["BatchJobStuckRunning"]},
     ),
     "a run that vanished": (
-        group(BACKUP, vanished=[(HOUR, 2), (10 * HOUR, 3)]),
+        group(BACKUP, vanished=[(10 * HOUR, 36000)]),
         {9 * HOUR: [], 10 * HOUR: ["BatchJobVanished"], DAY: ["BatchJobVanished"], 34 * HOUR: []},
     ),
     "groups that nobody pushes to": (

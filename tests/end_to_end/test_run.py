@@ -103,7 +103,7 @@ def test_as_cron_calls_it_again_and_again(cron, scraped, gateway):
     assert cron("exit 0").stderr == b""
     assert scraped('rows_loaded{origin="job"}') is None
     assert scraped("batch_job_expected_interval_seconds") == 60
-    assert scraped("batch_job_vanished_runs") == 0
+    assert scraped("batch_job_last_vanished_timestamp_seconds") is None
     assert len(gateway.groups()) == 1
 
 

@@ -125,7 +125,7 @@ def _notes(row: JobRow, now: float) -> str:
         "missed its deadline": row.missed_deadline,
         f"push refused {ago(row.push_failure_time, now)}": row.push_failing,
         f"no push for {roughly(now - row.push_time)}": row.stale,
-        f"{row.vanished} vanished": row.vanished,
+        "a run vanished": row.vanished,
     }
     return ", ".join(text for text, holds in notes.items() if holds)
 

@@ -23,6 +23,8 @@ from .vocabulary import (
     SKIPPED,
     START,
     SUCCESS,
+    UPSTREAM_FAILED,
+    VANISHED,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +46,9 @@ STUCK_AFTER_LEAST = 3600.0
 STUCK_AFTER_UNKNOWN = 86_400.0
 """The same in seconds for a job of which no run has ended yet."""
 
+VANISHED_SHOWN = 86_400.0
+"""For so many seconds it is told that a run vanished: nothing that comes later undoes it."""
+
 STALE_AFTER = 7 * 86_400.0
 """A group is stale when nobody pushed to it for so many seconds, …"""
 STALE_INTERVALS = 2.0
@@ -64,9 +69,9 @@ def numbers_of(group: Group) -> dict[str, float]:
 def due_at(numbers: Numbers) -> float | None:
     """When the next run is expected; None where the job has no schedule or never started.
 
-    A skipped run was on time: its schedule is alive.
+    A run that was skipped, or whose upstream failed, was on time: its schedule is alive.
     """
-    started = [numbers[name] for name in (START, SKIPPED) if name in numbers]
+    started = [numbers[name] for name in (START, SKIPPED, UPSTREAM_FAILED) if name in numbers]
     interval = numbers.get(EXPECTED_INTERVAL, 0.0)
     return max(started) + interval if started and interval > 0 else None
 
@@ -109,9 +114,16 @@ def is_stuck(numbers: Numbers, now: float) -> bool:
 
 def is_skipped(numbers: Numbers) -> bool:
     """Whether the last thing that happened to the job is that a run was skipped."""
-    skipped = numbers.get(SKIPPED)
-    return skipped is not None and skipped >= max(
-        numbers.get(START, 0.0), numbers.get(COMPLETION, 0.0)
+    return SKIPPED in numbers and numbers[SKIPPED] >= max(
+        numbers.get(name, 0.0) for name in (START, COMPLETION, UPSTREAM_FAILED)
+    )
+
+
+def is_upstream_failed(numbers: Numbers) -> bool:
+    """Whether the last run was not started, because a job before it had failed."""
+    return UPSTREAM_FAILED in numbers and (
+        numbers[UPSTREAM_FAILED] >= max(numbers.get(name, 0.0) for name in (START, COMPLETION))
+        and numbers[UPSTREAM_FAILED] > numbers.get(SKIPPED, 0.0)
     )
 
 
@@ -131,6 +143,11 @@ def never_succeeded(numbers: Numbers) -> bool:
 def missed_deadline(numbers: Numbers) -> bool:
     """Whether a run missed its deadline, and none has ended since."""
     return numbers.get(DEADLINE_MISSED, 0.0) > numbers.get(COMPLETION, 0.0)
+
+
+def has_vanished(numbers: Numbers, now: float) -> bool:
+    """Whether it was noticed within a day that a run had started and never reported its end."""
+    return now - numbers.get(VANISHED, -math.inf) < VANISHED_SHOWN
 
 
 def is_push_failing(group: Group) -> bool:

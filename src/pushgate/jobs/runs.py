@@ -14,27 +14,32 @@ __all__ = ("CommandEnd", "JobRun", "Outcome", "Status")
 
 
 class Status(Enum):
-    """How a run ended. RETRY: a try failed and will be repeated, so the run has not ended."""
+    """How a run ended.
+
+    RETRY: a try failed and will be repeated, so the run has not ended. UPSTREAM_FAILED: the run was
+    not started because a job before it had failed, which is no failure of this job.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
     RETRY = "retry"
     SKIPPED = "skipped"
+    UPSTREAM_FAILED = "upstream_failed"
 
 
 class JobRun(NamedTuple):
     """One run of a job. ``key`` identifies the job, not the run.
 
     ``started_at`` is in Unix seconds, None where not known; ``expected_interval`` is the schedule's
-    period in seconds. ``vanished_runs`` counts the runs so far that started and never reported
-    their end. ``expires_at``, in Unix seconds, is for a key that names the run after all: from then
-    on the group may be deleted.
+    period in seconds. ``vanished_at`` is set where a run before this one started and never
+    reported its end: the Unix time at which that was noticed. ``expires_at``, in Unix seconds, is
+    for a key that names the run after all: from then on the group may be deleted.
     """
 
     key: GroupingKey
     started_at: float | None
     expected_interval: float | None = None
-    vanished_runs: int | None = None
+    vanished_at: float | None = None
     expires_at: float | None = None
 
 

@@ -23,7 +23,7 @@ from .vocabulary import (
     START,
     TIMED_OUT,
     TRY_NUMBER,
-    VANISHED_RUNS,
+    UPSTREAM_FAILED,
 )
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ _SHORT = {  # of the adapters' grouping keys
 class JobRow:
     """One job. Times are Unix seconds, spans seconds; None where not known.
 
-    ``outcome`` is one of succeeded, failed, running, retrying, skipped and unknown; ``detail`` adds
-    to it ("exit 3"). ``at`` is when that was; of a run that goes on, when it started. ``due`` is
-    when the next run is expected. ``failed`` stays true until the job succeeds, also while it
-    runs. ``vanished`` counts the runs whose end nobody reported. ``numbers`` are the vocabulary's
-    metrics that have a single value, without their prefix.
+    ``outcome`` is one of succeeded, failed, running, retrying, skipped, upstream failed and
+    unknown; ``detail`` adds to it ("exit 3"). ``at`` is when that was; of a run that goes on, when
+    it started. ``due`` is when the next run is expected. ``failed`` stays true until the job
+    succeeds, also while it runs. ``vanished``: it was noticed within a day that a run had never
+    reported its end. ``numbers`` are the vocabulary's metrics that have a single value, without
+    their prefix.
     """
 
     labels: Mapping[str, str]
@@ -65,7 +66,7 @@ class JobRow:
     missed_deadline: bool
     push_failing: bool
     stale: bool
-    vanished: int
+    vanished: bool
     push_time: float
     push_failure_time: float
     numbers: Mapping[str, float]
@@ -83,7 +84,7 @@ class JobRow:
     @property
     def doubtful(self) -> bool:
         """Whether the gateway's picture of it may be wrong, or it is late."""
-        return self.push_failing or self.stale or self.missed_deadline
+        return self.push_failing or self.stale or self.missed_deadline or self.vanished
 
 
 def job_rows(groups: Iterable[Group], *, now: float) -> list[JobRow]:
@@ -122,7 +123,7 @@ def _row(group: Group, numbers: Mapping[str, float], now: float) -> JobRow:
         missed_deadline=health.missed_deadline(numbers),
         push_failing=health.is_push_failing(group),
         stale=health.is_stale(group, numbers, now),
-        vanished=int(numbers.get(VANISHED_RUNS, 0)),
+        vanished=health.has_vanished(numbers, now),
         push_time=group.push_time,
         push_failure_time=group.push_failure_time,
         numbers={name.removeprefix(METRIC_PREFIX): value for name, value in numbers.items()},
@@ -137,6 +138,8 @@ def _outcome(numbers: Mapping[str, float]) -> tuple[str, str, float | None]:
         return "running", "", numbers[START]
     if health.is_skipped(numbers):
         return "skipped", "", numbers[SKIPPED]
+    if health.is_upstream_failed(numbers):
+        return "upstream failed", "", numbers[UPSTREAM_FAILED]
     end = numbers.get(COMPLETION)
     if health.is_failed(numbers):
         return "failed", _reason(numbers), end

@@ -52,6 +52,10 @@ RETRY = _metric(
 QUEUE_WAIT = _metric("last_queue_wait_seconds", "How long the job's last run waited to be started.")
 TRY_NUMBER = _metric("last_try_number", "Which try of the task the last run was, from 1.")
 SKIPPED = _metric("last_skipped_timestamp_seconds", "Unix time at which a run was last skipped.")
+UPSTREAM_FAILED = _metric(
+    "last_upstream_failed_timestamp_seconds",
+    "Unix time at which a run last was not started, because a job before it had failed.",
+)
 DEADLINE_MISSED = _metric(
     "last_deadline_missed_timestamp_seconds", "Unix time of the last deadline a run missed."
 )
@@ -65,8 +69,9 @@ EXPECTED_INTERVAL = _metric("expected_interval_seconds", "Period of the job's sc
 GROUP_EXPIRY = _metric(
     "group_expiry_timestamp_seconds", "Unix time from which on the group may be deleted."
 )
-VANISHED_RUNS = _metric(
-    "vanished_runs", "Runs of the job, on its host, that began and never reported their end."
+VANISHED = _metric(
+    "last_vanished_timestamp_seconds",
+    "Unix time at which it was last noticed that a run had started and never reported its end.",
 )
 
 _LAST = {
@@ -74,7 +79,10 @@ _LAST = {
     Status.FAILURE: FAILURE,
     Status.RETRY: RETRY,
     Status.SKIPPED: SKIPPED,
+    Status.UPSTREAM_FAILED: UPSTREAM_FAILED,
 }
+
+_NOT_STARTED = (Status.SKIPPED, Status.UPSTREAM_FAILED)  # with a duration, it had started
 
 
 def start_families(run: JobRun) -> list[Family]:
@@ -83,7 +91,7 @@ def start_families(run: JobRun) -> list[Family]:
         {
             START: run.started_at,
             EXPECTED_INTERVAL: run.expected_interval,
-            VANISHED_RUNS: run.vanished_runs,
+            VANISHED: run.vanished_at,
             GROUP_EXPIRY: run.expires_at,
         }
     )
@@ -92,8 +100,8 @@ def start_families(run: JobRun) -> list[Family]:
 def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
     """The metrics of a run's end. They include the start, whose push may not have arrived."""
     status = Status(outcome.status)  # raises ValueError for anything else
-    if status is Status.SKIPPED and outcome.duration is None:  # it never started
-        return _gauges({SKIPPED: outcome.ended_at})
+    if status in _NOT_STARTED and outcome.duration is None:
+        return _gauges({_LAST[status]: outcome.ended_at})
     has_ended = status is not Status.RETRY
     families = start_families(run) + _gauges(
         {

@@ -19,10 +19,12 @@ _START = f"{METRIC_PREFIX}last_start{TIME}"
 _SUCCESS = f"{METRIC_PREFIX}last_success{TIME}"
 _FAILURE = f"{METRIC_PREFIX}last_failure{TIME}"
 _SKIPPED = f"{METRIC_PREFIX}last_skipped{TIME}"
+_UPSTREAM_FAILED = f"{METRIC_PREFIX}last_upstream_failed{TIME}"
 _RETRY = f"{METRIC_PREFIX}last_retry{TIME}"
 _COMPLETION = f"{METRIC_PREFIX}last_completion{TIME}"
 _RUN_SUCCESS = f"{METRIC_PREFIX}last_run_success"
-_ENDS = (_COMPLETION, _SKIPPED, _RETRY)
+_KINDS = (_SUCCESS, _FAILURE, _SKIPPED, _UPSTREAM_FAILED, _RETRY)
+_ENDS = (_COMPLETION, _SKIPPED, _UPSTREAM_FAILED, _RETRY)
 
 _SAME = 0.001  # seconds: databases and texts keep microseconds at best
 
@@ -65,7 +67,7 @@ def newer_families(
 
 def _shows_run(group: Group, mine: Mapping[str, float], run_started_at: float) -> bool:
     """Whether ``group`` has the end of the run whose times are ``mine``."""
-    kind = next((name for name in (_SUCCESS, _FAILURE, _SKIPPED, _RETRY) if name in mine), None)
+    kind = next((name for name in _KINDS if name in mine), None)
     end = group.value(kind) if kind else None
     if kind is None or end is None:
         return False

@@ -9,8 +9,8 @@ The gateway is read before anything is sent that began before this call. Then, f
 1. What the gateway holds already, sample for sample, is not sent.
 2. ``batch_job_*_timestamp_seconds`` of one sample without labels: the larger value wins.
 3. Other ``batch_job_*`` families, where the entry and the gateway both say when a run ended
-   (``last_completion``, ``last_skipped``, ``last_retry``) or, of an entry without an end, when it
-   started: the later moment wins; of equal ones, the entry's.
+   (``last_completion``, ``last_skipped``, ``last_upstream_failed``, ``last_retry``) or, of an entry
+   without an end, when it started: the later moment wins; of equal ones, the entry's.
 4. What this host sent before, or may be sending, can arrive long after: what the gateway holds and
    is one of these is not newer, whatever its time.
 5. All else by time: when the sending of what waits began, on this host's clock, against when the

@@ -45,7 +45,7 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
             f"Batch job {_JOB} has missed a run.",
             f"It last started {_AGO} ago, longer than its schedule allows. Check that its scheduler"
             " runs; delete the group if the job is gone.",
-            "No run started (or was skipped) within one and a half intervals.\n"
+            "No run started, was skipped or had a failed upstream within 1.5 intervals.\n"
             "5m: after an outage of the gateway, hosts need a moment to deliver what they kept.",
         ),
         Alert(
@@ -84,9 +84,9 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
             queries.vanished(series),
             "",
             "warning",
-            f"Runs of batch job {_JOB} have vanished.",
-            "{{ $value }} of its runs started since yesterday and never reported their end: they"
-            " were killed (out of memory?), or their host went down.",
+            f"A run of batch job {_JOB} has vanished.",
+            "It started and never reported its end: it was killed (out of memory?), or its host"
+            f" went down. The next run on that host noticed it {_AGO} ago.",
             "The next run on the same host reports that the one before vanished; ends after a day.",
         ),
         Alert(

@@ -35,8 +35,9 @@ _OUTCOMES = {  # a table that is sorted by them has the worst first
     1: ("stuck", "red"),
     2: ("retrying", "orange"),
     3: ("running", "blue"),
-    4: ("skipped", "text"),
-    5: ("succeeded", "green"),
+    4: ("upstream failed", "orange"),
+    5: ("skipped", "text"),
+    6: ("succeeded", "green"),
 }
 
 
@@ -98,8 +99,9 @@ def _jobs() -> Iterator[Panel]:
             f"0 * ({queries.stuck(_S)}) + 1",
             f"0 * ({queries.retrying(_S)}) + 2",
             f"0 * ({queries.running(_S)}) + 3",
-            f"0 * ({queries.skipped(_S)}) + 4",
-            f"5 * {_S.of(vocabulary.RUN_SUCCESS)}",
+            f"0 * ({queries.upstream_failed(_S)}) + 4",
+            f"0 * ({queries.skipped(_S)}) + 5",
+            f"6 * {_S.of(vocabulary.RUN_SUCCESS)}",
         )
     )
     yield row("Jobs")
@@ -139,7 +141,9 @@ def _jobs() -> Iterator[Panel]:
         {"": f"time() - {_S.of(vocabulary.SUCCESS)}"},
         "s",
     )
-    yield time_series("Runs that vanished", {"": _S.of(vocabulary.VANISHED_RUNS)}, "none")
+    yield time_series(
+        "Time since a run vanished", {"": f"time() - {_S.of(vocabulary.VANISHED)}"}, "s"
+    )
     yield time_series(
         "Time since a deadline was missed",
         {"": f"time() - {_S.of(vocabulary.DEADLINE_MISSED)}"},

@@ -17,6 +17,7 @@ from ..jobs.health import (
     STUCK_AFTER_DURATIONS,
     STUCK_AFTER_LEAST,
     STUCK_AFTER_UNKNOWN,
+    VANISHED_SHOWN,
 )
 from ..jobs.vocabulary import (
     COMPLETION,
@@ -30,7 +31,8 @@ from ..jobs.vocabulary import (
     SKIPPED,
     START,
     SUCCESS,
-    VANISHED_RUNS,
+    UPSTREAM_FAILED,
+    VANISHED,
 )
 
 __all__ = (
@@ -47,11 +49,11 @@ __all__ = (
     "skipped",
     "stale",
     "stuck",
+    "upstream_failed",
     "vanished",
 )
 
 _DEADLINE_SECONDS = 3600  # for how long a run that was late is shown after its end
-_VANISHED_WINDOW = "1d"
 # Not the own metrics of a job, which it may have in one run and not in the next.
 _PUSHED = 'origin!="job"'
 
@@ -86,18 +88,18 @@ class Series(NamedTuple):
 
 def last_reported(series: Series) -> str:
     """When anything was last reported of the job, in Unix seconds."""
-    return series.highest(START, COMPLETION, SKIPPED, RETRY)
+    return series.highest(START, COMPLETION, SKIPPED, UPSTREAM_FAILED, RETRY)
 
 
 def next_due(series: Series) -> str:
-    """When the next run is expected, in Unix seconds. A skipped run was on time."""
-    begun = series.highest(START, SKIPPED)
+    """When the next run is expected, in Unix seconds. A run that was skipped was on time."""
+    begun = series.highest(START, SKIPPED, UPSTREAM_FAILED)
     return f"{begun} + {series.of(EXPECTED_INTERVAL)}"
 
 
 def overdue(series: Series) -> str:
     """Seconds since a run last started, where the next one should have started by now."""
-    begun = series.highest(START, SKIPPED)
+    begun = series.highest(START, SKIPPED, UPSTREAM_FAILED)
     interval = series.of(EXPECTED_INTERVAL)
     grace = f"clamp_min({INTERVAL_GRACE_SHARE:g} * {interval}, {INTERVAL_GRACE_LEAST:g})"
     return f"time() - {begun}\n  > {interval} + {grace}"
@@ -115,7 +117,12 @@ def retrying(series: Series) -> str:
 
 def skipped(series: Series) -> str:
     """When a run was skipped, in Unix seconds, where that is the last thing that happened."""
-    return _last(series, SKIPPED, (START, ">"), (COMPLETION, ">"))
+    return _last(series, SKIPPED, (START, ">"), (COMPLETION, ">"), (UPSTREAM_FAILED, ">"))
+
+
+def upstream_failed(series: Series) -> str:
+    """When a run was not started as its upstream had failed, where nothing happened since."""
+    return _last(series, UPSTREAM_FAILED, (START, ">"), (COMPLETION, ">"), (SKIPPED, ">="))
 
 
 def _last(series: Series, name: str, *others: tuple[str, str]) -> str:
@@ -158,10 +165,8 @@ def deadline_missed(series: Series) -> str:
 
 
 def vanished(series: Series) -> str:
-    """How many runs vanished since a day ago."""
-    count = series.of(VANISHED_RUNS)
-    least = series._replace(window="").of(VANISHED_RUNS)
-    return f"{count} - min_over_time({least}[{_VANISHED_WINDOW}]) > 0"
+    """Seconds since it was noticed that a run had vanished, for a day."""
+    return f"time() - {series.of(VANISHED)} < {VANISHED_SHOWN:g}"
 
 
 def push_failing(series: Series) -> str:

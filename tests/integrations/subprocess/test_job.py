@@ -43,7 +43,7 @@ def test_a_body_that_ends_is_a_success(pushgateway, value):
     assert 0 <= value("last_duration_seconds") <= now - before
     assert value("last_run_success") == 1
     assert value("expected_interval_seconds") == 86400
-    assert value("vanished_runs") == 0
+    assert value("last_vanished_timestamp_seconds") is None
     assert value("last_exit_code") is None
 
 

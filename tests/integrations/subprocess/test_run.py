@@ -64,7 +64,7 @@ def test_a_success_publishes_all_of_the_vocabulary(run, value, pushgateway):
             assert value(name, **{kinds[0]: kind}) >= 0
     assert value("last_context_switches", kind="voluntary") > 0
     assert value("expected_interval_seconds") == 86400
-    assert value("vanished_runs") == 0
+    assert value("last_vanished_timestamp_seconds") is None
     assert [group.labels for group in pushgateway.groups()] == [{"job": "backup"}]
 
 

@@ -12,7 +12,7 @@ def test_a_start_and_a_finish_are_a_run(call, value):
     assert call("start", "--expect-every", "24h") == (0, [])
     assert before <= value("last_start_timestamp_seconds") <= time.time()
     assert value("expected_interval_seconds") == 86400
-    assert value("vanished_runs") == 0
+    assert value("last_vanished_timestamp_seconds") is None
     assert value("last_completion_timestamp_seconds") is None
     assert call("finish", "--exit-code", "0") == (0, [])
     assert 0 < value("last_duration_seconds") <= time.time() - before
@@ -51,10 +51,11 @@ def test_a_run_that_never_finished_has_vanished(call, value):
     code, (line,) = call("start")
     assert code == 0
     assert "vanished" in line
-    assert value("vanished_runs") == 1
+    noticed = value("last_vanished_timestamp_seconds")
+    assert noticed == value("last_start_timestamp_seconds")
     assert call("finish", "--exit-code", "0") == (0, [])
     assert call("start") == (0, [])
-    assert value("vanished_runs") == 1
+    assert value("last_vanished_timestamp_seconds") == noticed
 
 
 @pytest.mark.parametrize("gateway", [None, NOBODY])
@@ -65,7 +66,7 @@ def test_a_script_goes_on_whatever_is_wrong_with_the_gateway(call, value, gatewa
         assert (code, len(lines)) == (0, 1)
     call("start")
     call("finish", "--exit-code", "0")
-    assert value("vanished_runs") == 0
+    assert value("last_vanished_timestamp_seconds") is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_run_of_a_script_and_a_wrapped_one_share_what_they_know(call, pushgate
     call("start")
     _, _, err = pushgate.run(pushgate.argv("true", gateway=pushgateway.url))
     assert b"vanished" in err
-    assert pushgateway.value("batch_job_vanished_runs", job="backup") == 1
+    pushgateway.assert_pushed("batch_job_last_vanished_timestamp_seconds", job="backup")
 
 
 def test_a_start_and_a_finish_are_kept_while_the_gateway_is_away(call):

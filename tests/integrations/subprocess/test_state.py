@@ -18,13 +18,13 @@ def folder(isolated):
 
 @pytest.fixture
 def start(call, value):
-    """Starts and finishes a run; returns how many runs have vanished, and what is said."""
+    """Starts and finishes a run; returns when a run was found to have vanished, and all lines."""
 
     def start(*words, **options):
         code, lines = call("start", *words, **options)
         assert code == 0
         call("finish", "--exit-code", "0", *words, **options)
-        return value("vanished_runs", job=options.get("job", "backup")), lines
+        return value("last_vanished_timestamp_seconds", job=options.get("job", "backup")), lines
 
     return start
 
@@ -44,13 +44,16 @@ def killed(pushgate, recorder):
 
 
 def test_the_run_after_a_killed_wrapper_says_that_it_vanished(killed, run, value):
-    for total in (1, 2):
+    noticed = []
+    for _ in range(2):
         killed()
         code, _, err = run("true")
         assert (code, err.count(b"\n"), b" vanished: " in err) == (0, 1, True)
-        assert value("vanished_runs") == total
+        noticed.append(value("last_vanished_timestamp_seconds"))
+        assert noticed[-1] == value("last_start_timestamp_seconds")
+    assert noticed[0] < noticed[1]
     assert run("true") == (0, b"", b"")
-    assert value("vanished_runs") == 2
+    assert value("last_vanished_timestamp_seconds") == noticed[1]
 
 
 def test_a_run_beside_another_leaves_the_state_alone(pushgate, recorder, start, folder, tmp_path):
@@ -70,7 +73,7 @@ def test_a_child_that_outlives_the_wrapper_does_not_hold_the_state(pushgate, rec
     recorder.next()
     process.kill()
     assert b" vanished: " in run("true")[2]
-    assert value("vanished_runs") == 1
+    assert value("last_vanished_timestamp_seconds") is not None
     os.kill(int(process.stdout.readline()), signal.SIGKILL)
 
 
@@ -83,7 +86,7 @@ def test_a_fork_of_a_job_neither_holds_nor_ends_its_run(recorder, run, value, is
             os.read(read_end, 1)
             os._exit(0)
     assert run("true") == (0, b"", b"")
-    assert value("vanished_runs") == 0
+    assert value("last_vanished_timestamp_seconds") is None
     os.write(write_end, b"x")
     os.waitpid(child, 0)
 
@@ -91,8 +94,8 @@ def test_a_fork_of_a_job_neither_holds_nor_ends_its_run(recorder, run, value, is
 def test_each_key_has_a_private_file_of_its_own(start, folder):
     folder.rmdir()
     for words in ({}, {"job": "Backup"}, {"job": "a/b .é"}):
-        assert start(**words) == (0, [])
-    assert start("--group", "a=1", job="c") == (0, [])
+        assert start(**words) == (None, [])
+    assert start("--group", "a=1", job="c") == (None, [])
     names = {path.name for path in folder.glob("*.state")}
     assert len({name.lower() for name in names}) == 4  # also on macOS
     assert "backup.state" in names
@@ -115,7 +118,7 @@ def test_each_key_has_a_private_file_of_its_own(start, folder):
 )
 def test_content_that_is_not_ours_is_taken_for_none(start, folder, content):
     (folder / "backup.state").write_bytes(content)
-    assert start() == (0, [])
+    assert start() == (None, [])
     assert (folder / "backup.state").stat().st_size == 96
 
 
@@ -159,4 +162,4 @@ def test_a_full_disk_makes_no_false_alarm(pushgate, pushgateway, run, value):
     code, _, err = pushgate.run(["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *argv])
     assert (code, b"can't note the start of this run" in err) == (0, True)
     assert run("true") == (0, b"", b"")
-    assert value("vanished_runs") == 0
+    assert value("last_vanished_timestamp_seconds") is None
