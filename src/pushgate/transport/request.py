@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ("Request", "RequestHeaders", "head_of", "headers_of", "refuse_headers_of_the_request")
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - of RFC 9110, section 5.6.2
-_VALUE = r"[^\r\n\0\u0100-\U0010ffff]*"
+_VALUE = r"[^\r\n\0]*"
 _LINES = re.compile(rf"(?:{_TOKEN}: {_VALUE}\r\n)*")
 # They say how a body ends, what it is packed in, or where it goes: a second one breaks the push.
 _OF_THE_REQUEST = (
@@ -66,7 +66,7 @@ def headers_of(pairs: Iterable[tuple[str, str | bytes]]) -> RequestHeaders:
     lines = "".join([f"{name}: {_text(value)}\r\n" for name, value in by_name.values()])
     # A value that holds a line break makes one line more.
     is_sound = _LINES.fullmatch(lines) and lines.count("\n") == len(by_name)
-    if not is_sound or "transfer-encoding" in by_name:
+    if not is_sound or not _is_latin(lines) or "transfer-encoding" in by_name:
         raise _refusal(by_name.values())
     return RequestHeaders(by_name, lines)
 
@@ -96,12 +96,20 @@ def _refusal(pairs: Iterable[tuple[str, str | bytes]]) -> SettingsError:
         if not re.fullmatch(_TOKEN, name) or name.lower() == "transfer-encoding":
             shown = name.partition(":")[0]
             return SettingsError(f"HTTP does not allow the header name {shown!r} here")
-    unfit = [name for name, value in pairs if not re.fullmatch(_VALUE, _text(value))]
+    unfit = next(name for name, value in pairs if not _is_fit(_text(value)))
     return SettingsError(
-        f"the value of the header {unfit[0]!r} holds a line break, a NUL or a character outside"
+        f"the value of the header {unfit!r} holds a line break, a NUL or a character outside"
         " Latin-1; one that was read from a file often ends with a line break"
     )
 
 
 def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _is_fit(value: str) -> bool:
+    return _is_latin(value) and re.fullmatch(_VALUE, value) is not None
+
+
+def _is_latin(text: str) -> bool:
+    return text.isascii() or max(text) <= "\xff"

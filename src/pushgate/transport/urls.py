@@ -14,11 +14,6 @@ from ..errors import GatewayURLError
 
 __all__ = ("Address", "Origin", "base_url", "parse", "without_credentials")
 
-_USERINFO = re.compile(r"//[^/?#]*@")
-_UP_TO_AT = re.compile(r"//.*@", re.DOTALL)
-_QUERY = re.compile(r"([?#]).+", re.DOTALL)  # may be a token
-_UNFIT = re.compile(r"[^\x21-\x7e]")
-
 
 class Origin(NamedTuple):
     """Where a connection leads. ``host`` is without brackets, ``scheme`` http or https."""
@@ -102,7 +97,7 @@ def base_url(gateway: str) -> str:
 @lru_cache(maxsize=64)
 def parse(url: str) -> Address:
     """Take an http or https URL apart. Raises GatewayURLError where that can't be done."""
-    if _UNFIT.search(url):
+    if not (url.isascii() and url.isprintable()) or " " in url:
         raise GatewayURLError(
             f"the URL {_malformed(url)!r} holds a space, a control character or a"
             " character outside ASCII; percent-encode it, or write the host as punycode"
@@ -130,12 +125,13 @@ def parse(url: str) -> Address:
 
 def without_credentials(url: str) -> str:
     """``url`` with the user name and password taken out: fit for logs and errors."""
-    return _USERINFO.sub("//", url, count=1) if "@" in url else url
+    return re.sub(r"//[^/?#]*@", "//", url, count=1) if "@" in url else url
 
 
 def _malformed(url: str) -> str:
     """``url``, which may not be cut where its writer thought, without all that may be a secret."""
-    return _QUERY.sub(r"\1…", _UP_TO_AT.sub("//", url, count=1))
+    without_userinfo = re.sub(r"(?s)//.*@", "//", url, count=1)
+    return re.sub(r"(?s)([?#]).+", r"\1…", without_userinfo)  # a query may be a token
 
 
 def _credentials(parts: SplitResult) -> tuple[str, str] | None:
