@@ -13,7 +13,7 @@ from pushgate import OptionSource, SettingsError, read_options, readers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ("SECTION", "Configuration", "configuration", "label", "reset")
+__all__ = ("SECTION", "Configuration", "configuration", "label")
 
 SECTION = "pushgate"
 _PREFIX = f"AIRFLOW__{SECTION.upper()}__"
@@ -77,11 +77,6 @@ def configuration() -> Configuration:
             " that still reports; lower the one or raise the other"
         )
     return options
-
-
-def reset() -> None:
-    """Read the configuration anew when it is next asked for: for tests."""
-    configuration.cache_clear()
 
 
 def label(name: str) -> str:

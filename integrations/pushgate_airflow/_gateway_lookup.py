@@ -30,8 +30,8 @@ __all__ = (
     "connection_settings",
     "gateway",
     "gateway_at",
+    "is_gateway_configured",
     "outbox",
-    "reset",
 )
 
 _REMEMBERED_FOR = 300.0  # seconds: a changed connection reaches a process that runs for months
@@ -78,6 +78,14 @@ def configured_gateway() -> Gateway:
     return (settings or _own_settings()).to_gateway(outbox())
 
 
+def is_gateway_configured() -> bool:
+    """Whether :func:`configured_gateway` has one, as in every component of this Airflow."""
+    try:
+        return bool(configuration().gateway or Settings.load({}, os.environ).gateway)
+    except SettingsError:
+        return False
+
+
 def gateway_at(url: str) -> Gateway:
     """The gateway at ``url``, with what else pushgate's own settings say, and the outbox.
 
@@ -100,11 +108,6 @@ def outbox() -> Outbox | None:
     except SettingsError as error:
         logging.getLogger("pushgate").warning("nothing is kept during an outage: %s", error)
         return None
-
-
-def reset() -> None:
-    """Look everything up anew: for tests."""
-    _remembered.clear()
 
 
 def connection_settings(connection: Any) -> Settings:

@@ -19,7 +19,12 @@ from airflow.sdk import BaseNotifier
 from pushgate import Gateway, GroupingKey
 from pushgate_airflow._configuration import configuration
 from pushgate_airflow._events import Event, grouping_key, job_run, refuse_template_of_runs
-from pushgate_airflow._gateway_lookup import agateway, gateway, gateway_at
+from pushgate_airflow._gateway_lookup import (
+    agateway,
+    gateway,
+    gateway_at,
+    is_gateway_configured,
+)
 from pushgate_airflow._task_events import event_of, in_task_process
 from pushgate_airflow._task_reports import log_failure, report, within
 
@@ -135,6 +140,8 @@ class PushgatewayNotifier(BaseNotifier):
         """
         event, options = event_of(context, callback), configuration()
         is_run_end = event.task_id is None and event.state in ("success", "failed")
+        if is_run_end and not is_gateway_configured():
+            return event  # the scheduler looks no connection up, so its listener has no gateway
         own = (self.conn_id, self.gateway, self.job, self.labels, self.run_id_lifetime)
         if (
             options.selects(event.dag_id, event.task_id)

@@ -104,8 +104,8 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     from pushgate_airflow import _configuration, _gateway_lookup
 
     def reset() -> None:
-        _configuration.reset()
-        _gateway_lookup.reset()
+        _configuration.configuration.cache_clear()
+        _gateway_lookup._remembered.clear()
 
     def configure(**options: object) -> None:
         for name, value in options.items():

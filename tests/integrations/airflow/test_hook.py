@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import trustme
 from airflow.exceptions import AirflowNotFoundException
 from airflow.models import Connection as StoredConnection
 from airflow.sdk import Connection
@@ -20,7 +18,7 @@ from pushgate import Gateway, Settings, SettingsError
 from pushgate.embedded.pytest_plugin import PushgatewayFixture
 from pushgate_airflow import PushgatewayHook, _gateway_lookup
 from pushgate_airflow._gateway_lookup import agateway, connection_settings, gateway
-from support.faults import FaultServer, answer, hang, over_tls, respond
+from support.faults import FaultServer, answer, hang, respond
 from support.gateways import GatewayUnderTest
 
 Configure = Callable[..., None]
@@ -240,6 +238,8 @@ def test_an_event_loop_finds_the_same(
 
     assert asyncio.run(agateway("other")).url == "http://other:1"
     assert asyncio.run(PushgatewayHook("other").aget_conn()).url == "http://other:1"
+    configure(conn_id="other")
+    assert asyncio.run(PushgatewayHook().aget_conn()).url == "http://other:1"
     with pytest.raises(AirflowNotFoundException):
         asyncio.run(agateway("nowhere"))
     configure(gateway="http://configured:4")
@@ -280,17 +280,6 @@ def test_the_test_button_tests_the_connection_and_not_what_is_configured(
     configure(gateway="http://127.0.0.1:1")
     define("pushgateway_default", pushgateway.url)
 
-    assert PushgatewayHook().test_connection()[0]
-
-
-def test_a_hook_without_a_name_is_for_what_is_configured(
-    configure: Configure, define: Callable[..., None], pushgateway: PushgatewayFixture
-) -> None:
-    define("metrics", pushgateway.url)
-    configure(conn_id="metrics")
-
-    assert PushgatewayHook().get_conn().url == pushgateway.url
-    assert asyncio.run(PushgatewayHook().aget_conn()).url == pushgateway.url
     assert PushgatewayHook().test_connection()[0]
 
 
@@ -349,23 +338,3 @@ def test_the_test_button_has_a_hint_for_a_missing_port(define: Callable[..., Non
     assert "refused" in text
     assert "9091" not in text
     assert "9091" in PushgatewayHook("without").test_connection()[1]
-
-
-def test_tls_files_are_the_connections(define: Callable[..., None], tmp_path: Any) -> None:
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    version = b'{"status":"success","data":{"build_information":{"version":"1.11.2"}}}'
-    with FaultServer(over_tls(context, respond(answer(body=version)))) as server:
-        url = server.url.replace("http://", "https://")
-        define("distrusted", conn_type="pushgateway", host=url)
-        define(
-            "trusted",
-            conn_type="pushgateway",
-            host=url,
-            extra={"cafile": str(tmp_path / "ca.pem")},
-        )
-
-        assert "not trusted" in PushgatewayHook("distrusted").test_connection()[1]
-        assert PushgatewayHook("trusted").test_connection()[0]

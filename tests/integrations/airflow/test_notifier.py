@@ -104,14 +104,6 @@ def test_a_task_that_skips_itself_has_ended_and_one_that_is_skipped_has_no_callb
     assert published(dag_id="skips")["last_run_success"] == 1
 
 
-def test_mapped_instances_of_a_task_in_a_group_share_one_group(run_dag, published, pushgateway):
-    assert run_dag("mapped").state == "failed"
-
-    task = published(dag_id="mapped", task_id="tables.load")
-    assert {"last_success_timestamp_seconds", "last_failure_timestamp_seconds"} <= task.keys()
-    assert len(pushgateway.groups(dag_id="mapped")) == 2  # with the task's own metrics
-
-
 def test_labels_are_rendered_anew_for_each_task_that_shares_the_notifier(
     run_dag, published, pushgateway
 ):
@@ -255,6 +247,19 @@ def test_what_the_listener_tells_is_left_to_it(configure, gateway_url, published
     assert published(dag_id="etl", task_id="load", team="a")
     PushgatewayNotifier(gateway=gateway_url)(started())  # perhaps another gateway
     assert published(dag_id="etl", task_id="load")
+
+
+def test_a_run_is_left_to_a_listener_that_has_a_gateway(
+    configure, pushgateway, published, run_dag, monkeypatch
+):
+    """The scheduler looks no connection up, and dag.test() has no scheduler."""
+    configure(listener=True, gateway=pushgateway.url)
+    run_dag("plain")
+    assert published(dag_id="plain") is None
+    monkeypatch.setenv("AIRFLOW_CONN_PUSHGATEWAY_DEFAULT", pushgateway.url)
+    configure(gateway=None)
+    run_dag("plain")
+    assert published(dag_id="plain")
 
 
 def test_what_the_listener_is_denied_the_notifier_tells(configure, gateway_url, published, run_dag):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import TriggerRule, dag, task, task_group
+from airflow.sdk import TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from pushgate_airflow import PushgatewayNotifier, metrics, push_outcome
@@ -85,21 +85,6 @@ def skips():
     stops() >> stopped()
 
 
-@dag(default_args=ARGS)
-def mapped():
-    @task_group
-    def tables():
-        @task
-        def load(table):
-            metrics.gauge("rows_loaded", "Rows loaded.").set(len(table))
-            if table == "refunds":
-                raise AirflowException("no such table")
-
-        load.expand(table=["orders", "refunds", "users"])
-
-    tables()
-
-
 def by_owner(event, context):
     return {"owner": context["task"].owner, "try": event.try_number, "task_id": None}
 
@@ -142,6 +127,5 @@ succeeds()
 fails()
 retries()
 skips()
-mapped()
 labelled()
 plain()
