@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ("receive_any", "receive_connected")
 
+_CHUNK = 64 * 1024  # bytes
+
 
 def receive_any(
     sock: socket.socket, start: bytes, method: str, deadline: Deadline, max_body: int | None
@@ -89,7 +91,7 @@ class _Source(io.RawIOBase):
             return 0
         data = self._start
         if data is None:
-            data = receive_some(self._sock, len(buffer), self._deadline)
+            data = receive_some(self._sock, min(len(buffer), _CHUNK), self._deadline)
         count = min(len(buffer), len(data))
         buffer[:count] = data[:count]
         if self._start is not None:
