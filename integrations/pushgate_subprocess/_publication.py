@@ -31,7 +31,6 @@ from pushgate import (
 )
 from pushgate_subprocess import _state
 from pushgate_subprocess._outcome import describe, vanished
-from pushgate_subprocess._run_report import KEEP_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Publication",)
 
+_KEEP_SECONDS = 10.0
 _RETRIES = 6  # some 5 seconds: a gateway that restarts is back by then
 
 
@@ -91,7 +91,7 @@ class Publication:
             self._sink = DirectSink(
                 self._connect,
                 timeout=options.push_timeout,
-                keep_timeout=KEEP_SECONDS,
+                keep_timeout=_KEEP_SECONDS,
                 log=RateLimitedLogger(self._warn, interval=0.0),
             )
 
