@@ -63,13 +63,14 @@ def own_peak_memory() -> int:
     of the process that started us as its own floor.
     """
     try:
+        # os.wait4 would import it later: a thread that hangs may hold the lock on imports then, and a
+        # Ctrl-C in the midst of an import gets lost.
+        import resource  # https://github.com/python/cpython/issues/95959
+    except (ImportError, OSError):
+        return sys.maxsize
+    try:
         with open("/proc/self/status", "rb") as status:
             (peak,) = [line.split()[1] for line in status if line.startswith(b"VmHWM:")]
         return int(peak)
     except (OSError, ValueError):  # not Linux, or no descriptor left
-        pass
-    try:
-        from resource import RUSAGE_SELF, getrusage  # after the command's start
-    except (ImportError, OSError):
-        return sys.maxsize
-    return getrusage(RUSAGE_SELF).ru_maxrss
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -23,7 +23,7 @@ __all__ = ("KEEP_SECONDS", "RunReport", "log_writer")
 KEEP_SECONDS = 30.0
 """How long to wait, once the time for the push is over, until the end is kept in the outbox.
 
-To keep takes milliseconds, or 10 seconds on a disk that hangs. The rest is for a host that is so busy
+To keep takes milliseconds, or 10 seconds on a disk that hangs. The rest is for a host so busy
 that pushgate itself is not loaded yet.
 """
 

@@ -237,7 +237,7 @@ def test_nothing_heavy_is_imported_before_the_command_runs(pushgate, tmp_path):
         from pushgate.cli import main
         main()
     """
-    words = pushgate.wrap("true")
+    words = pushgate.wrap("true", lock=tmp_path / "lock")
     assert pushgate.run([sys.executable, "-c", program, *words[3:]])[0] == 0
     loaded = (tmp_path / "modules").read_text().split()
     heavy = {"argparse", "asyncio", "json", "logging", "sqlite3", "socket", "subprocess", "urllib"}
