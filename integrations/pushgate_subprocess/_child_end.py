@@ -63,7 +63,7 @@ def own_peak_memory() -> int:
     of the process that started us as its own floor.
     """
     try:
-        # os.wait4 would import it later: a thread that hangs may hold the lock on imports then, and a
+        # os.wait4 would import it later, when a thread that hangs may hold the lock on imports. A
         # Ctrl-C in the midst of an import gets lost.
         import resource  # https://github.com/python/cpython/issues/95959
     except (ImportError, OSError):
