@@ -118,6 +118,25 @@ def test_delete_takes_all_that_match(cli, gateway_url):
     assert Gateway(gateway_url).groups() == []
 
 
+@pytest.mark.parametrize("value", ["-Inf", "+Inf", "NaN", "-1", "1e300", "1700000000000"])
+def test_a_time_that_no_clock_shows_counts_as_absent_and_harms_no_other_group(cli, gateway, value):
+    names = ("group_expiry", "last_start", "last_completion", "last_deadline_missed")
+    values = {f"batch_job_{name}_timestamp_seconds": value for name in names}
+    values["batch_job_last_run_success"] = 1
+    text = "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in values.items())
+    assert gateway.exchange("PUT", "/metrics/job/odd", text).status == 200
+    report(gateway.url, "backup", 60)
+    (group,) = (g for g in Gateway(gateway.url).groups() if g.labels == {"job": "odd"})
+    assert group.value("batch_job_group_expiry_timestamp_seconds") is None
+    there = ("--gateway", gateway.url)
+    assert cli("prune", "--older-than", "1d", *there) == (0, "0 groups deleted\n", [])
+    assert " stale" not in cli("doctor", *there)[1]
+    assert cli("groups", *there)[0] == 0
+    (row,) = json.loads(cli("status", "--json", "job=odd", *there)[1])
+    assert row["numbers"] == {"last_run_success": 1}
+    assert cli("status", *there)[1].endswith("2 jobs, all well\n")
+
+
 def test_a_group_with_an_empty_instance_can_be_deleted_and_its_twin_stays(cli, fresh_gateway):
     for path in ("/metrics/job/a/instance@base64/=", "/metrics/job/a"):
         fresh_gateway.exchange("PUT", path, "m 1\n")

@@ -25,6 +25,14 @@ def test_a_label_of_any_name_is_read_back(gateway_url, label):
     assert group.value("m", **{label: "x"}) == 3
 
 
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "1700000000000"])
+def test_a_time_that_no_clock_shows_is_no_time_of_a_push(gateway, value):
+    name = "push_failure_time_seconds"  # it replaces the gateway's own
+    gateway.exchange("PUT", "/metrics/job/j", f"# TYPE {name} gauge\n{name} {value}\n")
+    (group,) = Gateway(gateway.url).groups()
+    assert group.push_failure_time == 0
+
+
 def read(body):
     with FaultServer(respond(answer(body=body))) as server:
         return Gateway(server.url).groups()

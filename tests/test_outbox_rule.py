@@ -5,6 +5,7 @@ The gateway's clock is ours; what it holds was pushed at times that a test choos
 
 import itertools
 import time
+import urllib.request
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,17 @@ def story(tmp_path):
     made = Story(tmp_path / "outbox")
     yield made
     made.close()
+
+
+@pytest.mark.parametrize("value", [b"+Inf", b"NaN", b"-Inf", b"1700000000000"])
+def test_a_time_that_no_clock_shows_does_not_keep_the_true_one_away(story, value):
+    story.keep("POST", 1, **{START: 20, TOOK: 3})
+    story._now = story.at(2)
+    body = b"%s %s\n%s 4\n" % (START.encode(), value, TOOK.encode())
+    request = urllib.request.Request(f"{story.server.url}/metrics/job/j", body, method="POST")
+    urllib.request.urlopen(request).close()
+    story._now = None
+    assert story.flush()[0] == {START: 20, TOOK: 3}
 
 
 def post(at, **values):

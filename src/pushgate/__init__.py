@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from .jobs.staleness import stale_groups as stale_groups
     from .jobs.status import JobRow as JobRow
     from .jobs.status import job_rows as job_rows
-    from .jobs.vocabulary import METRIC_PREFIX as METRIC_PREFIX
     from .jobs.vocabulary import end_families as end_families
     from .jobs.vocabulary import mapped_families as mapped_families
     from .jobs.vocabulary import start_families as start_families
@@ -74,6 +73,7 @@ if TYPE_CHECKING:
     from .protocol.lenient_parse import parse_leniently as parse_leniently
     from .protocol.parse import parse_text as parse_text
     from .protocol.text import encode as encode
+    from .protocol.timestamps import METRIC_PREFIX as METRIC_PREFIX
     from .relay.aggregator import Aggregator as Aggregator
     from .relay.aggregator import Change as Change
     from .relay.inline_relay import InlineRelay as InlineRelay
@@ -136,7 +136,7 @@ _MODULE_OF = {
     "Status": "jobs.runs",
     "CommandEnd": "jobs.runs",
     "start_families": "jobs.vocabulary",
-    "METRIC_PREFIX": "jobs.vocabulary",
+    "METRIC_PREFIX": "protocol.timestamps",
     "end_families": "jobs.vocabulary",
     "mapped_families": "jobs.vocabulary",
     "Family": "protocol.families",

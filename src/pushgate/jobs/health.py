@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ..protocol.timestamps import METRIC_PREFIX, is_impossible_time
 from .vocabulary import (
     COMPLETION,
     DEADLINE_MISSED,
@@ -17,7 +18,6 @@ from .vocabulary import (
     EXPECTED_INTERVAL,
     FAILURE,
     GROUP_EXPIRY,
-    METRIC_PREFIX,
     RETRY,
     RUN_SUCCESS,
     SKIPPED,
@@ -56,13 +56,17 @@ STALE_INTERVALS = 2.0
 
 
 def numbers_of(group: Group) -> dict[str, float]:
-    """The finite single values among the group's metrics of the vocabulary."""
+    """The single values among the group's metrics of the vocabulary that can be true.
+
+    Anybody may push metrics of these names: a NaN is neither before nor after now, and an expiry of
+    -Inf would make a group go at once.
+    """
     return {
-        family.name: family.samples[0].value
+        family.name: value
         for family in group.families
         if family.name.startswith(METRIC_PREFIX) and len(family.samples) == 1
-        # Anybody may push metrics of these names, and a NaN is neither before nor after now.
-        if math.isfinite(family.samples[0].value)
+        if math.isfinite(value := family.samples[0].value)
+        and not is_impossible_time(family.name, value)
     }
 
 

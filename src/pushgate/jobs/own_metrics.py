@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidGroupingKeyError
 from ..log import RateLimitedLogger
-from .vocabulary import METRIC_PREFIX
+from ..protocol.timestamps import METRIC_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -52,22 +52,22 @@ def stale_groups(
     stale = []
     for group in known:
         if matches(group.labels, wanted):
-            job = by_labels.get(_labels_of_the_job(group), group)
-            expiry = group.value(GROUP_EXPIRY)
-            expiry = job.value(GROUP_EXPIRY) if expiry is None else expiry
+            own = health.numbers_of(group)
+            job = health.numbers_of(by_labels.get(_labels_of_the_job(group), group))
+            expiry = own.get(GROUP_EXPIRY, job.get(GROUP_EXPIRY))
             if expiry is not None:
                 reason = _expired(expiry, now)
             else:
-                schedule = max(_schedule(group), _schedule(job))
+                schedule = max(_schedule(own), _schedule(job))
                 reason = _unused(group, schedule, now, older_than)
             if reason:
                 stale.append(StaleGroup(group, reason))
     return sorted(stale, key=lambda entry: _touched(entry.group))
 
 
-def _schedule(group: Group) -> tuple[float, float]:
+def _schedule(numbers: health.Numbers) -> tuple[float, float]:
     """The interval of the group's job and its last start, 0 where there is none."""
-    return group.value(EXPECTED_INTERVAL) or 0.0, group.value(START) or 0.0
+    return numbers.get(EXPECTED_INTERVAL, 0.0), numbers.get(START, 0.0)
 
 
 def _labels_of_the_job(group: Group) -> frozenset[tuple[str, str]]:

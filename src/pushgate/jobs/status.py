@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..protocol.names import selector
+from ..protocol.timestamps import METRIC_PREFIX
 from . import health
 from .vocabulary import (
     COMPLETION,
     DURATION,
     EXIT_CODE,
-    METRIC_PREFIX,
     RETRY,
     RUN_SUCCESS,
     SIGNAL,

@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..protocol.families import Family, Sample, gauge
+from ..protocol.timestamps import METRIC_PREFIX
 from .runs import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .runs import CommandEnd, JobRun, Outcome
-
-METRIC_PREFIX = "batch_job_"
 
 _HELP: dict[str, str] = {}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InvalidPayloadError
 from ..protocol.parse import ParseError, parse_text
+from ..protocol.timestamps import is_impossible_time
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -44,8 +46,14 @@ def split(body: bytes, grouping: Collection[str]) -> dict[str, tuple[str, Conten
 
 
 def held_content(family: GroupFamily, grouping: Collection[str]) -> Content:
-    """The content of a family that a gateway holds."""
-    return _content(family.type, family.samples, grouping)
+    """The content of a family that a gateway holds.
+
+    A time that no clock shows is before all others: what waits replaces it.
+    """
+    content = _content(family.type, family.samples, grouping)
+    if content.value is not None and is_impossible_time(family.name, content.value):
+        return content._replace(value=-math.inf)
+    return content
 
 
 def _content(kind: str, samples: Iterable[Sample], grouping: Collection[str]) -> Content:

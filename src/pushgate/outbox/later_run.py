@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..jobs.vocabulary import METRIC_PREFIX
+from ..protocol.timestamps import METRIC_PREFIX
+from ..protocol.timestamps import TIME_SUFFIX as TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ("TIME", "is_later_run", "newer_families")
 
-TIME = "_timestamp_seconds"
 _START = f"{METRIC_PREFIX}last_start{TIME}"
 _SUCCESS = f"{METRIC_PREFIX}last_success{TIME}"
 _FAILURE = f"{METRIC_PREFIX}last_failure{TIME}"

@@ -33,7 +33,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..jobs.vocabulary import METRIC_PREFIX
+from ..protocol.timestamps import METRIC_PREFIX
 from .contents import held_content
 from .entry import EMPTIED
 from .later_run import TIME, is_later_run

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PushError
 from .families import Sample
 from .metric_types import FAILURE_TIME, PUSH_TIME
+from .timestamps import is_impossible_time, is_possible_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,11 +59,14 @@ class Group:
     def value(self, name: str, /, **labels: str) -> float | None:
         """The value of the sample of this name that has these labels, or None.
 
-        Grouping labels need not be given. With several such samples, the first.
+        Grouping labels need not be given. With several such samples, the first. A time of the job
+        metrics that no clock shows, such as -Inf, counts as absent.
         """
         for family in self.families:
             for sample in family.samples:
-                if sample.name == name and labels.items() <= sample.labels.items():
+                if sample.name != name or not labels.items() <= sample.labels.items():
+                    continue
+                if not is_impossible_time(name, sample.value):
                     return sample.value
         return None
 
@@ -113,7 +117,7 @@ def _group(entry: dict[str, Any]) -> Group:
         own = entry[PUSH_TIME]["metrics"][0]["labels"]
         labels = {name: value for name, value in own.items() if value or name != "instance"}
     times = [families.pop(name, None) for name in (PUSH_TIME, FAILURE_TIME)]
-    push_time, failure_time = (f.samples[0].value if f and f.samples else 0.0 for f in times)
+    push_time, failure_time = (_time_of(family) for family in times)
     return Group(
         labels=_job_first(labels),
         # Again, a metric of that name hides it.
@@ -124,6 +128,13 @@ def _group(entry: dict[str, Any]) -> Group:
         push_failure_time=failure_time,
         families=tuple(sorted(families.values(), key=lambda family: family.name)),
     )
+
+
+def _time_of(family: GroupFamily | None) -> float:
+    """Its time; 0 where there is none, or where another client pushed one that no clock shows."""
+    if family is None or not family.samples or not is_possible_time(family.samples[0].value):
+        return 0.0
+    return family.samples[0].value
 
 
 def _job_first(labels: dict[str, str]) -> dict[str, str]:
