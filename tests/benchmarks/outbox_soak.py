@@ -216,7 +216,7 @@ class Sizes(threading.Thread):
 
     def _files(self):
         """The outbox's, as far as they stay while one looks."""
-        return [path for path in Path(self._path).parent.rglob("outbox*") if path.is_file()]
+        return list(Path(self._path).glob("*"))
 
     def run(self):
         turns = itertools.count()
@@ -360,7 +360,7 @@ def main():
         f"waiting at most / at end {sizes.waiting} groups / {left} groups, drained in {took:.1f} s"
     )
     print(
-        f"outbox file, by tenths   {[size // 1024 for _, size in sorted(sizes.file.items())]} KiB"
+        f"outbox, by tenths        {[size // 1024 for _, size in sorted(sizes.file.items())]} KiB"
     )
     print(
         f"memory, by tenths        {[rss // 1024 for _, rss in sorted(sizes.memory.items())]} MiB"
