@@ -11,12 +11,13 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..errors import PushError, concerns_one_group, forbids_reading, is_permanent
+from ..errors import DeliveryError, PushError, concerns_one_group, forbids_reading, is_permanent
 from ..protocol.grouping_key import GroupingKey
 from ..transport.deadline import Deadline
 from .failure_texts import describe, waiting_error
 from .record import Flushed, labels_text
 from .rule import Plan, plan, unseen_plan
+from .transfer import readdress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..protocol.groups import Group
     from .entry import StoredFamily
     from .folder import Folder
+    from .outbox import FlushOptions
     from .record import Record
 
 __all__ = ("Flush",)
@@ -49,28 +51,13 @@ class _SkipError(_StopError):
 
 
 class Flush:
-    """One go at all that waits for ``gateway``.
+    """One go at all that waits for ``gateway``."""
 
-    ``timeout`` bounds the whole, in seconds. ``eager`` is for one that was asked for: others go in
-    passing.
-    """
-
-    def __init__(
-        self,
-        folder: Folder,
-        gateway: Gateway,
-        timeout: float | None,
-        *,
-        unseen: bool,
-        dry_run: bool,
-        eager: bool,
-    ) -> None:
+    def __init__(self, folder: Folder, gateway: Gateway, options: FlushOptions) -> None:
         self._folder = folder
         self._gateway = gateway
-        self._deadline = Deadline(timeout)
-        self._unseen = unseen
-        self._dry_run = dry_run
-        self._eager = eager
+        self._options = options
+        self._deadline = Deadline(options.timeout)
         self._wanted: set[str] = set()
         self._groups: dict[str, Group] | None = None
         self._seen_at = 0.0
@@ -79,16 +66,18 @@ class Flush:
         self._delivered = 0
         self._dropped: list[str] = []
 
-    def run(self, former_url: str | None) -> Flushed:
-        """Raises OSError of the folder's; what the gateway raises is in ``Flushed.error``.
-
-        A dry run takes what waits for ``former_url`` as well.
-        """
-        url = self._gateway.url
+    def run(self) -> Flushed:
+        """Raises OSError of the folder's; what the gateway raises is in ``Flushed.error``."""
+        url, former_url = self._gateway.url, self._options.former_url
         self._folder.tidy()
         names = self._folder.names(url)
-        if former_url is not None and self._dry_run:
+        if former_url is not None and self._options.dry_run:
             names += self._folder.names(former_url)
+        elif former_url is not None:
+            try:
+                names = readdress(self._folder, former_url, url)
+            except DeliveryError as busy:
+                return Flushed(left=len(self._folder.names(former_url)), error=busy)
         if not names:
             return Flushed()
         lock = self._folder.delivering(url)
@@ -96,7 +85,7 @@ class Flush:
             text = "another process of this host is delivering what waits in the outbox"
             return Flushed(left=len(names), error=waiting_error(text, url))
         with lock:
-            if not self._eager and lock.pauses(time.time()):
+            if self._options.in_passing and lock.pauses(time.time()):
                 return Flushed(left=len(names))
             error = self._deliver_all(names)
             if self._pause:
@@ -130,8 +119,8 @@ class Flush:
     def _deliver_record(self, record: Record, content: bytes) -> bool:
         """False where what waits has changed meanwhile."""
         todo = self._plan(record)
-        refused, is_sent = ([], True) if self._dry_run else self._send(record, todo)
-        if not self._dry_run and not self._folder.remove(record.file_name, content):
+        refused, is_sent = ([], True) if self._options.dry_run else self._send(record, todo)
+        if not self._options.dry_run and not self._folder.remove(record.file_name, content):
             return False
         if todo.reason or refused:
             why = "; ".join(filter(None, (todo.reason, *refused)))
@@ -140,7 +129,7 @@ class Flush:
         return True
 
     def _plan(self, record: Record) -> Plan:
-        if self._unseen:
+        if self._options.unseen:
             return unseen_plan(record.entry)
         held = self._held().get(labels_text(record.labels))
         unanswered = set(record.unanswered)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..log import RateLimitedLogger
 from ..protocol.text import CONTENT_TYPE
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .folder import Folder
     from .record import Flushed, Record, WaitingGroup
 
-__all__ = ("FOLDER_NAME", "Outbox")
+__all__ = ("FOLDER_NAME", "FlushOptions", "Outbox")
 
 FOLDER_NAME = "outbox"
 """Of the folder in the state directory, where no other was chosen."""
@@ -30,6 +30,16 @@ _BY_THE_WAY = 2.0  # seconds of a successful push's time that go into delivering
 _LEAST = 0.05  # seconds, below which that is not begun
 
 _LOG = RateLimitedLogger()
+
+
+class FlushOptions(NamedTuple):
+    """How to flush; see Outbox.flush. ``in_passing``: nobody has asked for it."""
+
+    timeout: float | None = None
+    unseen: bool = False
+    dry_run: bool = False
+    former_url: str | None = None
+    in_passing: bool = False
 
 
 class Outbox:
@@ -139,13 +149,8 @@ class Outbox:
         nothing, and returns what would be. ``from_url`` is the former URL of a gateway that moved:
         what waits for that is delivered too. Never raises: the result has what ended it early.
         """
-        return self._flush(
-            gateway,
-            timeout=timeout,
-            unseen=unseen,
-            dry_run=dry_run,
-            from_url=None if from_url is None else without_credentials(from_url),
-        )
+        former_url = None if from_url is None else without_credentials(from_url)
+        return self._flush(gateway, FlushOptions(timeout, unseen, dry_run, former_url))
 
     def waiting(self, url: str | None = None) -> list[WaitingGroup]:
         """What waits, for the gateway ``url`` or for any, what waits longest first.
@@ -188,40 +193,20 @@ class Outbox:
         left = deadline.left(0.0)
         timeout = _BY_THE_WAY if left is None else min(_BY_THE_WAY, left * share)
         if timeout >= _LEAST:
-            self._flush(gateway, timeout=timeout, eager=False)
+            self._flush(gateway, FlushOptions(timeout, in_passing=True))
 
-    def _flush(
-        self,
-        gateway: Gateway,
-        *,
-        timeout: float | None,
-        unseen: bool = False,
-        dry_run: bool = False,
-        from_url: str | None = None,
-        eager: bool = True,
-    ) -> Flushed:
+    def _flush(self, gateway: Gateway, options: FlushOptions) -> Flushed:
         from .record import Flushed
 
         if self.is_empty():
             return Flushed()
-        from ..errors import DeliveryError, PushError
+        from ..errors import PushError
         from .flush import Flush
-        from .transfer import readdress
 
         folder = self._folder
-        flush = Flush(folder, gateway, timeout, unseen=unseen, dry_run=dry_run, eager=eager)
-
-        def run() -> Flushed:
-            if from_url is not None and not dry_run:
-                try:
-                    readdress(folder, from_url, gateway.url)
-                except DeliveryError as error:
-                    return Flushed(left=len(folder.names(from_url)), error=error)
-            return flush.run(from_url)
-
-        flushed = folder.attempt(run)
+        flushed = folder.attempt(Flush(folder, gateway, options).run)
         if flushed is None:
             return Flushed(error=PushError(f"the outbox {self.path} can't be used"))
-        for line in () if dry_run else flushed.dropped:
+        for line in () if options.dry_run else flushed.dropped:
             self._log.warning(f"{gateway.url} {line}")
         return flushed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from .failure_texts import waiting_error
@@ -19,14 +20,13 @@ __all__ = ("discard", "readdress")
 _WAIT = 5.0  # seconds, for another process that delivers
 
 
-def readdress(folder: Folder, old_url: str, new_url: str) -> None:
-    """Have what waits for ``old_url`` wait for ``new_url``.
+def readdress(folder: Folder, old_url: str, new_url: str) -> list[str]:
+    """Have what waits for ``old_url`` wait for ``new_url``, and return all the files of that.
 
     Raises DeliveryError while another process delivers it, OSError of the folder's.
     """
-    if old_url == new_url or not (names := folder.names(old_url)):
-        return
-    with _delivering(folder, old_url):
+    names = folder.names(old_url) if old_url != new_url else []
+    with _delivering(folder, old_url) if names else nullcontext():
         for name in names:
             record, content = folder.read(name)
             while record is not None:
@@ -35,6 +35,7 @@ def readdress(folder: Folder, old_url: str, new_url: str) -> None:
                 if folder.remove(name, content):
                     break
                 record, content = folder.read(name)  # it changed meanwhile
+    return folder.names(new_url)
 
 
 def discard(folder: Folder, records: Iterable[Record]) -> list[WaitingGroup]:
