@@ -10,7 +10,6 @@ import functools
 import os
 import sys
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pushgate import (
@@ -25,8 +24,6 @@ from pushgate import (
     encode,
     end_families,
     failure,
-    own_metrics_key,
-    start_families,
     was_kept,
 )
 from pushgate_subprocess import _state
@@ -68,15 +65,16 @@ class Publication:
         self._gateway = gateway
         self._settings: Settings | SettingsError | None = None
         self._outbox_lines: list[str] = []
+        self._why_nothing_is_kept: list[str] = []
         self._run: JobRun | None = None
         self._state: _state.State | None = None
         self._sink: DirectSink | None = None
         self._outcome: Outcome | None = None
-        self._places: list[str] = []
+        self._is_in_textfile = False
         self._has_own = False
         self._has_failed = self._has_arrived = False
         self._finishing = threading.Lock()
-        self._write_textfile = _textfile_writer(options.textfile)
+        self._textfile: TextfileSink | None = None
         if gateway is None:
             try:
                 self._settings = Settings.load(options.settings, os.environ)
@@ -87,13 +85,18 @@ class Publication:
         except Exception as error:  # also a label of the wrong type
             self._warn(failure("the push", error))
             return
-        if not options.dry_run:
-            self._sink = DirectSink(
-                self._connect,
-                timeout=options.push_timeout,
-                keep_timeout=_KEEP_SECONDS,
-                log=RateLimitedLogger(self._warn, interval=0.0),
-            )
+        if options.dry_run:
+            return
+        if options.textfile is not None:
+            from pushgate_subprocess._textfile import TextfileSink  # its parser takes 3 ms
+
+            self._textfile = TextfileSink(options.textfile, log.warning)
+        self._sink = DirectSink(
+            self._connect,
+            timeout=options.push_timeout,
+            keep_timeout=_KEEP_SECONDS,
+            log=RateLimitedLogger(self._warn, interval=0.0),
+        )
 
     def start(self) -> None:
         """Publish that the run has started. A failure is not logged: the end tells it."""
@@ -102,9 +105,8 @@ class Publication:
         run, options = self._run, self._options
         if run is None or not options.start_push or options.dry_run:
             return
-        if options.textfile is not None:
-            with suppress(Exception):
-                self._write_textfile(run.key, start_families(run))
+        if self._textfile is not None:
+            self._textfile.started(run)
         with self._finishing:
             if self._sink is not None and self._outcome is None:
                 self._sink.started(run)
@@ -124,14 +126,16 @@ class Publication:
             if run is None:
                 settled()
             elif options.dry_run:
-                self._guarded(lambda: _print(end_families(run, outcome)), "printing the metrics")
-                self._guarded(lambda: _print(self._own(run)), "printing the job's own metrics")
+                self._print(lambda: end_families(run, outcome), "printing the metrics")
+                self._print(lambda: self._own(run), "printing the job's own metrics")
                 settled()
             elif self._sink is not None:
-                if options.textfile is not None:
-                    self._fill_textfile(options.textfile, run, outcome)
-                own = functools.partial(self._own_for_the_sink, run)
-                self._sink.finish(run, outcome, own, settled=settled)
+                own = functools.partial(self._own, run)
+                self._is_in_textfile = self._textfile is not None and self._textfile.finished(
+                    run, outcome, own
+                )
+                for_the_sink = functools.partial(self._own_for_the_sink, run)
+                self._sink.finish(run, outcome, for_the_sink, settled=settled)
 
     def keep(self) -> None:
         """Keep in the outbox what is not delivered. Takes up to 10 seconds on a busy disk."""
@@ -149,7 +153,7 @@ class Publication:
             for line in self._take_outbox_lines():
                 self._log.warning(line)
         if self._options.verbosity > 0 and outcome is not None:
-            places = list(self._places)
+            places = [self._options.textfile or ""] if self._is_in_textfile else []
             has_arrived = self._has_arrived or error is None
             if sink is not None and has_arrived and (url := self._url()) is not None:
                 places.append(f"{url} {self._run.key if self._run else ''}")
@@ -191,7 +195,9 @@ class Publication:
             return None
         if "retries" not in settings.origins:
             settings = settings._replace(retries=_RETRIES)
-        return settings.to_gateway(settings.to_outbox(RateLimitedLogger(self._outbox_lines.append)))
+        outbox = settings.to_outbox(RateLimitedLogger(self._outbox_lines.append))
+        self._why_nothing_is_kept = self._take_outbox_lines()  # worth a line once a push fails
+        return settings.to_gateway(outbox)
 
     def _url(self) -> str | None:
         if self._gateway is not None:
@@ -213,47 +219,21 @@ class Publication:
         # Where no state tells: a DELETE too many does no harm, metrics that never vanish do.
         return self._has_own or self._state is None or self._state.had_own_metrics
 
-    def _fill_textfile(self, directory: str, run: JobRun, outcome: Outcome) -> None:
-        def write_own() -> None:
-            own = self._own(run)
-            if own or outcome.status is Status.SUCCESS:
-                self._write_textfile(own_metrics_key(run.key), own, replace=True)
-
-        if self._guarded(
-            lambda: self._write_textfile(run.key, end_families(run, outcome)),
-            f"writing into {directory}",
-        ):
-            self._places.append(directory)
-            self._guarded(write_own, f"writing the job's own metrics into {directory}")
-
-    def _guarded(self, action: Callable[[], None], what: str) -> bool:
-        """Whether ``action`` went well; what it raises is logged."""
+    def _print(self, families: Callable[[], Iterable[Family]], what: str) -> None:
         try:
-            action()
+            text = encode(families()).text.decode()
+            if sys.stderr is not None:
+                sys.stderr.write(text)
+                sys.stderr.flush()
         except Exception as error:
             self._log.warning(failure(what, error))
-            return False
-        return True
 
     def _warn(self, line: str) -> None:
         """Log ``line`` as one with what the outbox says, which tells why nothing could be kept."""
         self._has_failed = True
-        self._log.warning("; ".join([line, *self._take_outbox_lines()]))
+        more = [*self._why_nothing_is_kept, *self._take_outbox_lines()]
+        self._log.warning("; ".join([line, *more]))
 
     def _take_outbox_lines(self) -> list[str]:
         lines, self._outbox_lines[:] = list(self._outbox_lines), []
         return lines
-
-
-def _textfile_writer(directory: str | None) -> Callable[..., None]:
-    if directory is None:
-        return lambda *_: None
-    from pushgate_subprocess import _textfile  # whose parser takes 3 ms to import
-
-    return functools.partial(_textfile.write, directory)
-
-
-def _print(families: Iterable[Family]) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write(encode(families).text.decode())
-        sys.stderr.flush()

@@ -15,16 +15,26 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from pushgate import Family, Sample, encode, parse_leniently
+from pushgate import (
+    Family,
+    Sample,
+    Status,
+    encode,
+    end_families,
+    failure,
+    own_metrics_key,
+    parse_leniently,
+    start_families,
+)
 from pushgate_subprocess._file_names import stem
 from pushgate_subprocess._lock import try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from pushgate import GroupingKey
+    from pushgate import GroupingKey, JobRun, Outcome
 
-__all__ = ("write",)
+__all__ = ("TextfileSink",)
 
 _SERIES = ("_bucket", "_count", "_sum")
 
@@ -32,8 +42,36 @@ _MAX_BYTES = 16_777_216
 _LONGEST_WAIT = 1.0  # seconds, for another run that writes into the same directory
 
 
-def write(
-    directory: str | os.PathLike[str],
+class TextfileSink:
+    """Writes a run's reports into ``directory``; ``log`` takes a line for each that fails."""
+
+    def __init__(self, directory: str, log: Callable[[str], object]) -> None:
+        self._directory = directory
+        self._log = log
+
+    def started(self, run: JobRun) -> None:
+        """``run`` has started. A failure is not logged: the end tells it."""
+        with contextlib.suppress(Exception):
+            _write(self._directory, run.key, start_families(run))
+
+    def finished(self, run: JobRun, outcome: Outcome, own: Callable[[], Iterable[Family]]) -> bool:
+        """``run`` has ended; whether its outcome was written. ``own`` are the job's own metrics."""
+        what = f"writing into {self._directory}"
+        try:
+            _write(self._directory, run.key, end_families(run, outcome))
+        except Exception as error:
+            self._log(failure(what, error))
+            return False
+        try:
+            if (families := list(own())) or outcome.status is Status.SUCCESS:
+                _write(self._directory, own_metrics_key(run.key), families, replace=True)
+        except Exception as error:
+            self._log(failure(f"{what} the job's own metrics", error))
+        return True
+
+
+def _write(
+    directory: str,
     key: GroupingKey,
     families: Iterable[Family],
     *,
@@ -113,7 +151,7 @@ def _put(path: str, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _alone(directory: str | os.PathLike[str]) -> Iterator[None]:
+def _alone(directory: str) -> Iterator[None]:
     """Keep two runs that end together from writing over what the other has just added.
 
     Where that can't be had (a directory that can't be listed, a network file system) or takes

@@ -17,7 +17,7 @@ import pytest
 from pushgate import Gateway, Outbox, Settings
 from pushgate_subprocess import Result, job, run
 from support.faults import FaultServer, hang
-from support.fresh_process import fork, in_fresh_process, wait_for
+from support.fresh_process import fork, wait_for
 
 DEADLINE = 30.0
 NOBODY = "http://127.0.0.1:1"
@@ -280,12 +280,6 @@ def fork_in_the_body(url):
         wait_for(fork(leave))
 
 
-def test_a_fork_in_the_body_reports_nothing(recorder):
-    in_fresh_process(fork_in_the_body, recorder.url)
-    assert [seen.method for seen in recorder.requests] == ["POST"]
-    assert b"last_success" in recorder.requests[0].body
-
-
 # --- metrics ----------------------------------------------------------------------------------
 
 
@@ -522,14 +516,6 @@ def test_importing_does_no_work():
 def waiting():
     """The groups that wait in the host's outbox."""
     return lambda: Settings.load({}, dict(os.environ)).to_outbox().waiting()
-
-
-def test_a_job_whose_gateway_is_away_is_kept_with_its_metrics(waiting, caplog, monkeypatch):
-    monkeypatch.setenv("PUSHGATE_RETRIES", "0")
-    with job("backup", gateway=NOBODY) as mine:
-        mine.gauge("rows").set(2)
-    assert caplog.messages[-1].endswith("; it waits in the outbox and will be delivered later")
-    assert {group.labels.get("origin") for group in waiting()} == {None, "job"}
 
 
 def test_a_gateway_of_the_callers_own_keeps_as_it_was_told_to(waiting, tmp_path):

@@ -145,7 +145,7 @@ def test_what_others_may_have_planted_is_refused_with_a_line(start, run, value, 
     assert b"no state is kept in" in run("-v", "true")[2]
 
 
-def test_a_home_that_is_not_there_is_not_made(start, monkeypatch, tmp_path):
+def test_a_home_that_is_not_there_is_not_made(start, pushgate, recorder, monkeypatch, tmp_path):
     for name in ("PUSHGATE_STATE_DIR", "XDG_STATE_HOME"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "unmounted"))
@@ -155,6 +155,12 @@ def test_a_home_that_is_not_there_is_not_made(start, monkeypatch, tmp_path):
         " PUSHGATE_STATE_DIR to a directory of your own"
     ]
     assert not (tmp_path / "unmounted").exists()
+    # For a command it would be said at each run, so only once nothing can be kept.
+    pushgate.env = dict(os.environ)
+    assert pushgate.run(pushgate.argv("true", gateway=recorder.url)) == (0, b"", b"")
+    _, _, err = pushgate.run(pushgate.argv("--retries=0", "true", gateway="http://127.0.0.1:1"))
+    assert b"there is no home directory for an outbox" in err
+    assert err.count(b"\n") == 1
 
 
 def test_a_full_disk_makes_no_false_alarm(pushgate, pushgateway, run, value):
