@@ -127,6 +127,7 @@ class Site:
             os.kill(self._server.pid, signal.SIGCONT)
             self.paused = False
         elif not self.up:
+            self.proxy.settle()  # what came while it was down must not reach it now
             deadline = time.monotonic() + PATIENCE
             while not self.up:
                 try:
