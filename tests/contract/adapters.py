@@ -13,7 +13,7 @@ from typing import IO, NamedTuple, Protocol
 
 from contract.fork_server import ForkServer, Request
 
-PATIENCE = 60.0  # seconds; a job that takes longer is delayed without a bound
+PATIENCE = 120.0  # seconds; a job that takes longer is delayed without a bound
 
 
 class Job(NamedTuple):

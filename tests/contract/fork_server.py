@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 120.0  # seconds
 
 
 class Request(NamedTuple):
@@ -84,13 +84,20 @@ class ForkServer:
 def main() -> None:
     module = importlib.import_module(sys.argv[1])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    parent = os.getppid()
     with socket.socket(fileno=os.dup(0)) as listener:
-        while True:
-            connection, _ = listener.accept()
+        listener.settimeout(1.0)
+        while os.getppid() == parent:  # one that was killed can't end us
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
             pid = os.fork()
             if pid == 0:
                 break
             connection.close()
+        else:
+            return
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _run(module, connection)
 
