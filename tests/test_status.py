@@ -111,6 +111,43 @@ def test_a_run_that_goes_on_for_too_long_is_stuck(job, last_took, goes_on, stuck
 
 
 @pytest.mark.parametrize(
+    ("every", "took", "ended_before", "goes_on", "missing"),
+    [
+        (600, 5, 1000, 120, True),
+        (600, 5, 899, 120, False),  # 15 minutes, and one and a half intervals
+        (DAY, 5, 1.49 * DAY, 120, False),
+        (DAY, 5, 1.51 * DAY, 120, True),
+        (1000, 600, 1700, 1200, False),  # runs that overlap
+        (1000, 600, 1900, 1200, True),
+        (600, 5, 1000, 60, False),  # it may still end, and then there was a pause before it
+        (1000, 600, 1900, 900, False),
+        (None, 5, 90 * DAY, 120, False),
+    ],
+)
+def test_runs_that_start_and_never_end_are_bad_by_two_times_alone(
+    job, every, took, ended_before, goes_on, missing
+):
+    job.runs(goes_on + ended_before + took, took)
+    job.runs(goes_on, every=every)
+    row = job.row()
+    assert (row.outcome, row.ends_missing, row.bad) == ("running", missing, missing)
+
+
+@pytest.mark.parametrize("status", [SKIPPED, RETRY, Status.UPSTREAM_FAILED])
+def test_a_skip_and_a_retry_are_ends(job, status):
+    job.runs(7000, 5, every=600)
+    job.gateway.pushadd(KEY, end_families(JobRun(KEY, None), Outcome(status, NOW - 800)))
+    job.runs(400, every=600)
+    assert not job.row().bad
+
+
+def test_that_no_run_ever_ended_is_said_and_no_more_is_known(job):
+    job.runs(400, every=600)
+    row = job.row()
+    assert (row.never_ended, row.ends_missing, row.bad) == (True, False, False)
+
+
+@pytest.mark.parametrize(
     ("every", "ago", "overdue"),
     [
         (DAY, 1.49 * DAY, False),

@@ -129,6 +129,8 @@ def _publish_what_examples_do_not(gateway, environment, server, now):
     ends(_run("never", now), failed)
     starts(_run("late", now - 7200, expected_interval=60.0))
     starts(_run("stuck", now - 2 * 86400))
+    ends(_run("killed", now - 90_000), Outcome(Status.SUCCESS, now - 90_000, 1.0))
+    starts(_run("killed", now, expected_interval=60.0))
     starts(_run("running", now, expires_at=now + 60))
     ends(_run("skipped", None), Outcome(Status.SKIPPED, now))
     ends(_run("retried", now), Outcome(Status.RETRY, now, 1.0, try_number=1))
@@ -300,6 +302,7 @@ def test_alerts_name_jobs_by_their_own_labels(server):
         ("BatchJobFailed", "nightly-backup"),
         ("BatchJobNeverSucceeded", "never"),
         ("BatchJobStuckRunning", "stuck"),
+        ("BatchJobEndsMissing", "killed"),
         ("BatchJobVanished", "vanished"),
         ("BatchJobDeadlineMissed", "airflow"),
         ("PushFailing", "refused"),
@@ -329,6 +332,7 @@ def test_the_rules_judge_as_the_command_line_does(server, published_at):
         queries.retrying: health.is_retrying,
         queries.skipped: health.is_skipped,
         queries.upstream_failed: health.is_upstream_failed,
+        queries.ends_missing: health.ends_missing,
         queries.stuck: lambda numbers: health.is_stuck(numbers, now),
         queries.never_succeeded: health.never_succeeded,
     }

@@ -95,6 +95,46 @@ STORIES = {
         runs(BACKUP, (1, 2, OK), interval=3600, upstream_failed=[(61, 61 * 60)]),
         {150: [], 156: [], 157: ["BatchJobMissed"]},
     ),
+    "runs that are killed one after the other": (
+        runs(
+            BACKUP,
+            (1, 2, OK),
+            *((m, None, OK) for m in range(11, 62, 10)),
+            (71, 72, OK),
+            interval=600,
+        ),
+        {20: [], 35: [], 36: ["BatchJobEndsMissing"], 71: ["BatchJobEndsMissing"], 72: []},
+    ),
+    "runs that are killed, and a scheduler that tells of it": (
+        runs(
+            BACKUP,
+            (1, 2, OK),
+            *((m, None, OK) for m in range(11, 92, 10)),
+            interval=600,
+            retry=[(m + 1, (m + 1) * 60) for m in range(11, 92, 10)],
+        ),
+        {36: [], 90: []},
+    ),
+    "runs that are killed before any ended": (
+        runs(BACKUP, *((m, None, OK) for m in range(1, 200, 10)), interval=600),
+        {120: [], 135: [], 136: ["BatchJobEndsMissing"], 199: ["BatchJobEndsMissing"]},
+    ),
+    "runs that overlap, each as long as five intervals": (
+        group(
+            BACKUP,
+            start=[(m, m * 60) for m in range(1, 200, 10)],
+            interval=[(1, 600)],
+            completion=[(m + 50, (m + 50) * 60) for m in range(1, 200, 10)],
+            ok=[(51, 1)],
+            success=[(51, 3060)],
+            duration=[(51, 3000)],
+        ),
+        {40: [], 51: [], 110: [], 150: [], 199: []},
+    ),
+    "the first run after a pause": (
+        runs(BACKUP, (1, 2, OK), (300, 312, OK), interval=600),
+        {299: ["BatchJobMissed"], 300: [], 311: [], 320: []},
+    ),
     "a run that hangs": (
         runs(BACKUP, (1, 11, OK), (60, 130, OK)),
         {60: [], 125: [], 126: ["BatchJobStuckRunning"], 129: ["BatchJobStuckRunning"], 130: []},
@@ -223,6 +263,24 @@ LONG_STORIES = {  # hour by hour; what has a `for` fires an hour later
     "a first run that never ends": (
         runs(BACKUP, (HOUR, None, OK)),
         {2 * HOUR: [], 25 * HOUR: [], 27 * HOUR: ["BatchJobStuckRunning"]},
+    ),
+    "runs without a schedule that are killed before any ended": (
+        runs(BACKUP, *((h * HOUR, None, OK) for h in range(1, 40, 6))),
+        {24 * HOUR: [], 25 * HOUR: [], 26 * HOUR: ["BatchJobEndsMissing"]},
+    ),
+    "a long run on Monday": (
+        runs(BACKUP, (HOUR, 9 * HOUR, OK), (73 * HOUR, 81 * HOUR, OK), interval=None)
+        | group(BACKUP, interval=[(HOUR, 3 * 86400), (73 * HOUR, 86400)]),
+        {72 * HOUR: [], 75 * HOUR: [], 80 * HOUR: [], 82 * HOUR: []},
+    ),
+    "a daily job whose runs are killed": (
+        runs(
+            BACKUP,
+            (HOUR, 9 * HOUR, OK),
+            *((h * HOUR, None, OK) for h in (25, 49, 73)),
+            interval=86400,
+        ),
+        {48 * HOUR: [], 50 * HOUR: ["BatchJobEndsMissing"], 72 * HOUR: ["BatchJobEndsMissing"]},
     ),
     "a run that vanished": (
         group(BACKUP, vanished=[(10 * HOUR, 36000)]),

@@ -68,8 +68,8 @@ def _parser() -> Parser:
         "with metrics of the vocabulary (batch_job_...); their own metrics are left out.",
         f"{MATCHERS}\n\n"
         "exit status: 0 all is well, 1 the gateway can't be read, 2 wrong usage, 3 a job's\n"
-        "last run failed, a job is overdue, a run is stuck, a job never succeeded, or no\n"
-        "job matches",
+        "last run failed, a job is overdue, a run is stuck, runs start and none ends, a job\n"
+        "never succeeded, or no job matches",
     )
     parser.add_argument("matchers", nargs="*", metavar="MATCHER", help="only jobs that match all")
     add_json_option(parser)
@@ -90,7 +90,7 @@ def _print(rows: list[JobRow], now: float) -> None:
     cells = [
         (
             row.name,
-            (_last(row), "red" if row.failed or row.stuck else ""),
+            (_last(row), "red" if row.failed or row.stuck or row.ends_missing else ""),
             ago(row.at, now) if row.at else "-",
             "-" if row.duration is None else span(row.duration),
             (_next(row, now), "red" if row.overdue else ""),
@@ -108,6 +108,8 @@ def _last(row: JobRow) -> str:
     text = f"{row.outcome} ({row.detail})" if row.detail else row.outcome
     if row.stuck:
         text = "stuck? running"
+    elif row.ends_missing:
+        text = "killed? running"
     return f"{text}, failed before" if row.failed and row.outcome != "failed" else text
 
 
@@ -121,6 +123,8 @@ def _next(row: JobRow, now: float) -> str:
 
 def _notes(row: JobRow, now: float) -> str:
     notes = {
+        "runs start and none ends": row.ends_missing,
+        "no run has ended yet": row.never_ended,
         "never succeeded": row.never_succeeded,
         "missed its deadline": row.missed_deadline,
         f"push refused {ago(row.push_failure_time, now)}": row.push_failing,

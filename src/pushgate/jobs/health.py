@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
     Numbers = Mapping[str, float]
 
+ENDS = (COMPLETION, SKIPPED, UPSTREAM_FAILED, RETRY)
+"""A run has ended in one of these ways, or at least this try of it."""
+
 INTERVAL_GRACE_SHARE = 0.5
 """A scheduled job may start this share of its interval late, …"""
 INTERVAL_GRACE_LEAST = 60.0
@@ -45,6 +48,13 @@ STUCK_AFTER_LEAST = 3600.0
 """… but never within this many seconds: a run of a second may take a minute once."""
 STUCK_AFTER_UNKNOWN = 86_400.0
 """The same in seconds for a job of which no run has ended yet."""
+
+ENDS_MISSING_INTERVALS = 1.5
+"""Runs never end when the last start came so many intervals after the last end of any kind, …"""
+ENDS_MISSING_DURATIONS = 3.0
+"""… and so many times the last duration after it, since runs may overlap, …"""
+ENDS_MISSING_LEAST = 900.0
+"""… and this many seconds in any case."""
 
 VANISHED_SHOWN = 86_400.0
 """For so many seconds it is told that a run vanished: nothing that comes later undoes it."""
@@ -114,6 +124,35 @@ def is_stuck(numbers: Numbers, now: float) -> bool:
     if DURATION in numbers:
         allowed = max(STUCK_AFTER_LEAST, STUCK_AFTER_DURATIONS * numbers[DURATION])
     return is_running(numbers) and now - numbers[START] > allowed
+
+
+def has_ended(numbers: Numbers) -> bool:
+    """Whether any run ever ended, in any way."""
+    return any(name in numbers for name in ENDS)
+
+
+def ends_missing(numbers: Numbers) -> bool:
+    """Whether runs start one after the other, and no end is reported: each is killed.
+
+    It needs no state of the job's host, which may be fresh for each run. The first run after a
+    pause looks the same, until it ends: see :func:`may_still_end`. The numbers of a job of which no
+    run ever ended do not tell; ``prometheus/queries.py`` sees that its start is renewed.
+    """
+    interval = numbers.get(EXPECTED_INTERVAL, 0.0)
+    if START not in numbers or not has_ended(numbers) or interval <= 0:
+        return False
+    allowed = max(
+        ENDS_MISSING_LEAST,
+        ENDS_MISSING_INTERVALS * interval,
+        ENDS_MISSING_DURATIONS * numbers.get(DURATION, 0.0),
+    )
+    return numbers[START] - max(numbers[name] for name in ENDS if name in numbers) > allowed
+
+
+def may_still_end(numbers: Numbers, now: float) -> bool:
+    """Whether the run that goes on has not taken much longer than the last one that ended."""
+    usual = INTERVAL_GRACE_LEAST + 1.5 * numbers.get(DURATION, 0.0)
+    return is_running(numbers) and now - numbers[START] <= usual
 
 
 def is_skipped(numbers: Numbers) -> bool:

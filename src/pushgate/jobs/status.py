@@ -48,7 +48,9 @@ class JobRow:
     ``outcome`` is one of succeeded, failed, running, retrying, skipped, upstream failed and
     unknown; ``detail`` adds to it ("exit 3"). ``at`` is when that was; of a run that goes on, when
     it started. ``due`` is when the next run is expected. ``failed`` stays true until the job
-    succeeds, also while it runs. ``vanished``: it was noticed within a day that a run had never
+    succeeds, also while it runs. ``ends_missing``: runs start, and none reports its end.
+    ``never_ended``: a run goes on, and none has ever ended, so that it can't be told whether they
+    are killed. ``vanished``: it was noticed within a day that a run had never
     reported its end. ``numbers`` are the vocabulary's metrics that have a single value, without
     their prefix.
     """
@@ -61,6 +63,8 @@ class JobRow:
     due: float | None
     overdue: bool
     stuck: bool
+    ends_missing: bool
+    never_ended: bool
     failed: bool
     never_succeeded: bool
     missed_deadline: bool
@@ -78,8 +82,10 @@ class JobRow:
 
     @property
     def bad(self) -> bool:
-        """Whether it needs a look: it failed, is overdue or stuck, or never succeeded."""
-        return self.failed or self.overdue or self.stuck or self.never_succeeded
+        """Whether it needs a look: it failed, is overdue, stuck or killed, or never succeeded."""
+        return (
+            self.failed or self.overdue or self.stuck or self.ends_missing or self.never_succeeded
+        )
 
     @property
     def doubtful(self) -> bool:
@@ -118,6 +124,8 @@ def _row(group: Group, numbers: Mapping[str, float], now: float) -> JobRow:
         due=health.due_at(numbers),
         overdue=health.is_overdue(numbers, now),
         stuck=health.is_stuck(numbers, now),
+        ends_missing=health.ends_missing(numbers) and not health.may_still_end(numbers, now),
+        never_ended=health.is_running(numbers) and not health.has_ended(numbers),
         failed=health.is_failed(numbers),
         never_succeeded=health.never_succeeded(numbers),
         missed_deadline=health.missed_deadline(numbers),

@@ -80,6 +80,18 @@ def job_alerts(series: Series) -> tuple[Alert, ...]:
             "5m: as for BatchJobMissed.",
         ),
         Alert(
+            "BatchJobEndsMissing",
+            queries.ends_missing(series),
+            "15m",
+            "warning",
+            f"Runs of batch job {_JOB} start, and none ends.",
+            f"When it last started, no run had reported its end for {_AGO}: each is killed with all"
+            " that could report it (out of memory?), or can't push its end.",
+            "The last start came over 1.5 intervals, and 15m, after the last end of any kind. Or\n"
+            "no run ever ended, and a start came 2h after another (1d: without a schedule).\n"
+            "15m: the first run after a pause looks the same until it ends.",
+        ),
+        Alert(
             "BatchJobVanished",
             queries.vanished(series),
             "",

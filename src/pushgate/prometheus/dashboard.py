@@ -33,11 +33,12 @@ _ENDED = {0: ("failed", "red"), 1: ("succeeded", "green")}
 _OUTCOMES = {  # a table that is sorted by them has the worst first
     0: ("failed", "red"),
     1: ("stuck", "red"),
-    2: ("retrying", "orange"),
-    3: ("running", "blue"),
-    4: ("upstream failed", "orange"),
-    5: ("skipped", "text"),
-    6: ("succeeded", "green"),
+    2: ("ends missing", "red"),
+    3: ("retrying", "orange"),
+    4: ("running", "blue"),
+    5: ("upstream failed", "orange"),
+    6: ("skipped", "text"),
+    7: ("succeeded", "green"),
 }
 
 
@@ -97,18 +98,23 @@ def _jobs() -> Iterator[Panel]:
     outcome = " or ".join(
         (
             f"0 * ({queries.stuck(_S)}) + 1",
-            f"0 * ({queries.retrying(_S)}) + 2",
-            f"0 * ({queries.running(_S)}) + 3",
-            f"0 * ({queries.upstream_failed(_S)}) + 4",
-            f"0 * ({queries.skipped(_S)}) + 5",
-            f"6 * {_S.of(vocabulary.RUN_SUCCESS)}",
+            f"0 * ({queries.ends_missing(_S)}) + 2",
+            f"0 * ({queries.retrying(_S)}) + 3",
+            f"0 * ({queries.running(_S)}) + 4",
+            f"0 * ({queries.upstream_failed(_S)}) + 5",
+            f"0 * ({queries.skipped(_S)}) + 6",
+            f"7 * {_S.of(vocabulary.RUN_SUCCESS)}",
         )
     )
     yield row("Jobs")
     yield stat("Jobs", _count(reported), "Groups that hold a job's outcome.", color="text")
     yield stat("Failed", _count(queries.failed(_S)), "Jobs whose last run failed.")
     yield stat("Overdue", _count(queries.overdue(_S)), "Jobs that have missed a run.")
-    yield stat("Stuck", _count(queries.stuck(_S)), "Runs that go on for too long.")
+    yield stat(
+        "Stuck",
+        _count(f"{queries.stuck(_S)} or {queries.ends_missing(_S)}"),
+        "Runs that go on for too long, and jobs whose runs start and never end.",
+    )
     yield stat("Running", _count(queries.running(_S)), "Runs that go on.", color="blue")
     yield stat("Pushes refused", _count(queries.push_failing(_S)), "Groups that are not updated.")
     yield table(

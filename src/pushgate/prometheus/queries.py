@@ -10,6 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..jobs.health import (
+    ENDS,
+    ENDS_MISSING_DURATIONS,
+    ENDS_MISSING_INTERVALS,
+    ENDS_MISSING_LEAST,
     INTERVAL_GRACE_LEAST,
     INTERVAL_GRACE_SHARE,
     STALE_AFTER,
@@ -38,6 +42,7 @@ from ..jobs.vocabulary import (
 __all__ = (
     "Series",
     "deadline_missed",
+    "ends_missing",
     "failed",
     "last_reported",
     "never_succeeded",
@@ -54,6 +59,10 @@ __all__ = (
 )
 
 _DEADLINE_SECONDS = 3600  # for how long a run that was late is shown after its end
+# How long ago a job of which no run ever ended must have been started before: with a schedule that
+# starts often enough, and with any other.
+_NEVER_ENDED, _NEVER_ENDED_UNSCHEDULED = "2h", "1d"
+_INTERVALS_WINDOW = "1d"
 # Not the own metrics of a job, which it may have in one run and not in the next.
 _PUSHED = 'origin!="job"'
 
@@ -69,17 +78,20 @@ class Series(NamedTuple):
     matchers: str = ""
     window: str = ""
 
-    def of(self, name: str, *matchers: str) -> str:
-        """The series of a metric, with further matchers."""
-        return self._held(name + self._braces(*matchers))
+    def of(self, name: str, *matchers: str, ago: str = "") -> str:
+        """The series of a metric, with further matchers, as it is or was so long ``ago``."""
+        return self._held(name + self._braces(*matchers), ago)
 
     def highest(self, *names: str, matcher: str = "") -> str:
         """The highest of several metrics, for groups that have any of them."""
         names_match = f'__name__=~"{"|".join(names)}"'
         return f"max without () ({self._held(self._braces(names_match, matcher))})"
 
-    def _held(self, selector: str) -> str:
-        return f"last_over_time({selector}[{self.window}])" if self.window else selector
+    def _held(self, selector: str, ago: str = "") -> str:
+        offset = f" offset {ago}" if ago else ""
+        if self.window:
+            return f"last_over_time({selector}[{self.window}]{offset})"
+        return selector + offset
 
     def _braces(self, *matchers: str) -> str:
         inner = ",".join(filter(None, (*matchers, self.matchers)))
@@ -88,7 +100,7 @@ class Series(NamedTuple):
 
 def last_reported(series: Series) -> str:
     """When anything was last reported of the job, in Unix seconds."""
-    return series.highest(START, COMPLETION, SKIPPED, UPSTREAM_FAILED, RETRY)
+    return series.highest(START, *ENDS)
 
 
 def next_due(series: Series) -> str:
@@ -140,6 +152,29 @@ def stuck(series: Series) -> str:
     known = f"clamp_min({STUCK_AFTER_DURATIONS:g} * {duration}, {STUCK_AFTER_LEAST:g})"
     unknown = f"0 * {start} + {STUCK_AFTER_UNKNOWN:g}"
     return f"time() - (\n  {_indented(running(series))}\n)\n  > ({known} or {unknown})"
+
+
+def ends_missing(series: Series) -> str:
+    """For how many seconds runs have started and none has reported an end, where that is too long.
+
+    A start tells the interval until the next one. So the longest interval of a day counts, in case
+    the last start came after a weekend. Other than the numbers that the gateway holds, series tell
+    also that a job keeps starting of which no run ever ended.
+    """
+    start = series.of(START)
+    ends = series.highest(*ENDS)
+    intervals = series._replace(window="").of(EXPECTED_INTERVAL)
+    interval = f"max_over_time({intervals}[{_INTERVALS_WINDOW}])"
+    allowed = f"clamp_min({ENDS_MISSING_INTERVALS:g} * {interval}, {ENDS_MISSING_LEAST:g})"
+    before, long_before = (
+        series.of(START, ago=ago) for ago in (_NEVER_ENDED, _NEVER_ENDED_UNSCHEDULED)
+    )
+    return (
+        f"(\n  {start} - {ends} > {allowed}\n"
+        f"  unless {start} - {ends} <= {ENDS_MISSING_DURATIONS:g} * {series.of(DURATION)}\n)\n"
+        f"or (\n  ({start} - {before} > {allowed} or {start} - {long_before} > 0)\n"
+        f"  unless {ends}\n)"
+    )
 
 
 def failed(series: Series) -> str:
