@@ -94,16 +94,13 @@ class Record(NamedTuple):
         """Whether nothing waits."""
         return self.entry.is_empty and self.ahead is None
 
-    def stored(
-        self, change: StoredChange, now: float, unanswered: Iterable[Fingerprint] = ()
-    ) -> Record:
+    def stored(self, change: StoredChange, now: float) -> Record:
         """The record once ``change`` waits too.
 
         What waited and is replaced may be on its way at this moment, as may ``change`` itself.
         """
         entry = merged(self.entry, change, now)
         before = [
-            *unanswered,
             *fingerprints(self.entry.base, self.entry.families),
             *fingerprints(change.method, change.families),
         ]
@@ -176,14 +173,21 @@ class Record(NamedTuple):
             raise BrokenFileError
         if version != _VERSION:
             raise OtherVersionError
-        values = json.loads(body)
-        values["entry"] = Entry(*values["entry"])
-        values["entry"] = values["entry"]._replace(families=_families(values["entry"].families))
-        if values["ahead"] is not None:
-            method, families, at = values["ahead"]
-            values["ahead"] = StoredChange(method, _families(families), at)
-        values["unanswered"] = tuple((name, found) for name, found in values["unanswered"])
-        return cls(**values)
+        try:
+            return cls._from_values(json.loads(body))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise BrokenFileError from error
+
+    @classmethod
+    def _from_values(cls, values: dict[str, Any]) -> Record:
+        base, base_at, families = values.pop("entry")
+        ahead = values.pop("ahead")
+        if ahead is not None:
+            method, sent, at = ahead
+            ahead = StoredChange(method, _families(sent), at)
+        unanswered = tuple((name, found) for name, found in values.pop("unanswered"))
+        entry = Entry(base, base_at, _families(families))
+        return cls(**values, entry=entry, ahead=ahead, unanswered=unanswered)
 
 
 def file_name(url: str, labels: Mapping[str, str]) -> str:
