@@ -34,6 +34,7 @@ __all__ = (
     "explain",
     "failed_inside",
     "forbids_reading",
+    "is_delivery_failure",
     "is_permanent",
     "is_retryable",
     "may_have_arrived",
@@ -277,6 +278,15 @@ def _status(error: BaseException) -> int | None:
 def is_permanent(error: BaseException) -> bool:
     """Whether no later try of the same request can succeed. Takes any exception."""
     return _status(error) in _PERMANENT
+
+
+def is_delivery_failure(error: BaseException) -> bool:
+    """Whether the delivery failed, and not what was to be delivered. Takes any exception.
+
+    A user's handler may raise anything. An error of ours that is no OSError is about the payload,
+    the grouping key or a setting, and a later try of the same push would raise it again.
+    """
+    return isinstance(error, OSError) or not isinstance(error, PushError)
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
-from ..errors import GatewayRejectedError, PushError, is_permanent, is_retryable
+from ..errors import (
+    GatewayRejectedError,
+    PushError,
+    is_delivery_failure,
+    is_permanent,
+    is_retryable,
+)
 from ..outbox.later_run import newer_families
 from ..protocol.text import encode
 from ..transport.backoff import Backoff
@@ -167,8 +173,7 @@ class BatchDelivery:
             body = push.body(key, utf8_names=gateway.utf8_names)
             gateway.send_directly(push.method, key, body, timeout=self._timeout)
         except Exception as error:
-            of_the_push = isinstance(error, PushError) and not isinstance(error, OSError)
-            if not of_the_push and not is_permanent(error):
+            if is_delivery_failure(error) and not is_permanent(error):
                 raise
             self._lost(error)
 

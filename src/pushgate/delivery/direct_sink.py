@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..errors import is_permanent
+from ..errors import is_delivery_failure, is_permanent
 from ..log import RateLimitedLogger
 from ..protocol.text import encode
 from ..transport.deadline import Deadline
@@ -170,8 +170,9 @@ class DirectSink:
                 # Past the outbox: to compare and deliver what waits there for this job may take
                 # seconds, while which no other thread can push the end.
                 gateway.send_directly("POST", report.key, text, timeout=self._timeout)
-            except OSError as error:
-                if not start.is_over and not is_permanent(error):
+            except Exception as error:
+                keeps = is_delivery_failure(error) and not is_permanent(error)
+                if keeps and not start.is_over:
                     keep_report(gateway, report)
                 raise
         except BaseException as error:

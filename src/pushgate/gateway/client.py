@@ -169,6 +169,7 @@ class Gateway(GatewayReader):
         timeout: float | None = None,
     ) -> None:
         """Send a text that is encoded already. ``method`` is PUT, POST or DELETE."""
+        _check_method(method)
         self._send(method, key, body, timeout, CONTENT_TYPE, None)
 
     def send_directly(
@@ -184,8 +185,7 @@ class Gateway(GatewayReader):
 
         With the ``content_type`` of protobuf, ``body`` is delimited messages.
         """
-        if method not in ("PUT", "POST", "DELETE"):
-            raise ValueError(f"the method is {method!r}; a Pushgateway has PUT, POST and DELETE")
+        _check_method(method)
         if key.needs_utf8_names:
             timeout = self.require_utf8_names(timeout=timeout)
         compression = None if method == "DELETE" else self._compression
@@ -271,3 +271,8 @@ class Gateway(GatewayReader):
             self.send_directly(method, key, body, **options)
         else:
             self._outbox.send(self, method, key, body, **options, text=text)
+
+
+def _check_method(method: str) -> None:
+    if method not in ("PUT", "POST", "DELETE"):
+        raise ValueError(f"the method is {method!r}; a Pushgateway has PUT, POST and DELETE")

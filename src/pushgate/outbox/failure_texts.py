@@ -37,5 +37,5 @@ def waiting_error(
 
 def mark_kept(error: BaseException, *, kept: bool) -> None:
     """Note on the error whether what was not delivered waits."""
-    with suppress(AttributeError):  # a user's OSError may have slots
+    with suppress(AttributeError):  # a user's exception may have slots
         error.kept = kept  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import PushError, is_permanent
+from ..errors import PushError, is_delivery_failure, is_permanent
 from .entry import EMPTIED, StoredChange, change_of, fingerprints
 from .failure_texts import describe, mark_kept, waiting_error
 from .record import Record, file_name
@@ -35,7 +35,7 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
         began = time.time()
         try:
             push.send(deadline)
-        except OSError as error:
+        except Exception as error:
             store_failed(folder, push, began, error)
             raise
         return
@@ -47,13 +47,10 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
         change = _written_down(folder, push, began)
         try:
             push.send(deadline)
-        except OSError as error:
-            if is_permanent(error):
+        except Exception as error:
+            if is_permanent(error) or not is_delivery_failure(error):
                 _give_up(folder, push, change)
             store_failed(folder, push, began, error)
-            raise
-        except Exception:  # it is not the network's fault, and nothing was sent
-            _give_up(folder, push, change)
             raise
         if change is not None:
             _update(folder, url, labels, lambda record: record.delivered(change, time.time()))
@@ -122,9 +119,9 @@ def store_all(
     return folder.attempt(work, is_lost=True) or False
 
 
-def store_failed(folder: Folder, push: Push, began: float, error: OSError) -> None:
+def store_failed(folder: Folder, push: Push, began: float, error: Exception) -> None:
     """Store a push that failed with ``error``, on which is noted whether it waits now."""
-    if not is_permanent(error):
+    if is_delivery_failure(error) and not is_permanent(error):
         mark_kept(error, kept=_store(folder, push, began, describe(error)))
 
 

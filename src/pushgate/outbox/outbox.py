@@ -89,7 +89,7 @@ class Outbox:
     ) -> None:
         """Deliver now, in order with what waits here for this group, or store it.
 
-        Raises what kept it from arriving: a DeliveryError, or the OSError of a user's handler, with
+        Raises what kept it from arriving: a DeliveryError, or what a user's handler raised, with
         ``kept`` True if it waits now. What the gateway refuses for good, and an empty POST, is not
         stored. After a success what else waits for this gateway is delivered, in what is left of
         ``timeout``, in seconds, and 2 seconds at most. ``text`` makes what is stored where ``body``
@@ -101,7 +101,7 @@ class Outbox:
             began = time.time()
             try:
                 push.send(deadline)
-            except OSError as error:
+            except Exception as error:
                 from .ordered_send import store_failed
 
                 store_failed(self._folder, push, began, error)
