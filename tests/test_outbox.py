@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from urllib.error import HTTPError
@@ -29,6 +30,7 @@ from pushgate import (
 )
 from pushgate.embedded import EmbeddedGateway
 from support.faults import FaultServer, answer
+from support.fresh_process import fork, in_fresh_process, wait_for
 
 NOWHERE = "http://gateway.invalid:9091"
 KEY = GroupingKey("job")
@@ -343,14 +345,22 @@ def test_while_another_one_delivers_a_push_is_kept_or_waits_for_its_end(server, 
     assert outbox.is_empty()
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_a_child_can_keep_a_push_while_a_thread_of_its_parent_delivers(server, gateway, outbox):
+def keep_in_a_child_while_a_thread_delivers(url, folder):
+    outbox = Outbox(folder)
+
+    def work():
+        assert keep(outbox, "a", GAUGE.replace(b"1", b"2"), url=url)
+
+    with Delivery(outbox, url):
+        wait_for(fork(work))
+
+
+def test_a_child_can_keep_a_push_while_a_thread_of_its_parent_delivers(
+    server, gateway, folder, outbox
+):
     with outage(server):
         fails(gateway.push, "a", [gauge("x", "", 1)])
-    with Delivery(outbox, gateway.url):
-        if (pid := os.fork()) == 0:
-            os._exit(not keep(outbox, "a", GAUGE.replace(b"1", b"2"), url=gateway.url))
-        assert os.waitpid(pid, 0)[1] == 0
+    in_fresh_process(keep_in_a_child_while_a_thread_delivers, gateway.url, str(folder))
     assert outbox.is_empty()
     assert values(server.url) == {"a": {"x": 2}}
 
@@ -372,24 +382,26 @@ def test_many_threads_lose_nothing(server, gateway, outbox):
     }
 
 
-@pytest.mark.parametrize("jobs", [100, 1])
-def test_a_hundred_processes_that_fail_at_once_are_all_kept(outbox, jobs):
+def fail_in_a_hundred_processes(folder, jobs):
+    outbox = Outbox(folder)
     reading, writing = os.pipe()
-    for number in range(100):
-        if os.fork() == 0:
-            kept = False
-            try:
-                os.close(writing)
-                os.read(reading, 1)  # they all begin when the other end is closed
-                gateway = Gateway("127.0.0.1:9", outbox=outbox, retries=0, timeout=1)
-                metrics = [gauge(f"x{number}", "", number)]
-                kept = fails(gateway.pushadd, f"job{number % jobs}", metrics).kept
-            finally:
-                os._exit(not kept)
+
+    def fail(number):
+        os.close(writing)
+        os.read(reading, 1)  # they all begin when the other end is closed
+        gateway = Gateway("127.0.0.1:9", outbox=outbox, retries=0, timeout=1)
+        metrics = [gauge(f"x{number}", "", number)]
+        assert fails(gateway.pushadd, f"job{number % jobs}", metrics).kept
+
+    children = [fork(partial(fail, number)) for number in range(100)]
     os.close(reading)
     os.close(writing)
-    codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(100)]
-    assert sum(codes) == 0
+    wait_for(*children)
+
+
+@pytest.mark.parametrize("jobs", [100, 1])
+def test_a_hundred_processes_that_fail_at_once_are_all_kept(folder, outbox, jobs):
+    in_fresh_process(fail_in_a_hundred_processes, str(folder), jobs)
     assert sum(len(group.families) for group in outbox.waiting()) == 100
 
 

@@ -3,10 +3,12 @@
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from pushgate_subprocess import job
+from support.fresh_process import fork, in_fresh_process
 
 DEADLINE = 30.0
 
@@ -77,18 +79,21 @@ def test_a_child_that_outlives_the_wrapper_does_not_hold_the_state(pushgate, rec
     os.kill(int(process.stdout.readline()), signal.SIGKILL)
 
 
-def test_a_fork_of_a_job_neither_holds_nor_ends_its_run(recorder, run, value, isolated):
-    read_end, write_end = os.pipe()
-    with job("backup", gateway=recorder.url):
-        recorder.next()
-        child = os.fork()
-        if child == 0:
-            os.read(read_end, 1)
-            os._exit(0)
+def leave_a_fork(url, fifo):
+    def live_on():
+        os.close(2)  # the test reads it to its end
+        Path(fifo).read_bytes()
+
+    with job("backup", gateway=url):
+        fork(live_on)
+
+
+def test_a_fork_of_a_job_neither_holds_nor_ends_its_run(recorder, run, value, tmp_path):
+    os.mkfifo(tmp_path / "f")
+    in_fresh_process(leave_a_fork, recorder.url, str(tmp_path / "f"))
     assert run("true") == (0, b"", b"")
     assert value("last_vanished_timestamp_seconds") is None
-    os.write(write_end, b"x")
-    os.waitpid(child, 0)
+    (tmp_path / "f").write_bytes(b"")
 
 
 def test_each_key_has_a_private_file_of_its_own(start, folder):
