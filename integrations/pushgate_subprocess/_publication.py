@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ("Publication",)
 
 _KEEP_SECONDS = 10.0
-_RETRIES = 6  # some 5 seconds: a gateway that restarts is back by then
+_UNTIL_THE_TIME_IS_OVER = 1_000_000  # retries, which --push-timeout bounds
 
 
 class Publication:
@@ -194,7 +194,7 @@ class Publication:
         if settings.gateway is None and self._options.textfile is not None:
             return None
         if "retries" not in settings.origins:
-            settings = settings._replace(retries=_RETRIES)
+            settings = settings._replace(retries=_UNTIL_THE_TIME_IS_OVER)
         outbox = settings.to_outbox(RateLimitedLogger(self._outbox_lines.append))
         self._why_nothing_is_kept = self._take_outbox_lines()  # worth a line once a push fails
         return settings.to_gateway(outbox)

@@ -32,7 +32,7 @@ job         --job NAME           and --group LABEL=VALUE, which may be repeated
 gateway     --gateway URL        else PUSHGATE_GATEWAY or the --config FILE
             --username NAME, --header 'NAME: VALUE', --cafile FILE, --insecure,
             --certfile FILE, --keyfile FILE, --compression NAME, --redirects N,
-            --retries N (6), --utf8-names;
+            --utf8-names, --retries N (until --push-timeout is over);
             secrets: PUSHGATE_PASSWORD, PUSHGATE_TOKEN
             --outbox FILE        keeps what can't be delivered now; off: none
 time limit  --timeout 90m        then --signal NAME (TERM); the exit code is 124

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ("DirectSink",)
 
 _FOR_THE_START = 0.1  # of the end's time: a start that takes longer hangs, as the end would
+_MOST_FOR_A_START = 10.0  # seconds, and for a heartbeat: then it waits, or the next one follows
 
 
 class DirectSink:
@@ -54,6 +55,7 @@ class DirectSink:
         """What kept the last end from arriving; its ``kept`` says whether it waits."""
         self._gateway = MadeOnce(gateway if callable(gateway) else lambda: gateway)
         self._timeout = timeout
+        self._short_timeout = min(timeout, _MOST_FOR_A_START)
         self._keep_timeout = keep_timeout
         self._wait_for_start = wait_for_start
         self._log = log or RateLimitedLogger()
@@ -76,7 +78,7 @@ class DirectSink:
             with suppress(BaseException):  # the end tells
                 gateway = self._gateway()
                 if gateway is not None:
-                    push_report(gateway, heartbeat_report(run), Deadline(self._timeout))
+                    push_report(gateway, heartbeat_report(run), Deadline(self._short_timeout))
 
         if self._heartbeat is None or not self._heartbeat.is_alive():
             self._heartbeat = in_background(push, "pushgate-heartbeat")
@@ -169,7 +171,7 @@ class DirectSink:
             try:
                 # Past the outbox: to compare and deliver what waits there for this job may take
                 # seconds, while which no other thread can push the end.
-                gateway.send_directly("POST", report.key, text, timeout=self._timeout)
+                gateway.send_directly("POST", report.key, text, timeout=self._short_timeout)
             except Exception as error:
                 keeps = is_delivery_failure(error) and not is_permanent(error)
                 if keeps and not start.is_over:

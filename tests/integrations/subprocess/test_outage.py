@@ -16,6 +16,7 @@ from pushgate import Gateway, GroupingKey, Settings
 from pushgate.embedded import EmbeddedGateway
 from pushgate.embedded.pytest_plugin import PushgatewayFixture
 from support.faults import (
+    OK,
     FaultServer,
     answer,
     hang,
@@ -99,6 +100,17 @@ def test_a_name_that_is_not_utf8_still_runs_the_job(pushgate):
     argv = [sys.executable, "-m", "pushgate", "run", "--job", b"caf\xe9", *JOB]
     code, out, err = pushgate.run(argv)
     assert (code, out, len(err.splitlines())) == (5, b"out\n", 2)
+
+
+@pytest.mark.parametrize(("options", "tries"), [([], 20), (["--retries", "2"], 3)])
+def test_the_end_is_tried_until_its_time_is_over_or_as_often_as_is_asked(pushgate, options, tries):
+    busy = respond_and_close(answer("503 Service Unavailable"))
+    with FaultServer(*[busy] * 19, lambda peer: (peer.request(), peer.send(OK))) as server:
+        words = ("--push-timeout", "60s", "--no-start-push", *options, *JOB)
+        no_pauses = "import time\ntime.sleep = lambda _seconds: None"
+        code, out, err = pushgate.run(patched(pushgate, no_pauses, *words, gateway=server.url))
+    assert (code, out, len(server.requests)) == (5, b"out\n", tries)
+    assert (WAITS.encode() in err) == (tries < 20)
 
 
 # --- this machine -----------------------------------------------------------------------------
