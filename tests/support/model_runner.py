@@ -312,7 +312,7 @@ class Sequence:
         if isinstance(step, Push):
             states = self._states[step.group]
             if step.change.is_heartbeat:  # it lets what waits go first
-                states = outbox_model.perhaps_flushed(states)
+                states = self._perhaps_tried(states)
             if answer["told"] == "arrived":
                 states = outbox_model.arrived(states, step.change)
             elif answer["told"] == "kept" or step.change.is_heartbeat:
@@ -327,13 +327,15 @@ class Sequence:
 
     def _tried(self) -> None:
         """Somebody may have flushed."""
-        for group, states in self._states.items():
-            found = outbox_model.perhaps_flushed(states)
-            for state in states:
-                if state.waits is not None:
-                    one = frozenset([state])
-                    found |= outbox_model.kept(one, state.waits, late=self._late, ran=self._ran)
-            self._states[group] = found
+        self._states = {g: self._perhaps_tried(states) for g, states in self._states.items()}
+
+    def _perhaps_tried(self, states: States) -> States:
+        found = outbox_model.perhaps_flushed(states)
+        for state in states:
+            if state.waits is not None:
+                one = frozenset([state])
+                found |= outbox_model.kept(one, state.waits, late=self._late, ran=self._ran)
+        return found
 
     @property
     def _up(self) -> bool:

@@ -99,12 +99,13 @@ class OutageProxy:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
-            except OSError:
+                select.select([self._listener], (), ())
+                with self._lock:  # who looks for what is unread finds it here or there
+                    client, _ = self._listener.accept()
+                    self._clients.add(client)
+            except (OSError, ValueError):
                 return
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
-                self._clients.add(client)
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
