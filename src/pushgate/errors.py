@@ -30,6 +30,7 @@ __all__ = (
     "PushError",
     "SettingsError",
     "TLSFileError",
+    "closes_idle_connection",
     "concerns_one_group",
     "explain",
     "failed_inside",
@@ -37,6 +38,7 @@ __all__ = (
     "is_delivery_failure",
     "is_permanent",
     "is_retryable",
+    "is_success",
     "may_have_arrived",
     "refuses_content_type",
 )
@@ -259,14 +261,28 @@ _EXPLAINED = {
     401: ("it asks for credentials", "set a user name and password, or a token"),
     403: ("it does not allow this", "have it allowed for these credentials"),
     404: (
-        "it answers, but not as a Pushgateway",
+        "it answers, but not as a Pushgateway does",
         "correct the port, or add the path prefix that the gateway runs under",
     ),
 }
 
 
 def _is_retryable_status(status: int) -> bool:
-    return status in (_TIMED_OUT, _TOO_MANY) or status >= _SERVER_ERRORS
+    return status in (_TIMED_OUT, _TOO_MANY) or status >= _SERVER_ERRORS or is_success(status)
+
+
+def is_success(status: int) -> bool:
+    """Whether an HTTP status says that the server did what it was asked.
+
+    As the status of an error: something other than a Pushgateway answered, such as a web page that
+    says that the site is down for maintenance. It may be back later.
+    """
+    return 200 <= status < 300
+
+
+def closes_idle_connection(status: int) -> bool:
+    """Whether a server answers so on a connection that was idle for too long (RFC 9110, 15.5.9)."""
+    return status == _TIMED_OUT
 
 
 def _status(error: BaseException) -> int | None:
@@ -312,7 +328,9 @@ def may_have_arrived(error: BaseException) -> bool:
 def concerns_one_group(error: BaseException) -> bool:
     """Whether the gateway may take another group although it refused this one."""
     status = _status(error)
-    return not isinstance(error, OSError) if status is None else status not in _OF_THE_GATEWAY
+    if status is None:
+        return not isinstance(error, OSError)
+    return status not in _OF_THE_GATEWAY and not is_success(status)
 
 
 def forbids_reading(error: BaseException) -> bool:

@@ -59,13 +59,6 @@ FAULTS = {
     "answers 429": Fault(status("429 Too Many Requests")),
     "answers 503": Fault(status("503 Service Unavailable"), fails=True),
 }
-MARKS = {
-    "sends a web page": [
-        pytest.mark.xfail(
-            raises=AssertionError, reason="issue 12: any answer of 2xx counts as delivered"
-        )
-    ]
-}
 
 
 class Site:
@@ -172,7 +165,7 @@ def flush(place: Site, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @each_adapter
-@pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, [])) for n in FAULTS])
+@pytest.mark.parametrize("name", FAULTS)
 def test_a_gateway_that(
     adapter: Adapter,
     name: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import DeliveryError, PushError
+from ..errors import PushError
 from ..transport.deadline import Deadline
 from ..transport.retries import with_retries
 from ..transport.urls import base_url, without_credentials
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("GatewayReader",)
 
 _STATUS = "/api/v1/status"
+_LONGEST_DOCUMENT = 1 << 20  # bytes, of all but groups and metrics
 
 _Result = TypeVar("_Result")
 
@@ -60,16 +61,23 @@ class GatewayReader:
         return list(self.iter_groups(timeout=timeout))
 
     def iter_groups(self, *, timeout: float | None = None) -> Iterator[Group]:
-        """As groups, one at a time, for a process that must stay small."""
+        """As groups, each read when its turn comes: for a process that must stay small.
+
+        ``timeout`` bounds all of it. What fails meanwhile is raised by the iterator.
+        """
         from ..protocol.groups import read_groups
 
-        return read_groups(self._get("/api/v1/metrics", timeout))
+        def open_stream(left: float | None) -> Response:
+            return self._read("/api/v1/metrics", left, streamed=True)
+
+        response = self._bounded(open_stream, timeout)
+        return read_groups(response.chunks or iter((response.body,)))
 
     def ready(self, *, timeout: float | None = None) -> bool:
-        """Whether the gateway answers and says that it is ready. Never raises DeliveryError."""
+        """Whether a Pushgateway answers and says that it is ready. Raises no PushError."""
         try:
             self._get("/-/ready", timeout)
-        except DeliveryError:
+        except PushError:
             return False
         return True
 
@@ -91,7 +99,7 @@ class GatewayReader:
 
     def scrape(self, *, timeout: float | None = None) -> bytes:
         """What Prometheus gets. Raises GatewayRejectedError where a bad group fails the scrape."""
-        return self._get("/metrics", timeout)
+        return self._get("/metrics", timeout, max_body=None)
 
     def version(self, *, timeout: float | None = None) -> str:
         """The gateway's version, such as ``1.11.2``."""
@@ -117,19 +125,32 @@ class GatewayReader:
     def _status_in(self, document: bytes) -> tuple[str, dict[str, str] | None]:
         import json
 
+        from ..protocol.groups import UNREADABLE
+
         try:
             data = json.loads(document)["data"]
             flags = data.get("flags")
             version = str(data["build_information"]["version"])
             return version, None if flags is None else dict(flags)
-        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             raise PushError(f"{self.url}{_STATUS} is not the response of a Pushgateway") from error
 
-    def _get(self, path: str, timeout: float | None) -> bytes:
-        return self._bounded(lambda left: self._read(path, left).body, timeout)
+    def _get(
+        self, path: str, timeout: float | None, max_body: int | None = _LONGEST_DOCUMENT
+    ) -> bytes:
+        return self._bounded(lambda left: self._read(path, left, max_body).body, timeout)
 
-    def _read(self, path: str, timeout: float | None) -> Response:
-        return self._reader.request(self._url, "GET", timeout, path=path, max_body=None)
+    def _read(
+        self,
+        path: str,
+        timeout: float | None,
+        max_body: int | None = _LONGEST_DOCUMENT,
+        *,
+        streamed: bool = False,
+    ) -> Response:
+        return self._reader.request(
+            self._url, "GET", timeout, path=path, max_body=max_body, streamed=streamed
+        )
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else timeout)

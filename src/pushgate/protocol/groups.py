@@ -5,21 +5,22 @@ https://github.com/prometheus/pushgateway/blob/master/README.md#query-api
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PushError
+from ..errors import DeliveryError, PushError
 from .families import Sample
 from .metric_types import FAILURE_TIME, PUSH_TIME
 from .timestamps import is_impossible_time, is_possible_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ("Group", "GroupFamily", "read_groups")
+__all__ = ("UNREADABLE", "Group", "GroupFamily", "read_groups")
 
 
 @dataclass(frozen=True)
@@ -71,38 +72,97 @@ class Group:
         return None
 
 
-def read_groups(document: bytes) -> Iterator[Group]:
+UNREADABLE = (
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    ValueError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
+"""What reading a document raises that is not laid out as a Pushgateway's."""
+
+
+def read_groups(document: Iterable[bytes]) -> Iterator[Group]:
     """The groups in a response of ``/api/v1/metrics``, each decoded when its turn comes.
 
-    Decoded as a whole, the response of a gateway of some thousand series takes tens of megabytes,
-    which a small process keeps. Raises PushError for another layout.
+    ``document`` is the response in pieces. Decoded as a whole, that of a gateway with ten thousand
+    groups takes hundreds of megabytes. Raises PushError for another layout, and what the pieces
+    raise.
     """
     try:
-        for entry in _entries(document.decode()):
+        for entry in _entries(document):
             yield _group(entry)
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+    except DeliveryError:
+        raise
+    except UNREADABLE as error:
         raise PushError("/api/v1/metrics is not the response of a Pushgateway") from error
 
 
 _OPENING = re.compile(r'\s*\{\s*"status"\s*:\s*"success"\s*,\s*"data"\s*:\s*\[\s*')
 _NEXT = re.compile(r"\s*([,\]])\s*")
+_LONGEST_OPENING = 256  # characters
+_LONGEST_ENTRY = 1 << 26  # characters; a group of half a million series
 
 
-def _entries(text: str) -> Iterator[dict[str, Any]]:
-    opening = _OPENING.match(text)
-    if not opening or text.startswith("]", opening.end()):
-        yield from json.loads(text)["data"]
+def _entries(document: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    text = _Text(document)
+    while len(text.buffer) < _LONGEST_OPENING and text.more():
+        pass
+    opening = _OPENING.match(text.buffer)
+    if not opening or text.buffer.startswith("]", opening.end()):
+        while text.more():
+            pass
+        yield from json.loads(text.buffer)["data"]
         return
-    decoder, at = json.JSONDecoder(), opening.end()
+    text.skip(opening.end())
+    decoder = json.JSONDecoder()
     while True:
-        entry, at = decoder.raw_decode(text, at)
+        try:
+            entry, end = decoder.raw_decode(text.buffer)
+        except json.JSONDecodeError:
+            # Perhaps it goes on. Twice as much is read each time, or a long one takes for ever.
+            wanted = 2 * len(text.buffer) + 1
+            while len(text.buffer) < wanted:
+                if not text.more():
+                    break
+            else:
+                continue
+            entry, end = decoder.raw_decode(text.buffer)
+        text.skip(end)
+        while (mark := _NEXT.match(text.buffer)) is None:
+            if text.buffer.strip() or not text.more():
+                raise ValueError("the response ends early")
         yield entry
-        mark = _NEXT.match(text, at)
-        if mark is None:
-            raise ValueError("the response ends early")
         if mark[1] == "]":
             return
-        at = mark.end()
+        text.skip(mark.end())
+
+
+class _Text:
+    """Pieces of UTF-8 as text, of which the part in ``buffer`` is not decoded as JSON yet."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.buffer = ""
+        self._pieces = iter(pieces)
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+
+    def more(self) -> bool:
+        """Add a piece: whether there was one. Raises ValueError."""
+        piece = next(self._pieces, None)
+        if piece is None:
+            self.buffer += self._decode(b"", final=True)
+            return False
+        self.buffer += self._decode(piece)
+        if len(self.buffer) > _LONGEST_ENTRY:
+            raise ValueError("a group is too long")
+        return True
+
+    def skip(self, count: int) -> None:
+        """So much of the buffer is done with."""
+        self.buffer = self.buffer[count:]
 
 
 def _group(entry: dict[str, Any]) -> Group:
@@ -138,6 +198,8 @@ def _time_of(family: GroupFamily | None) -> float:
 
 
 def _job_first(labels: dict[str, str]) -> dict[str, str]:
+    if not all(isinstance(value, str) for value in labels.values()):
+        raise TypeError("a label's value is a text")
     return dict(sorted(labels.items(), key=lambda item: (item[0] != "job", item[0])))
 
 

@@ -38,6 +38,13 @@ class Deadline:
             earlier._at = self._at - min(left * share, most)
         return earlier
 
+    def within(self, seconds: float) -> Deadline:
+        """The same deadline, or one in ``seconds`` if that is earlier."""
+        sooner = Deadline(seconds)
+        if self._at is not None and sooner._at is not None:
+            sooner._at = min(self._at, sooner._at)
+        return sooner
+
     def left(self, least: float = 0.001) -> float | None:
         """Seconds left; once it has passed ``least``, in which a request fails and says why."""
         return None if self._at is None else max(least, self._at - time.monotonic())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .request import Request
     from .response import Response
 
-__all__ = ("redaction_for", "rejected", "unreachable")
+__all__ = ("checked", "redaction_for", "rejected", "unreachable")
 
 
 def redaction_for(request: Request, secrets: Iterable[tuple[str, object]]) -> Redaction:
@@ -66,6 +66,24 @@ def _explain(error: Exception) -> tuple[str, bool]:
 def _is_silent(error: OSError) -> bool:
     # http.client's RemoteDisconnected has no number; a reset has one, and its text says so.
     return is_closed(error) and (error.errno is None or is_tls_error(error))
+
+
+def checked(
+    response: Response, request: Request, shown: str, secrets: Iterable[tuple[str, object]]
+) -> Response:
+    """A success that is more than a plain acceptance, with its chunks' errors as DeliveryErrors.
+
+    Raises GatewayRejectedError where it can't be a Pushgateway's.
+    """
+    if response.is_of_another_server(request.method):
+        if response.chunks is not None:
+            response.chunks.close()
+        reason = "a web page answered; is this the URL of a Pushgateway?"
+        redaction = redaction_for(request, secrets)
+        raise rejected(response, request.method, shown, redaction, reason)
+    if response.chunks is not None:
+        response.chunks.explain = lambda error: unreachable(error, request, shown, secrets)
+    return response
 
 
 def rejected(

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urljoin
 
-from ..errors import DeliveryError
+from ..errors import DeliveryError, is_success
 from .auth import TLS, BasicAuth, BearerToken
 from .deadline import Deadline
 from .pool import exchange
@@ -89,11 +89,13 @@ class HTTPHandler(NamedTuple):
         path: str = "",
         *,
         max_body: int | None = _MAX_BODY,
+        streamed: bool = False,
     ) -> Response:
         """Send a request to ``url`` and the ``path`` below it; the response, if it is a success.
 
-        ``max_body`` is how many bytes of its body are read, None for all. Raises DeliveryError,
-        and SettingsError for a URL, header or TLS file that can't be used.
+        ``max_body`` is how many bytes of its body are read, None for all; with ``streamed`` they
+        are read while the response's ``chunks`` are. Raises DeliveryError, also for a success that
+        no Pushgateway gave, and SettingsError for a URL, header or TLS file that can't be used.
         """
         if timeout is not None and not timeout > 0:  # NaN too
             raise ValueError(f"timeout is {timeout!r}; give seconds above 0, or None for no limit")
@@ -108,14 +110,18 @@ class HTTPHandler(NamedTuple):
             tls = self.tls.context() if address.origin.scheme == "https" else None
             request = Request(address.origin, method, target, sent, data, tls)
             try:
-                response = exchange(request, deadline, max_body)
+                response = exchange(request, deadline, max_body, streamed=streamed)
             except (ResponseError, UnicodeError) as error:
                 # Not chained: text and attributes of these may repeat what was sent.
                 raise _unreachable(error, request, shown, first_sent) from None
             except OSError as error:
                 raise _unreachable(error, request, shown, first_sent) from error
-            if 200 <= response.status < 300:
-                return response
+            if is_success(response.status):
+                if response.headers is None:
+                    return response
+                from .error_mapping import checked  # most pushes are accepted without more
+
+                return checked(response, request, shown, first_sent.by_name.values())
             next_address = self._redirect(request, response, shown, first_sent, hop)
             if next_address.origin != address.origin:
                 sent = headers_of([p for n, p in sent.by_name.items() if n in _HARMLESS])

@@ -7,78 +7,163 @@ once and is accepted does without.
 from __future__ import annotations
 
 import io
-from http.client import HTTPException, HTTPResponse
+from contextlib import contextmanager, suppress
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING
 
+from ..errors import is_success
 from .response import Response, ResponseError
 from .socket_io import receive_some
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from .deadline import Deadline
 
-__all__ = ("receive_any", "receive_connected")
+__all__ = ("BodyStream", "receive_any", "receive_connected")
 
-_CHUNK = 64 * 1024  # bytes
+_LONGEST_FAILURE = 64 * 1024  # bytes of its body; a Pushgateway's longest complaint is far below
+_FAILURE_SECONDS = 0.5  # a body that takes longer is not worth the job's time
+_PIECE = 64 * 1024  # bytes
+_ENDLESS = 1 << 62
+# What http.client raises for sizes and lengths that make no sense, beside its own exceptions.
+_UNREADABLE = (HTTPException, ValueError, ArithmeticError, MemoryError)
 
 
 def receive_any(
-    sock: socket.socket, start: bytes, method: str, deadline: Deadline, max_body: int | None
+    sock: socket.socket,
+    start: bytes,
+    method: str,
+    deadline: Deadline,
+    max_body: int | None,
+    *,
+    streamed: bool,
 ) -> Response:
     """Read the response that begins with ``start``; close the socket if it can't be used again.
 
-    Raises OSError; ResponseError where the response is cut short or is not HTTP.
+    The status of a failure counts also where its body can't be read: of that, 64 KiB are read at
+    most, in half a second at most. Arguments and errors are those of ``receive``.
     """
     source = _Source(sock, deadline, start)
     response = HTTPResponse(source, method=method)  # type: ignore[arg-type]
+    chunks = None
     try:
-        response.begin()
-        while response.status < 200:
-            # An interim response, such as 103: http.client skips only 100.
-            response.headers = None  # type: ignore[assignment]
+        with _as_response_error():
             response.begin()
-        body = response.read(max_body)
-        whole = response.isclosed() or not response.read(1)
-    except HTTPException as error:
-        raise _response_error(error) from None
+            while response.status < 200:
+                # An interim response, such as 103: http.client skips only 100.
+                response.headers = None  # type: ignore[assignment]
+                response.begin()
+        if not is_success(response.status):
+            source.deadline = deadline.within(_FAILURE_SECONDS)
+            body = _readable_part(response)
+        elif streamed:
+            body, chunks = b"", BodyStream(response, sock)
+        elif method != "GET" and response.length is None and not response.chunked:
+            # A success that names no length lasts until the server closes, and a push needs no
+            # body: only what has come already is looked at.
+            source.is_cut_off = True
+            body = _readable_part(response)
+            sock.close()
+        else:
+            with _as_response_error():
+                body = b"".join(_body(response, max_body))
     finally:
-        response.close()
-    if response.will_close or not whole or source.surplus:
+        if chunks is None:
+            whole = response.isclosed() or response.length == 0
+            response.close()
+    if chunks is None and (response.will_close or not whole or source.surplus):
         sock.close()
-    return Response(response.status, response.reason, response.headers, body)
+    return Response(response.status, response.reason, response.headers, body, chunks)
+
+
+def _body(response: HTTPResponse, most: int | None) -> Iterator[bytes]:
+    """The body in pieces, cut after ``most`` bytes. Raises where the server cuts it short."""
+    left = _ENDLESS if most is None else most
+    while left > 0 and (piece := response.read1(min(left, _PIECE))):
+        left -= len(piece)
+        yield piece
+    if left > 0 and response.length:
+        raise IncompleteRead(b"", response.length)
+
+
+def _readable_part(response: HTTPResponse) -> bytes:
+    """The beginning of the body, as far as it can be read."""
+    pieces: list[bytes] = []
+    with suppress(OSError, *_UNREADABLE):
+        pieces.extend(_body(response, _LONGEST_FAILURE))
+    return b"".join(pieces)
+
+
+class BodyStream:
+    """The body of a success in pieces. The connection is closed after it, or with this object."""
+
+    def __init__(self, response: HTTPResponse, sock: socket.socket) -> None:
+        self.explain: Callable[[OSError], Exception] = lambda error: error
+        """Makes of an error the one that is raised."""
+        self._response = response
+        self._sock = sock
+        self._pieces = _body(response, None)
+
+    def __iter__(self) -> BodyStream:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            with _as_response_error():
+                return next(self._pieces)
+        except OSError as error:
+            self.close()
+            raise self.explain(error) from None
+        except StopIteration:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Read no more."""
+        self._response.close()
+        self._sock.close()
+
+    __del__ = close
 
 
 def receive_connected(sock: socket.socket, deadline: Deadline) -> int:
     """The status of a proxy's response to CONNECT, which has no body, also where headers say so."""
     response = HTTPResponse(_Source(sock, deadline), method="CONNECT")  # type: ignore[arg-type]
     try:
-        response.begin()
+        with _as_response_error():
+            response.begin()
         return response.status
-    except HTTPException as error:
-        raise _response_error(error) from None
     finally:
         response.close()
 
 
-def _response_error(error: HTTPException) -> OSError:
-    if isinstance(error, OSError):  # RemoteDisconnected
-        return error
-    return ResponseError(
-        f"the response was cut short or is not HTTP ({type(error).__name__}: {error})"
-    )
+@contextmanager
+def _as_response_error() -> Iterator[None]:
+    """Raise ResponseError for what http.client raises of a response that is not HTTP."""
+    try:
+        yield
+    except OSError:  # RemoteDisconnected is one
+        raise
+    except _UNREADABLE as error:
+        raise ResponseError(
+            f"the response was cut short or is not HTTP ({type(error).__name__}: {error})"
+        ) from None
 
 
 class _Source(io.RawIOBase):
     """What HTTPResponse needs of a socket: ``start``, received before, and more in the deadline."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline, start: bytes | None = None) -> None:
+        self.deadline = deadline
+        self.is_cut_off = False
+        """Nothing more is received."""
+        self.surplus = False
         self._sock = sock
-        self._deadline = deadline
         self._start = start
         self._ended = False
-        self.surplus = False
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return _Buffered(self)
@@ -91,7 +176,9 @@ class _Source(io.RawIOBase):
             return 0
         data = self._start
         if data is None:
-            data = receive_some(self._sock, min(len(buffer), _CHUNK), self._deadline)
+            if self.is_cut_off:
+                return 0
+            data = receive_some(self._sock, min(len(buffer), _PIECE), self.deadline)
         count = min(len(buffer), len(data))
         buffer[:count] = data[:count]
         if self._start is not None:

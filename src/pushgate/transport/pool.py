@@ -19,6 +19,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..errors import closes_idle_connection, is_success
 from .connect import dial
 from .proxies import proxy_for
 from .request import Request, head_of
@@ -64,13 +65,16 @@ _PoolKey = tuple[Origin, "ssl.SSLContext | None"]
 _idle: dict[_PoolKey, deque[_Connection]] = {}
 
 
-def exchange(request: Request, deadline: Deadline, max_body: int | None = None) -> Response:
+def exchange(
+    request: Request, deadline: Deadline, max_body: int | None = None, *, streamed: bool = False
+) -> Response:
     """Send the request and read the response, on an idle connection where there is one.
 
-    An idle connection that the server closed meanwhile is replaced once, silently: requests to a
-    Pushgateway are idempotent. Which proxy leads to the origin is looked up for a new connection.
-    Raises OSError, of which TimeoutError past the deadline and ResponseError, and SettingsError for
-    a header or proxy that can't be used.
+    An idle connection that is dead, or that the server closed meanwhile, is replaced once: requests
+    to a Pushgateway are idempotent. One that is dead without a sign gets half of the time. Which
+    proxy leads to the origin is looked up for a new connection. Raises OSError, of which
+    TimeoutError past the deadline and ResponseError, and SettingsError for a header or proxy that
+    can't be used.
     """
     origin = request.origin
     key = (origin, request.tls)
@@ -78,14 +82,19 @@ def exchange(request: Request, deadline: Deadline, max_body: int | None = None) 
     connection = _take_idle(key)
     if connection is not None:
         try:
-            return _attempt(connection, key, request, data, deadline, max_body)
+            half = deadline.reserving(0.5, float("inf"))
+            response = _attempt(connection, key, request, data, half, max_body, streamed)
+            if not closes_idle_connection(response.status):
+                return response
+        except TimeoutError:
+            deadline.remaining()  # raises it where there is no other half
         except OSError as error:
             if not is_closed(error):
                 raise
-            _close_all(_idle.get(key))
+        _close_all(_idle.get(key))
     proxy = proxy_for(origin.scheme, origin.authority)
     sock = dial(origin.host, origin.port, request.tls, proxy, deadline)
-    return _attempt(_Connection(sock, proxy), key, request, data, deadline, max_body)
+    return _attempt(_Connection(sock, proxy), key, request, data, deadline, max_body, streamed)
 
 
 def close_idle() -> None:
@@ -116,6 +125,7 @@ def _attempt(
     data: bytes,
     deadline: Deadline,
     max_body: int | None,
+    streamed: bool,
 ) -> Response:
     sock, method = connection.sock, request.method
     if connection.proxy is not None and request.tls is None:
@@ -129,11 +139,11 @@ def _attempt(
             response = _early_response(sock, refusal, method, deadline, max_body)
             sock.close()
             return response
-        response = receive(sock, method, deadline, max_body)
+        response = receive(sock, method, deadline, max_body, streamed=streamed)
     except BaseException:
         sock.close()
         raise
-    if sock.fileno() != -1:
+    if response.chunks is None and sock.fileno() != -1:
         _put_idle(key, connection)
     return response
 
@@ -155,7 +165,7 @@ def _early_response(
         if is_tls_error(error) and not is_closed(error):
             raise
         raise refusal from None
-    if response.status < 300:
+    if is_success(response.status):
         raise refusal
     return response
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from email.message import Message
 
     from .deadline import Deadline
+    from .http_parser import BodyStream
 
 __all__ = ("Response", "ResponseError", "receive")
 
@@ -21,6 +22,7 @@ _ACCEPTED = re.compile(
     rb"HTTP/1\.1 (20[02]) [^\r\n]*\r\nDate: [^\r\n]*\r\nContent-Length: 0\r\n\r\n\Z"
 )
 _CHUNK = 8192  # bytes
+_LONGEST_WORD = 64  # bytes, of a body such as "OK"
 
 
 class ResponseError(OSError):
@@ -28,22 +30,50 @@ class ResponseError(OSError):
 
 
 class Response(NamedTuple):
-    """``body`` may be cut after the bytes asked for; ``headers`` are None on a plain acceptance."""
+    """``body`` may be cut after the bytes asked for; ``headers`` are None on a plain acceptance.
+
+    ``chunks`` are the body of a response that was asked for as a stream, and is a success.
+    """
 
     status: int
     reason: str
     headers: Message | None
     body: bytes
+    chunks: BodyStream | None = None
+
+    def is_of_another_server(self, method: str) -> bool:
+        """Whether this success can't be a Pushgateway's: a web page, or any page after a push.
+
+        A Pushgateway answers a push with an empty body. A short word is let pass.
+        """
+        if self.headers is None:
+            return False
+        kind, length = self.headers.get_content_type(), self.headers.get("Content-Length")
+        if "html" in kind:
+            return length != "0"
+        if method == "GET":
+            return False
+        is_word = kind == "text/plain" and len(self.body) <= _LONGEST_WORD
+        return not is_word or self.body.lstrip().startswith(b"<")
 
 
-def receive(sock: socket.socket, method: str, deadline: Deadline, max_body: int | None) -> Response:
+def receive(
+    sock: socket.socket,
+    method: str,
+    deadline: Deadline,
+    max_body: int | None,
+    *,
+    streamed: bool = False,
+) -> Response:
     """Read one response, and close the socket if it can't be used again.
 
-    Raises OSError, ResponseError among them.
+    ``max_body`` is how many bytes of the body of a success are read, None for all. With
+    ``streamed`` they are read while the result's ``chunks`` are. Raises OSError, ResponseError
+    among them.
     """
     start = receive_some(sock, _CHUNK, deadline)
     if plain := _ACCEPTED.match(start):
         return Response(int(plain[1]), "", None, b"")
     from .http_parser import receive_any  # http.client takes longer to import than a push takes
 
-    return receive_any(sock, start, method, deadline, max_body)
+    return receive_any(sock, start, method, deadline, max_body, streamed=streamed)

@@ -1,0 +1,248 @@
+"""Answers that no Pushgateway gives: by web pages, proxies, other servers, and dead connections."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pushgate import (
+    Gateway,
+    GatewayRejectedError,
+    GatewayUnreachableError,
+    GroupingKey,
+    Outbox,
+    PushError,
+    gauge,
+    push_to_gateway,
+)
+from support import faults
+from support.faults import OK, FaultServer, answer, respond
+
+METRICS = [gauge("m", "h", 1)]
+HTML = (("Content-Type", "text/html"),)
+PAGES = {
+    "a page": answer(body=b"<html>Down for maintenance</html>", headers=HTML),
+    "a page without a length": b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<html>",
+    "a page without its type": answer(body=b" <!DOCTYPE html><p>Sign in"),
+    "an exporter's metrics": answer(body=b"# HELP up Up\n# TYPE up gauge\nup 1\n" * 9),
+    "JSON": answer(body=b'{"error":"maintenance"}', headers=(("Content-Type", "text/json"),)),
+}
+DELIVERIES = {
+    "empty 200": answer(),
+    "empty 202": answer("202 Accepted"),
+    "empty 204": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "a word": answer(body=b"OK\n"),
+    "an empty page": answer(headers=HTML),
+}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_a_success_with_a_page_is_no_delivery_and_what_it_should_have_taken_waits(
+    page: bytes, tmp_path: Path
+) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    with FaultServer(faults.respond_and_close(page)) as server:
+        gateway = Gateway(server.url, outbox=outbox, retries=0)
+        with pytest.raises(GatewayRejectedError, match="the URL of a Pushgateway") as caught:
+            gateway.pushadd("j", METRICS)
+        assert not outbox.flush(gateway).delivered
+        assert (caught.value.status, caught.value.retryable, caught.value.permanent) == (
+            200,
+            True,
+            False,
+        )
+        assert caught.value.kept
+    assert [group.labels for group in outbox.waiting()] == [{"job": "j"}]
+
+
+def test_a_page_says_that_no_gateway_is_ready() -> None:
+    with FaultServer(respond(PAGES["a page"])) as server:
+        assert not Gateway(server.url).ready()
+
+
+@pytest.mark.parametrize("data", DELIVERIES.values(), ids=DELIVERIES)
+def test_a_success_without_a_page_is_a_delivery(data: bytes) -> None:
+    with FaultServer(respond(data)) as server:
+        push_to_gateway(server.url, "j", METRICS)  # type: ignore[arg-type]
+
+
+def test_a_success_that_names_no_length_is_a_delivery_at_once() -> None:
+    with FaultServer(faults.respond_and_hang(b"HTTP/1.1 200 OK\r\n\r\n")) as server:
+        push_to_gateway(server.url, "j", METRICS, timeout=20)  # type: ignore[arg-type]
+
+
+UNREADABLE: dict[str, faults.Script] = {
+    "reset": faults.respond_and_reset(b"HTTP/1.0 407 Who\r\nContent-Type: text/html\r\n\r\n<html>"),
+    "endless": faults.respond_and_hang(b"HTTP/1.1 407 Who\r\nContent-Length: 1000\r\n\r\nno"),
+    "no chunk": faults.respond_and_close(
+        b"HTTP/1.1 407 Who\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nno"
+    ),
+    "cut": faults.respond_and_close(b"HTTP/1.1 407 Who\r\nContent-Length: 99\r\n\r\nno"),
+    "drips": faults.respond_and_drip(b"HTTP/1.1 407 Who\r\nContent-Length: 60000\r\n\r\n", b"z"),
+}
+
+
+@pytest.mark.parametrize("script", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_status_counts_also_where_its_body_cannot_be_read(script: faults.Script) -> None:
+    with FaultServer(script) as server, pytest.raises(GatewayRejectedError, match="Who") as caught:
+        push_to_gateway(server.url, "j", METRICS, timeout=20)  # type: ignore[arg-type]
+    assert caught.value.status == 407
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+NO_HTTP = {
+    "a negative chunk": CHUNKED + b"-5\r\nabcde\r\n0\r\n\r\n",
+    "a huge chunk": CHUNKED + b"f" * 30 + b"\r\nab",
+    "a huge length": b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n{}" % (b"9" * 27),
+    "an absurd length": b"HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n{}" % (b"9" * 5000),
+    "a huge number": answer(
+        body=b'{"status":"success","data":[{"labels":{"job":"a"},"last_push_successful":true,'
+        b'"push_time_seconds":{"time_stamp":"2026-01-01T00:00:00Z","type":"GAUGE","metrics":'
+        b'[{"labels":{},"value":1%s}]}}]}' % (b"0" * 400)
+    ),
+    "labels that are a number": answer(
+        body=b'{"status":"success","data":[{"labels":7,"last_push_successful":true}]}'
+    ),
+    "a label that is a number": answer(
+        body=b'{"status":"success","data":[{"labels":{"job":7},"last_push_successful":true}]}'
+    ),
+}
+
+
+@pytest.mark.parametrize("data", NO_HTTP.values(), ids=NO_HTTP)
+def test_what_cannot_be_read_is_a_push_error(data: bytes) -> None:
+    with FaultServer(faults.respond_and_close(data)) as server:
+        gateway = Gateway(server.url, retries=0, timeout=5)
+        with pytest.raises(PushError):
+            gateway.groups()
+        with pytest.raises(PushError):
+            gateway.status()
+        gateway.ready()
+
+
+def test_a_push_whose_answer_is_not_http_waits(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    with FaultServer(faults.respond_and_close(NO_HTTP["a negative chunk"])) as server:
+        with pytest.raises(GatewayUnreachableError, match="not HTTP") as caught:
+            Gateway(server.url, outbox=outbox, retries=0).push("j", METRICS)
+        assert caught.value.kept
+
+
+def test_groups_are_read_whatever_pieces_they_come_in() -> None:
+    groups = ",".join(
+        f'{{"labels":{{"job":"j{n}","path":"ä{"x" * 40}"}},"last_push_successful":true}}'
+        for n in range(300)
+    )
+    data = answer(body=f'{{"status":"success", "data" : [{groups}] }}'.encode())
+
+    def piecewise(peer: faults.Peer) -> None:
+        peer.request()
+        for at in range(0, len(data), 701):
+            peer.send(data[at : at + 701])
+
+    with FaultServer(piecewise) as server:
+        found = [group.labels["job"] for group in Gateway(server.url).groups()]
+    assert found == [f"j{n}" for n in range(300)]
+
+
+def test_a_stream_that_breaks_off_is_an_unreachable_gateway() -> None:
+    cut = b'HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{"status":"success","data":['
+    with (
+        FaultServer(faults.respond_and_close(cut)) as server,
+        pytest.raises(GatewayUnreachableError, match="cut short"),
+    ):
+        Gateway(server.url, retries=0).groups()
+
+
+# Grows by what it reads of an answer, and prints by how much, in KiB.
+READER = """
+import resource, sys
+from pushgate import Gateway, PushError, gauge
+gateway = Gateway(sys.argv[1], retries=0, timeout=2)
+try:
+    gateway.pushadd("warm", [gauge("m", "h", 1)])
+except PushError:
+    pass
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    for group in gateway.iter_groups():
+        pass
+except PushError as error:
+    print(type(error).__name__, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def _error_page(peer: faults.Peer) -> None:
+    while peer.request():
+        peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n" % (100 << 20))
+        for _ in range(100):
+            peer.send(b"x" * (1 << 20))
+
+
+def _endless(peer: faults.Peer) -> None:
+    peer.request()
+    peer.send(b'HTTP/1.1 200 OK\r\n\r\n{"status":"success","data":[')
+    while True:
+        peer.send(b'{"labels":{"job":"x"},"last_push_successful":true},' * 1000)
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [(_error_page, "GatewayRejectedError"), (_endless, "GatewayTimeoutError")],
+    ids=["an error page of 100 MB", "an answer without end"],
+)
+def test_what_a_reader_holds_of_an_answer_is_bounded(script: faults.Script, error: str) -> None:
+    with FaultServer(script) as server:
+        ran = subprocess.run(
+            [sys.executable, "-c", READER, server.url], capture_output=True, text=True, check=True
+        )
+    name, growth = ran.stdout.split()
+    assert name == error
+    assert int(growth) < 20 * 1024
+
+
+class _FallsSilent:
+    """Answers the first request of each connection, and then nothing."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def __call__(self, peer: faults.Peer) -> None:
+        peer.request()
+        self.requests += 1
+        peer.send(OK)
+        peer.request()
+        faults.hang(peer)
+
+
+def test_a_kept_connection_that_is_dead_is_replaced_in_time() -> None:
+    script = _FallsSilent()
+    with FaultServer(script) as server:
+        gateway = Gateway(server.url, retries=0, timeout=2)
+        gateway.push("j", METRICS)
+        gateway.push("j", METRICS)
+        assert (server.accepted, script.requests) == (2, 2)
+
+
+def test_a_server_that_gave_up_a_kept_connection_is_asked_on_a_new_one() -> None:
+    def impatient(peer: faults.Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        peer.request()
+        peer.send(answer("408 Request Timeout", headers=(("Connection", "close"),)))
+
+    with FaultServer(impatient) as server:
+        gateway = Gateway(server.url, retries=0)
+        gateway.push("j", METRICS)
+        gateway.push("j", METRICS)
+        assert server.accepted == 2
+
+
+def test_of_a_long_complaint_the_beginning_is_told() -> None:
+    with FaultServer(respond(answer("400 Bad", body=b"why " * 50_000))) as server:
+        with pytest.raises(GatewayRejectedError, match="Bad: why why") as caught:
+            Gateway(server.url).push(GroupingKey("j"), METRICS)
+        assert len(caught.value.read()) <= 64 * 1024
