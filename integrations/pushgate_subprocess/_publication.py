@@ -148,7 +148,8 @@ class Publication:
         error = None if sink is None else sink.last_error
         if self._state is not None:
             is_deleted = error is None and outcome is not None and outcome.status is Status.SUCCESS
-            self._state.end(own_metrics=self._has_own if is_deleted else self._had_own_or_has())
+            held = self._has_own or self._state.had_own_metrics
+            self._state.end(own_metrics=self._has_own if is_deleted else held)
         if error is None:
             for line in self._take_outbox_lines():
                 self._log.warning(line)
@@ -211,13 +212,11 @@ class Publication:
         return own
 
     def _own_for_the_sink(self, run: JobRun) -> Sequence[Any] | None:
-        """None leaves the group alone: no run before, as far as is known, has had any."""
+        """None leaves the group alone: the state says that no run before has had any."""
         self._has_arrived = not self._has_failed  # they are asked for after the outcome
-        return self._own(run) or ([] if self._had_own_or_has() else None)
-
-    def _had_own_or_has(self) -> bool:
         # Where no state tells: a DELETE too many does no harm, metrics that never vanish do.
-        return self._has_own or self._state is None or self._state.had_own_metrics
+        is_sure = self._state is not None and self._state.had_own_metrics is False
+        return self._own(run) or (None if is_sure else [])
 
     def _print(self, families: Callable[[], Iterable[Family]], what: str) -> None:
         try:

@@ -30,9 +30,9 @@ __all__ = ("State", "begin", "mark_started", "take_started")
 # so few bytes of one sector are there as a whole or not at all.
 _SIZE = 96
 _RECORD = re.compile(
-    rb"pushgate 1 (idle|wrapped|script) started=(\d{1,15}\.\d{9}) vanished=(\d{1,15})"
-    rb" own_metrics=([01]) *\n"
+    rb"pushgate 2 (idle|wrapped|script) started=(\d{1,15}\.\d{9}) own_metrics=([01?]) *\n"
 )
+_OWN_METRICS = {b"0": False, b"1": True, b"?": None}
 
 
 class _Record(NamedTuple):
@@ -40,28 +40,26 @@ class _Record(NamedTuple):
 
     phase: str = "idle"
     started_at: float = 0.0
-    vanished_runs: int = 0
-    own_metrics: bool = False
+    own_metrics: bool | None = None
 
 
 class State:
     """What is known of the runs before, while this one goes on.
 
-    ``vanished_runs`` counts those that never reported their end, ``previous_vanished`` is when the
-    run before began (Unix seconds) if it is one of them, and ``had_own_metrics`` says whether the
-    last run that ended had pushed metrics of its own.
+    ``previous_vanished`` is when the run before began (Unix seconds) if it never reported its end.
+    ``had_own_metrics`` says whether the gateway may hold metrics of the runs before: None where
+    that is not known, as with a file that is new because the disk is.
     """
 
     def __init__(self, fd: int, before: _Record, record: _Record, complain: Complain) -> None:
         self._fd: int | None = fd
         self._record = record
         self._complain = complain
-        self.vanished_runs = record.vanished_runs
         self.had_own_metrics = before.own_metrics
         self.previous_vanished = None if before.phase == "idle" else before.started_at
         _held.add(self)
 
-    def end(self, own_metrics: bool) -> None:
+    def end(self, own_metrics: bool | None) -> None:
         """The run has ended, and its end was dealt with. A second call does nothing."""
         if self._fd is None:
             return
@@ -140,8 +138,7 @@ def _begin(key: GroupingKey, started_at: float, phase: str, complain: Complain) 
         return None
     try:
         before = _read(fd)
-        vanished_runs = before.vanished_runs + (before.phase != "idle")
-        record = _Record(phase, started_at, vanished_runs, before.own_metrics)
+        record = _Record(phase, started_at, before.own_metrics)
         _write(fd, record)
     except OSError as error:
         complain(f"can't note the start of this run: {error.strerror}")
@@ -170,14 +167,12 @@ def _read(fd: int) -> _Record:
     found = _RECORD.fullmatch(content := os.pread(fd, _SIZE + 1, 0))
     if not found or len(content) != _SIZE:
         return _Record()
-    return _Record(found[1].decode(), float(found[2]), int(found[3]), found[4] == b"1")
+    return _Record(found[1].decode(), float(found[2]), _OWN_METRICS[found[3]])
 
 
 def _write(fd: int, record: _Record) -> None:
-    text = (
-        f"pushgate 1 {record.phase} started={record.started_at:.9f}"
-        f" vanished={record.vanished_runs} own_metrics={record.own_metrics:d}"
-    )
+    own_metrics = "?" if record.own_metrics is None else f"{record.own_metrics:d}"
+    text = f"pushgate 2 {record.phase} started={record.started_at:.9f} own_metrics={own_metrics}"
     data = text.ljust(_SIZE - 1).encode() + b"\n"
     if os.pwrite(fd, data, 0) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

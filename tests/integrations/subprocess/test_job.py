@@ -538,4 +538,4 @@ def test_a_job_that_is_interrupted_in_its_push_is_kept(recorder, pushgate, waiti
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=DEADLINE)
     assert b"KeyboardInterrupt" in err
-    assert [group.labels for group in waiting()] == [{"job": "backup"}]
+    assert {"job": "backup"} in [group.labels for group in waiting()]

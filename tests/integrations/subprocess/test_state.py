@@ -115,10 +115,10 @@ def test_each_key_has_a_private_file_of_its_own(start, folder):
         b"",
         b"\0" * 96,
         b"x" * 5000,
-        b"pushgate 1 wrapped started=1",
-        b"pushgate 1 wrapped started=nan vanished=1 own_metrics=1".ljust(95) + b"\n",
-        b"pushgate 2 wrapped started=1.000000000 vanished=1 own_metrics=1".ljust(95) + b"\n",
-        b"pushgate 1 wrapped started=1.000000000 vanished=1 own_metrics=1\n",
+        b"pushgate 2 wrapped started=1",
+        b"pushgate 2 wrapped started=nan own_metrics=1".ljust(95) + b"\n",
+        b"pushgate 1 wrapped started=1.000000000 own_metrics=1".ljust(95) + b"\n",
+        b"pushgate 2 wrapped started=1.000000000 own_metrics=1\n",
     ],
 )
 def test_content_that_is_not_ours_is_taken_for_none(start, folder, content):
@@ -166,6 +166,32 @@ def test_a_home_that_is_not_there_is_not_made(start, pushgate, recorder, monkeyp
     _, _, err = pushgate.run(pushgate.argv("--retries=0", "true", gateway="http://127.0.0.1:1"))
     assert b"there is no home directory for an outbox" in err
     assert err.count(b"\n") == 1
+
+
+ROWS = 'echo rows 1 >> "$PUSHGATE_METRICS_FILE"'
+
+
+def test_on_a_new_disk_the_last_runs_own_metrics_go_with_the_first_success_without(
+    run, pushgateway, folder, value
+):
+    """What the gateway holds of runs before is not known there; it is not nothing."""
+    assert run("--", "sh", "-c", ROWS) == (0, b"", b"")
+    (folder / "backup.state").unlink()
+    assert run("false")[0] == 1
+    pushgateway.assert_pushed("rows", 1, job="backup", origin="job")
+    assert run("true") == (0, b"", b"")
+    assert pushgateway.groups(origin="job") == []
+    assert value("last_vanished_timestamp_seconds") is None
+
+
+def test_what_a_state_knows_of_own_metrics_saves_a_request(pushgate, recorder):
+    def deletes(command):
+        before = len(recorder.requests)
+        assert pushgate.run(pushgate.argv(*command, gateway=recorder.url)) == (0, b"", b"")
+        return [seen.method for seen in recorder.requests[before:]].count("DELETE")
+
+    runs = [["true"], ["true"], ["sh", "-c", ROWS], ["true"], ["true"]]
+    assert [deletes(run) for run in runs] == [1, 0, 0, 1, 0]
 
 
 def test_a_full_disk_makes_no_false_alarm(pushgate, pushgateway, run, value):
