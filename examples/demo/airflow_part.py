@@ -18,6 +18,7 @@ def main(folder: str) -> int:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{os.path.join(folder, 'airflow.db')}",
         "AIRFLOW__PUSHGATE__LISTENER": "True",
+        "AIRFLOW__PUSHGATE__TEST_RUNS": "True",  # dag.test() is no real run
     }
     from airflow.dag_processing.dagbag import DagBag
     from airflow.utils.db import initdb

@@ -28,6 +28,7 @@ class Configuration(NamedTuple):
     ``gateway`` is a URL and goes before the connection ``conn_id``. ``deadline``, in seconds,
     bounds all reports of one task's run. The patterns are fnmatch's, of ``dag_id`` or
     ``dag_id.task_id``. ``outbox`` is a path or "off"; None leaves it to pushgate's own settings.
+    ``test_runs`` says whether test runs are reported, too.
     """
 
     gateway: str | None = None
@@ -38,6 +39,7 @@ class Configuration(NamedTuple):
     listener_allow: tuple[str, ...] = ("*",)
     listener_deny: tuple[str, ...] = ()
     outbox: str | None = None
+    test_runs: bool = False
 
     def __repr__(self) -> str:
         from pushgate import Gateway  # not at the top: each process of Airflow imports this module
@@ -125,4 +127,5 @@ _TABLE: Mapping[str, Callable[[Any, OptionSource], Any]] = {
     "listener_allow": _patterns,
     "listener_deny": _patterns,
     "outbox": _outbox,
+    "test_runs": readers.switch,
 }

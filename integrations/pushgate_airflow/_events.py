@@ -51,7 +51,6 @@ _STATUS = {
     "removed": Status.SKIPPED,
 }
 _NEVER_BEGAN = ("upstream_failed", "removed")
-_SCHEDULED = ("scheduled", "backfill")
 
 # https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html
 _OF_A_RUN = re.compile(
@@ -119,7 +118,7 @@ def expected_interval(dag: Any, dag_run: Any) -> float | None:
     """
     from pushgate_airflow.version_compat import next_due
 
-    if plain_state(getattr(dag_run, "run_type", None)) not in _SCHEDULED:
+    if plain_state(getattr(dag_run, "run_type", None)) != "scheduled":
         return None
     try:
         due = next_due(dag.timetable, dag_run, dag.end_date)

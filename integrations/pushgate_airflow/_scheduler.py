@@ -23,6 +23,7 @@ from pushgate import (
 from pushgate_airflow._configuration import Configuration, configuration
 from pushgate_airflow._events import grouping_key, job_run, outcome
 from pushgate_airflow._gateway_lookup import configured_gateway, outbox
+from pushgate_airflow._real_runs import is_overtaken_in_database, is_reported
 from pushgate_airflow._scheduler_events import MAX_TASKS, run_end, run_event, task_event
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def start() -> None:
 def task(ti: Any, state: str) -> None:
     """A task instance that no worker reports: killed, or marked in the UI, at any time."""
     event = task_event(ti, state)
-    _put(event, compare=True)
+    if is_reported(vars(ti).get("dag_run"), event):
+        _put(event, compare=True)
 
 
 def run(dag_run: Any, state: str) -> None:
@@ -58,6 +60,8 @@ def run(dag_run: Any, state: str) -> None:
     if not options.listener:
         return
     event = run_event(dag_run, state)
+    if not is_reported(dag_run, event) or is_overtaken_in_database(dag_run):
+        return
     if options.selects(event.dag_id, None):
         _put(event)
     end = None if state == "running" else run_end(dag_run)

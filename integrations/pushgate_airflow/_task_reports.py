@@ -47,7 +47,7 @@ _FOR_KEEPING = 0.25  # of the time for a report; it takes about 20 ms, more on a
 
 def report(
     event: Event,
-    run: Callable[[], JobRun],
+    run: Callable[[], JobRun | None],
     gateway: Callable[[], Gateway],
     *,
     deadline: float,
@@ -55,8 +55,9 @@ def report(
 ) -> None:
     """Push ``event`` of ``run()`` to ``gateway()``, and the task's own metrics at its end.
 
-    A task's start and end share ``deadline`` seconds. What can't be delivered is kept in the
-    gateway's outbox. ``only_own``: the own metrics alone. Never raises.
+    ``run`` returns None for what is not to be reported after all. A task's start and end share
+    ``deadline`` seconds. What can't be delivered is kept in the gateway's outbox. ``only_own``: the
+    own metrics alone. Never raises.
     """
     share = _FOR_THE_START if event.state == RUNNING else 1 - _FOR_THE_START
     sink = DirectSink(
@@ -66,7 +67,12 @@ def report(
     )
     name = event.dag_id if event.task_id is None else f"{event.dag_id}.{event.task_id}"
     reports = _own_report if only_own else _reports
-    sink.deliver(lambda: reports(event, run()), f"the push of {event.state} for {name}")
+
+    def made() -> Iterator[Report]:
+        found = run()
+        return iter(()) if found is None else reports(event, found)
+
+    sink.deliver(made, f"the push of {event.state} for {name}")
 
 
 def _reports(event: Event, run: JobRun) -> Iterator[Report]:

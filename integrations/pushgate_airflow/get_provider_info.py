@@ -116,6 +116,11 @@ _OPTIONS: dict[str, tuple[str, str, str | None]] = {
         " the user whom Airflow runs as, in ~/.local/state/pushgate.",
         "/var/lib/airflow/pushgate-outbox",
     ),
+    "test_runs": (
+        "boolean",
+        "Report test runs, too: `airflow tasks test` and `dag.test()`.",
+        "True",
+    ),
 }
 
 

@@ -23,6 +23,8 @@ from pushgate_airflow._scheduler_events import is_database_object
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pushgate import JobRun
+
 __all__ = (
     "before_stopping",
     "on_dag_run_failed",
@@ -129,14 +131,24 @@ def _report_task(ti: Any) -> None:
     """
     from pushgate_airflow._events import grouping_key, job_run
     from pushgate_airflow._gateway_lookup import gateway
+    from pushgate_airflow._real_runs import is_overtaken, is_reported
     from pushgate_airflow._task_events import event_of
     from pushgate_airflow._task_reports import report
 
     options = configuration()
-    event = event_of(ti.get_template_context())
+    context = ti.get_template_context()
+    event, dag_run = event_of(context), context.get("dag_run")
+    if not is_reported(dag_run, event):
+        return
+
+    def run() -> JobRun | None:
+        if is_overtaken(context.get("dag"), dag_run):
+            return None
+        return job_run(event, grouping_key(event, job=options.job))
+
     report(
         event,
-        lambda: job_run(event, grouping_key(event, job=options.job)),
+        run,
         partial(gateway, keeping=True),
         deadline=options.deadline,
         only_own=event.map_index >= 0 and event.state in ("success", "skipped"),

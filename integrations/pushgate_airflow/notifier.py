@@ -18,13 +18,20 @@ from airflow.sdk import BaseNotifier
 
 from pushgate import Gateway, GroupingKey
 from pushgate_airflow._configuration import configuration
-from pushgate_airflow._events import Event, grouping_key, job_run, refuse_template_of_runs
+from pushgate_airflow._events import (
+    DEADLINE_MISSED,
+    Event,
+    grouping_key,
+    job_run,
+    refuse_template_of_runs,
+)
 from pushgate_airflow._gateway_lookup import (
     agateway,
     gateway,
     gateway_at,
     is_gateway_configured,
 )
+from pushgate_airflow._real_runs import is_overtaken, is_reported
 from pushgate_airflow._task_events import event_of, in_task_process
 from pushgate_airflow._task_reports import log_failure, report, within
 
@@ -132,13 +139,16 @@ class PushgatewayNotifier(BaseNotifier):
             log_failure("the report of a missed deadline", error)
 
     def _event(self, context: Context, callback: object) -> Event | None:
-        """The event to report; None where the listener reports it to the same group.
+        """The event to report; None where nothing is to be reported, or the listener does it.
 
         The listener sees a task's end in the task's own process, after the callbacks, and a DAG
         run's end in the scheduler. It can't see a missed deadline, nor what the dag-processor tells
         of a lost task.
         """
         event, options = event_of(context, callback), configuration()
+        of_each_run = self.run_id_lifetime is not None
+        if not is_reported(context.get("dag_run"), event, has_own_group=of_each_run):
+            return None
         is_run_end = event.task_id is None and event.state in ("success", "failed")
         if is_run_end and not is_gateway_configured():
             return event  # the scheduler looks no connection up, so its listener has no gateway
@@ -156,8 +166,11 @@ class PushgatewayNotifier(BaseNotifier):
         deadline = self.deadline or configuration().deadline
         report(event, lambda: self._run(event, context), find, deadline=deadline)
 
-    def _run(self, event: Event, context: Context) -> JobRun:
+    def _run(self, event: Event, context: Context) -> JobRun | None:
         """May hang, in the user's label function or a template."""
+        is_end = event.state != DEADLINE_MISSED and self.run_id_lifetime is None
+        if is_end and is_overtaken(context.get("dag"), context.get("dag_run")):
+            return None
         key = grouping_key(
             event,
             job=configuration().job if self.job is None else self._rendered(self.job, context),

@@ -43,6 +43,7 @@ def _set_up() -> None:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{home}/logs",
+        "AIRFLOW__PUSHGATE__TEST_RUNS": "True",  # dag.test() runs the DAGs of these tests
         "PUSHGATE_CONFIG": os.devnull,  # the developer's own file would name a gateway
     }
     with warnings.catch_warnings():

@@ -17,7 +17,7 @@ Configure = Callable[..., None]
 
 
 def test_what_is_not_set_or_empty_has_its_default(configure: Configure) -> None:
-    configure(job="", gateway=" ")
+    configure(job="", gateway=" ", test_runs=None)
 
     assert configuration() == Configuration()
 
@@ -32,6 +32,7 @@ def test_values_are_read_as_people_write_them(configure: Configure) -> None:
         listener_allow="etl_*, billing.load\nreports",
         listener_deny="*.heartbeat",
         outbox="/var/lib/airflow/outbox",
+        test_runs="yes",
     )
 
     assert configuration() == Configuration(
@@ -43,6 +44,7 @@ def test_values_are_read_as_people_write_them(configure: Configure) -> None:
         listener_allow=("etl_*", "billing.load", "reports"),
         listener_deny=("*.heartbeat",),
         outbox="/var/lib/airflow/outbox",
+        test_runs=True,
     )
 
 

@@ -71,8 +71,7 @@ def test_a_run_of_a_data_interval_is_due_at_its_end():
     assert interval(timetable, FRIDAY, start=FRIDAY - timedelta(days=1)) == 3 * DAY
 
 
-def test_a_backfill_tells_it_too_and_a_triggered_run_does_not():
-    assert interval("@daily", FRIDAY, run_type="backfill") == 15 * HOUR
+def test_a_triggered_run_does_not():
     assert interval("@daily", FRIDAY, run_type="manual") is None
 
 
