@@ -2,8 +2,11 @@
 
 import json
 import re
+import shlex
+import sys
 import time
 
+import pexpect
 import pytest
 
 from pushgate import (
@@ -78,7 +81,7 @@ def test_prune_says_what_goes_and_why_and_deletes_it(cli, two_days_ago):
     )
     assert len(Gateway(url).groups()) == 3
     assert cli(*prune, "--match", "job=a") == (0, f"deleted  {line}\n1 group deleted\n", [])
-    (entry,) = json.loads(cli(*prune, "--json")[1])
+    (entry,) = json.loads(cli(*prune, "--json")[1])  # half of it needs no --yes
     assert (entry["labels"], entry["deleted"]) == ({"job": "b"}, True)
     assert [group.labels for group in Gateway(url).groups()] == [{"job": "c"}]
 
@@ -87,12 +90,15 @@ def test_prune_says_what_goes_and_why_and_deletes_it(cli, two_days_ago):
     ("arguments", "words"),
     [
         (["prune"], "--older-than"),
-        (["prune", "--older-than", "0"], "above 0"),
+        (["prune", "--older-than", "0d"], "above 0"),
+        (["prune", "--older-than", "7"], "'7' has no unit; write 7d, 7h or 7s"),
         (["prune", "--older-than", "1d", "--match", "backup"], "no matcher"),
         (["delete"], "--job, or --match"),
         (["delete", "--match", ""], "no matcher"),
         (["delete", "--match", "job=a", "--job", "a"], "either"),
         (["delete", "--match", "instance="], "every group without that label"),
+        (["delete", "--match", "env!=test"], 'add job=~".+"'),
+        (["delete", "--match", "job=~.*"], "every group without that label"),
         (["delete", "--job", "a", "--json"], "are for --match"),
         (["delete", "--job", "a", "--group", "instance=", "--keep"], "--keep is not for"),
         (["delete", "--job", "a", "--dry-run"], "are for --match"),
@@ -110,12 +116,37 @@ def test_delete_takes_all_that_match(cli, gateway_url):
         push(gateway_url, job, instance=instance)
     delete = ("delete", "--gateway", gateway_url, "--match", "job=a", "--match", "instance!=y")
     assert cli(*delete, "--dry-run")[1].startswith('would delete  {job="a",instance="x"}\n')
-    assert cli(*delete)[1] == 'deleted  {job="a",instance="x"}\n1 group deleted\n'
+    code, out, (error,) = cli(*delete)
+    assert (code, out, len(Gateway(gateway_url).groups())) == (1, "", 3)
+    assert error == (
+        "pushgate: nothing was deleted: it would be 1 of the gateway's 3 groups, 1 of them pushed"
+        " within an hour; --dry-run shows them, --yes deletes them"
+    )
+    assert cli(*delete, "--yes")[1] == 'deleted  {job="a",instance="x"}\n1 group deleted\n'
     assert len(Gateway(gateway_url).groups()) == 2
-    (entry,) = json.loads(cli(*delete[:3], "--match", "job=b", "--json")[1])
+    (entry,) = json.loads(cli(*delete[:3], "--match", "job=b", "--json", "--yes")[1])
     assert (entry["labels"]["job"], entry["deleted"]) == ("b", True)
-    cli("delete", "--gateway", gateway_url, "--match", 'job=~".*"')
+    cli("delete", "--gateway", gateway_url, "--match", 'job=~".+"', "--yes")
     assert Gateway(gateway_url).groups() == []
+
+
+@pytest.mark.parametrize(("typed", "code", "left"), [("y\n", 0, 0), ("\n", 1, 2), ("", 1, 2)])
+def test_at_a_terminal_it_asks_before_it_deletes_much(pushgateway, typed, code, left):
+    for job in ("a", "b\x1b"):
+        push(pushgateway.url, job)
+    command = shlex.join([sys.executable, "-m", "pushgate", "delete", "--match", "job=~.+"])
+    child = pexpect.spawn(
+        "/bin/sh", ["-c", f"{command} --gateway {pushgateway.url} 2>&1"], timeout=30
+    )
+    child.expect_exact("delete them? [y/N] ")
+    asked = child.before.decode()
+    child.send(typed) if typed else child.sendeof()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert (child.exitstatus, len(pushgateway.groups())) == (code, left)
+    assert '{job="a"}' in asked
+    assert '{job="b\\x1b"}' in asked
+    assert "it would be 2 of the gateway's 2 groups, 2 of them pushed within an hour" in asked
 
 
 @pytest.mark.parametrize("value", ["-Inf", "+Inf", "NaN", "-1", "1e300", "1700000000000"])

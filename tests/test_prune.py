@@ -15,6 +15,7 @@ from pushgate import (
     JobRun,
     PushError,
     Sample,
+    UnconfirmedDeletionError,
     delete_groups,
     gauge,
     prune,
@@ -132,7 +133,7 @@ def test_a_monthly_jobs_groups_survive_a_week(server, clock):
     clock.ahead = 45 * DAY
     assert prune(gateway, older_than=7 * DAY) == []
     clock.ahead = 61 * DAY
-    assert len(prune(gateway, older_than=7 * DAY)) == 2
+    assert len(prune(gateway, older_than=7 * DAY, force=True)) == 2
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_a_group_that_is_pushed_while_others_are_deleted_stays(server, clock, sk
     for name in "abc":
         gateway.push(name, gauge("m", "h", 1))
     clock.ahead = 2 * DAY
-    deleted = prune(gateway, older_than=DAY)
+    deleted = prune(gateway, older_than=DAY, force=True)
 
     assert [entry.group.labels["job"] for entry in deleted] == ["a", "c"]
     assert labels_of(gateway) == [{"job": "b"}]
@@ -176,7 +177,7 @@ def test_a_gateway_that_is_slow_to_read_is_not_read_again_for_each_group(server,
     gateway = SlowToRead(server.url)
     for number in range(20):
         gateway.push(f"j{number}", gauge("m", "h", 1))
-    assert len(delete_groups(gateway, "job=~j.*")) == 20
+    assert len(delete_groups(gateway, "job=~j.*", force=True)) == 20
     assert len(reads) == 1
 
 
@@ -186,12 +187,43 @@ def test_deleting_takes_all_that_match_and_needs_to_be_told_what(server):
         gateway.push(job, gauge("m", "h", 1), {"instance": instance})
     with pytest.raises(ValueError, match="no matcher says which"):
         delete_groups(gateway, ())
-    for empty in ("task=", ["task=~", 'dag_id=""']):  # of a variable that is not set
+    # Of a variable that is not set, or matchers that Prometheus refuses, too.
+    for empty in ("task=", ["task=~", 'dag_id=""'], "x!=5", 'foo!~"bar.*"', "job=~.*", "job=~a|"):
         with pytest.raises(ValueError, match="every group without that label"):
             delete_groups(gateway, empty)
     assert len(delete_groups(gateway, "job=a", dry_run=True)) == 2
-    assert len(delete_groups(gateway, ["job=a", "instance!=y"])) == 1
+    assert len(delete_groups(gateway, ["job=a", "instance!=y"], force=True)) == 1
     assert len(gateway.groups()) == 2
+
+
+def test_more_than_half_of_a_gateway_or_what_is_new_needs_to_be_confirmed(server, clock):
+    gateway = Gateway(server.url)
+    clock.ahead = -2 * DAY
+    for name in "abcd":
+        gateway.push(name, gauge("m", "h", 1))
+    clock.ahead = 0
+    with pytest.raises(
+        UnconfirmedDeletionError, match="it would be 3 of the gateway's 4"
+    ) as caught:
+        delete_groups(gateway, "job=~[abc]")
+    assert (caught.value.deleted, len(caught.value.left)) == ((), 3)
+    with pytest.raises(UnconfirmedDeletionError):
+        prune(gateway, older_than=DAY)
+    assert len(delete_groups(gateway, "job=~[ab]")) == 2, "half of it, and not new"
+    gateway.push("c", gauge("m", "h", 1))
+    with pytest.raises(UnconfirmedDeletionError, match="1 of them pushed within an hour"):
+        delete_groups(gateway, "job=c")
+    assert len(gateway.groups()) == 2
+    assert len(delete_groups(gateway, "job=~[cd]", force=True)) == 2
+
+
+def test_what_has_expired_is_pruned_without_being_asked(server, clock):
+    gateway = Gateway(server.url)
+    for name in "ab":
+        run = JobRun(GroupingKey("j", {"run": name}), time.time(), expires_at=time.time() + 60)
+        gateway.pushadd(run.key, start_families(run))
+    clock.ahead = 120
+    assert len(prune(gateway, older_than=DAY)) == 2
 
 
 def test_a_failure_half_way_says_what_was_deleted_and_what_was_not():
@@ -200,7 +232,7 @@ def test_a_failure_half_way_says_what_was_deleted_and_what_was_not():
     )
     answers = [answer("200 OK", held), answer("202 Accepted"), answer("403 Forbidden")]
     with FaultServer(respond(*answers)) as server, pytest.raises(DeletionError) as caught:
-        delete_groups(Gateway(server.url), "job=~.*")
+        delete_groups(Gateway(server.url), "job=~.+", force=True)
     error = pickle.loads(pickle.dumps(caught.value))
     assert [entry.group.labels["job"] for entry in error.deleted] == ["j0"]
     assert [entry.group.labels["job"] for entry in error.left] == ["j1", "j2"]
@@ -240,7 +272,7 @@ def test_groups_that_poison_a_gateway_can_be_deleted(kind):
         assert len(gateway.groups()) == len(POISON)
         with pytest.raises(PushError, match="500"):
             gateway.scrape()
-        assert len(delete_groups(gateway, 'job=~".*"')) == len(POISON)
+        assert len(delete_groups(gateway, 'job=~".+"', force=True)) == len(POISON)
         assert gateway.groups() == []
         gateway.scrape()
 
@@ -254,5 +286,5 @@ def test_names_of_utf8_can_be_deleted():
         gateway = Gateway(server.url)
         held = {name for group in gateway.groups() for name in group.labels}
         assert held == {"job", "foo.bar", "__x", "1x", "ä"}
-        delete_groups(gateway, 'job=~".*"')
+        delete_groups(gateway, 'job=~".+"', force=True)
         assert gateway.groups() == []

@@ -147,10 +147,14 @@ class DeleteGroupOperator(_GatewayOperator):
 class PruneGroupsOperator(_GatewayOperator):
     """Delete the groups whose last push is longer ago than ``older_than``, by the gateway's clock.
 
-    ``older_than`` is a timedelta, a number of seconds or text such as ``"7d"``. A group with an
-    expiry goes when that has passed and not before; one of a job with a schedule stays for twice
-    its interval at least. ``matchers`` are as in PromQL, such as ``['job="airflow"']``: only groups
-    that fulfil all of them go. ``dry_run`` only logs which ones would.
+    ``older_than`` is a timedelta, a number of seconds or text with its unit, such as ``"7d"``. A
+    group with an expiry goes when that has passed and not before; one of a job with a schedule
+    stays for twice its interval at least. ``matchers`` are as in PromQL, such as
+    ``['job="airflow"']``: only groups that fulfil all of them go. ``dry_run`` only logs which ones
+    would.
+
+    Without ``force``, the task fails and deletes nothing where it would be more than half of the
+    gateway's groups, or one that was pushed within an hour; what has expired does not count.
 
     ``timeout`` bounds each request, in seconds. Returns the labels of the groups. Fails as
     :class:`PushMetricsOperator` does, after logging what was deleted.
@@ -165,6 +169,7 @@ class PruneGroupsOperator(_GatewayOperator):
         older_than: timedelta | float | str,
         matchers: str | Sequence[str] = (),
         dry_run: bool = False,
+        force: bool = False,
         pushgateway_conn_id: str | None = None,
         timeout: float | None = None,
         **kwargs: Any,
@@ -172,6 +177,7 @@ class PruneGroupsOperator(_GatewayOperator):
         super().__init__(pushgateway_conn_id=pushgateway_conn_id, timeout=timeout, **kwargs)
         self.older_than = older_than
         self.matchers = matchers
+        self.force = force
         self.only_log = dry_run  # BaseOperator has a method dry_run
 
     def execute(self, context: Context) -> list[dict[str, str]]:  # noqa: ARG002 - Airflow's signature
@@ -181,11 +187,12 @@ class PruneGroupsOperator(_GatewayOperator):
             try:
                 found = prune(
                     gateway(self.pushgateway_conn_id),
-                    older_than=readers.duration(
+                    older_than=readers.age(
                         age.total_seconds() if isinstance(age, timedelta) else age
                     ),
                     matchers=self.matchers,
                     dry_run=self.only_log,
+                    force=self.force,
                     timeout=self.timeout,
                 )
             except DeletionError as error:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .errors import PushError as PushError
     from .errors import SettingsError as SettingsError
     from .errors import TLSFileError as TLSFileError
+    from .errors import UnconfirmedDeletionError as UnconfirmedDeletionError
     from .errors import explain as explain
     from .errors import is_permanent as is_permanent
     from .errors import is_retryable as is_retryable
@@ -179,6 +180,7 @@ _MODULE_OF = {
     "TLSFileError": "errors",
     "GatewayURLError": "errors",
     "DeletionError": "errors",
+    "UnconfirmedDeletionError": "errors",
     "DeliveryError": "errors",
     "GatewayUnreachableError": "errors",
     "GatewayTimeoutError": "errors",

@@ -126,6 +126,13 @@ class DeletionError(PushError):
         self.left = left
 
 
+class UnconfirmedDeletionError(DeletionError):
+    """Nothing was deleted: it would be much of the gateway, or new, and nobody confirmed that.
+
+    ``left`` are the groups that would be deleted.
+    """
+
+
 class DeliveryError(PushError, OSError):
     """A request that did not arrive, or was refused.
 

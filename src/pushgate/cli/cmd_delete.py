@@ -72,10 +72,11 @@ def _delete_matching(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     gateway = load_settings(options).to_gateway()
     return delete_and_report(
-        lambda: [
+        lambda force: [
             StaleGroup(group, "")
-            for group in delete_groups(gateway, matchers, dry_run=options.dry_run)
+            for group in delete_groups(gateway, matchers, dry_run=options.dry_run, force=force)
         ],
+        force=options.yes,
         dry_run=options.dry_run,
         as_json=options.json,
     )

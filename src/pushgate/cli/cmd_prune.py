@@ -8,7 +8,7 @@ from .common_options import (
     add_gateway_options,
     add_json_option,
     add_match_options,
-    duration,
+    age,
     load_settings,
     read_matchers,
 )
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
         "group of a job with a schedule stays for twice the job's interval at least.",
     )
     parser.add_argument(
-        "--older-than", required=True, type=duration, metavar="DURATION", help="such as 7d or 12h"
+        "--older-than", required=True, type=age, metavar="DURATION", help="such as 7d or 12h"
     )
     add_match_options(parser, "only groups that match; if repeated, all have to match")
     add_json_option(parser)
@@ -33,9 +33,14 @@ def main(arguments: list[str]) -> int:
     matchers = read_matchers(options.match)
     gateway = load_settings(options).to_gateway()
     return delete_and_report(
-        lambda: prune(
-            gateway, older_than=options.older_than, matchers=matchers, dry_run=options.dry_run
+        lambda force: prune(
+            gateway,
+            older_than=options.older_than,
+            matchers=matchers,
+            dry_run=options.dry_run,
+            force=force,
         ),
+        force=options.yes,
         dry_run=options.dry_run,
         as_json=options.json,
     )

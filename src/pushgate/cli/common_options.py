@@ -17,8 +17,8 @@ from ..jobs.matchers import read_matchers as matchers_of
 from ..log import RateLimitedLogger
 from ..protocol.grouping_key import GroupingKey
 from ..protocol.names import to_path
+from ..settings import readers
 from ..settings.loader import Settings
-from ..settings.readers import positive_duration
 from .exit_status import UsageError, complain
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = (
     "add_group_options",
     "add_json_option",
     "add_match_options",
+    "age",
     "duration",
     "exit_codes",
     "gateway_or_complaint",
@@ -160,9 +161,15 @@ def read_labels(texts: Iterable[str], option: str) -> dict[str, str]:
 
 
 def add_match_options(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add ``--match`` and ``--dry-run``, for commands that delete many groups."""
+    """Add ``--match``, ``--dry-run`` and ``--yes``, for commands that delete many groups."""
     parser.add_argument("--match", action="append", default=[], metavar="MATCHER", help=text)
     parser.add_argument("--dry-run", action="store_true", help="only show what would be deleted")
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="do not ask before more than half of the gateway is deleted, or what was pushed within"
+        " an hour; needed for that where there is no terminal",
+    )
 
 
 def read_matchers(texts: list[str]) -> tuple[Matcher, ...]:
@@ -189,7 +196,15 @@ def add_json_option(
 def duration(text: str) -> float:
     """For argparse: a duration above 0, in seconds."""
     try:
-        return positive_duration(text)
+        return readers.positive_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def age(text: str) -> float:
+    """For argparse: a duration above 0 with its unit, in seconds."""
+    try:
+        return readers.age(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

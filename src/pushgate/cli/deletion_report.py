@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from ..errors import DeletionError
+from ..errors import DeletionError, UnconfirmedDeletionError
 from ..protocol.names import selector
+from .exit_status import CommandError, complain
 from .formatting import counted, group_fields, print_json, printable
 
 if TYPE_CHECKING:
@@ -15,18 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ("delete_and_report",)
 
+_SHOWN = 10  # groups before the question
+
 
 def delete_and_report(
-    delete: Callable[[], Sequence[StaleGroup]], *, dry_run: bool, as_json: bool
+    delete: Callable[[bool], Sequence[StaleGroup]], *, force: bool, dry_run: bool, as_json: bool
 ) -> int:
     """Call ``delete`` and print the groups that it deleted. Returns 0.
 
-    Raises DeletionError after printing which groups were deleted and which are left.
+    ``delete`` takes whether to delete what has to be confirmed; at a terminal, that is asked.
+    Raises DeletionError after printing which groups were deleted and which are left, CommandError
+    where nothing was deleted for want of a confirmation.
     """
     failure: DeletionError | None = None
     left: Sequence[StaleGroup] = ()
     try:
-        deleted = delete()
+        deleted = _delete_confirmed(delete, force)
     except DeletionError as error:
         failure, deleted, left = error, error.deleted, error.left
     done = "would delete" if dry_run else "deleted"
@@ -51,3 +57,23 @@ def delete_and_report(
     if failure is not None:
         raise failure
     return 0
+
+
+def _delete_confirmed(
+    delete: Callable[[bool], Sequence[StaleGroup]], force: bool
+) -> Sequence[StaleGroup]:
+    try:
+        return delete(force)
+    except UnconfirmedDeletionError as error:
+        if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
+            raise CommandError(f"{error}; --dry-run shows them, --yes deletes them") from None
+        for entry in error.left[:_SHOWN]:
+            complain(selector(entry.group.labels))
+        if len(error.left) > _SHOWN:
+            complain(f"and {len(error.left) - _SHOWN} more; --dry-run shows them all")
+        complain(str(error))
+        sys.stderr.write("delete them? [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise CommandError("nothing was deleted") from None
+    return delete(True)

@@ -1,4 +1,8 @@
-"""Deletes groups that are stale, or that match. The rules are in ``staleness.py``."""
+"""Deletes groups that are stale, or that match. The rules are in ``staleness.py``.
+
+More than half of a gateway, or what was pushed within the last hour, is only deleted with
+``force``: one slip of the hand must not delete other people's groups.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ from ..errors import (
     DeletionError,
     GatewayRejectedError,
     PushError,
+    UnconfirmedDeletionError,
     concerns_one_group,
     failed_inside,
 )
 from ..protocol.broken_labels import broken_labels, same_but_for_broken_bytes
 from .matchers import matches, read_matchers
-from .staleness import StaleGroup, stale_groups
+from .staleness import StaleGroup, stale_groups, touched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ("delete_groups", "prune", "selective_matchers")
 
 _READ_AGAIN_AFTER = 5.0  # seconds
+_NEW = 3600.0  # seconds
 
 
 def prune(
@@ -34,17 +40,21 @@ def prune(
     older_than: float,
     matchers: Matchers = (),
     dry_run: bool = False,
+    force: bool = False,
     timeout: float | None = None,
 ) -> list[StaleGroup]:
     """Delete the groups that are stale by the rules of :func:`stale_groups`. Returns them.
 
-    ``dry_run`` only returns them. ``timeout`` bounds each request, in seconds.
+    ``dry_run`` only returns them. ``force`` deletes them also where they are more than half of the
+    gateway's groups, or where one was pushed within an hour; those that have expired do not count.
+    ``timeout`` bounds each request, in seconds.
 
     The gateway's own clock counts. The groups are read before they are deleted, and again every
     five seconds meanwhile (or after as long as a read takes): a group that was pushed in the
     meantime stays. A push that waits for one of these groups in an outbox is left alone.
 
     Raises DeletionError, which names the groups that were deleted, where one could not be deleted;
+    UnconfirmedDeletionError, a kind of it, where nothing was deleted, for that needs ``force``;
     DeliveryError where the gateway can't be read; ValueError for matchers or an age that make no
     sense.
     """
@@ -52,12 +62,11 @@ def prune(
         raise ValueError(f"older_than is {older_than!r}; give seconds above 0")
     wanted = read_matchers(matchers)
 
-    def choose() -> list[StaleGroup]:
-        now = time.time() + gateway.clock_offset(timeout=timeout)
-        groups = gateway.groups(timeout=timeout)
+    def choose(groups: list[Group]) -> list[StaleGroup]:
+        now = _now(gateway, timeout)
         return stale_groups(groups, now=now, older_than=older_than, matchers=wanted)
 
-    return choose() if dry_run else _delete(gateway, choose, timeout)
+    return _Deletion(gateway, choose, timeout).run(dry_run=dry_run, force=force)
 
 
 def delete_groups(
@@ -65,21 +74,22 @@ def delete_groups(
     matchers: Matchers,
     *,
     dry_run: bool = False,
+    force: bool = False,
     timeout: float | None = None,
 ) -> list[Group]:
     """Delete the groups that fulfil all ``matchers``, of which there must be one. Returns them.
 
-    Apart from that, as :func:`prune`, errors included. Matchers that only name labels that are not
-    there, such as ``instance=``, are a ValueError: most often a script's variable was empty.
+    Apart from that, as :func:`prune`, errors included. Matchers that all match the empty text, such
+    as ``instance=`` or ``env!=test``, are a ValueError, as to Prometheus: they match each group
+    without that label, of any job, and most often a script's variable was empty.
     """
     wanted = selective_matchers(matchers)
     reason = "matches " + ",".join(map(str, wanted))
 
-    def choose() -> list[StaleGroup]:
-        groups = gateway.groups(timeout=timeout)
+    def choose(groups: list[Group]) -> list[StaleGroup]:
         return [StaleGroup(group, reason) for group in groups if matches(group.labels, wanted)]
 
-    chosen = choose() if dry_run else _delete(gateway, choose, timeout)
+    chosen = _Deletion(gateway, choose, timeout).run(dry_run=dry_run, force=force)
     return [entry.group for entry in chosen]
 
 
@@ -88,9 +98,9 @@ def selective_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
     wanted = read_matchers(matchers)
     if not wanted:
         raise ValueError(
-            'no matcher says which groups to delete; to delete all of them, give job=~".*"'
+            'no matcher says which groups to delete; to delete all of them, give job=~".+"'
         )
-    if all(matcher.operator in ("=", "=~") and not matcher.value for matcher in wanted):
+    if matches({}, wanted):
         raise ValueError(
             f"{','.join(map(str, wanted))} matches every group without that label, of any job; to"
             ' delete all of these, add job=~".+"'
@@ -98,36 +108,75 @@ def selective_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
     return wanted
 
 
-def _delete(
-    gateway: Gateway, choose: Callable[[], list[StaleGroup]], timeout: float | None
-) -> list[StaleGroup]:
-    deleted: list[StaleGroup] = []
-    refused: list[StaleGroup] = []
-    first: PushError | None = None
-    deleter = _Deleter(gateway, timeout)
-    began, waiting = time.monotonic(), choose()
-    read_again_at = _read_again_at(began)
-    while waiting:
-        try:
-            if time.monotonic() > read_again_at:
-                left = {_identity(entry) for entry in waiting}
-                began = time.monotonic()
-                waiting = [entry for entry in choose() if _identity(entry) in left]
-                read_again_at = _read_again_at(began)
-                if not waiting:
-                    break
-            deleter.delete(waiting[0].group)
-        except PushError as error:
-            first = first or error
-            if not concerns_one_group(error):
-                raise _failure(error, deleted, [*refused, *waiting]) from error
-            refused.append(waiting[0])
-        else:
-            deleted.append(waiting[0])
-        waiting = waiting[1:]
-    if first is not None:
-        raise _failure(first, deleted, refused) from first
-    return deleted
+class _Deletion:
+    """Deletes the groups that ``choose`` takes of those that the gateway holds at a time."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        choose: Callable[[list[Group]], list[StaleGroup]],
+        timeout: float | None,
+    ) -> None:
+        self._gateway = gateway
+        self._choose = choose
+        self._timeout = timeout
+
+    def run(self, *, dry_run: bool, force: bool) -> list[StaleGroup]:
+        """Returns what was deleted, or with ``dry_run`` would be."""
+        began = time.monotonic()
+        groups = self._gateway.groups(timeout=self._timeout)
+        chosen = self._choose(groups)
+        if dry_run:
+            return chosen
+        if not force:
+            self._refuse_much(chosen, len(groups))
+        return self._delete(chosen, began)
+
+    def _refuse_much(self, chosen: Sequence[StaleGroup], held: int) -> None:
+        """Raise UnconfirmedDeletionError for too many of the ``held`` groups, and for new ones."""
+        unasked = [entry for entry in chosen if not entry.expired]
+        if not unasked:
+            return
+        now = _now(self._gateway, self._timeout)
+        new = sum(now - touched(entry.group) < _NEW for entry in unasked)
+        if 2 * len(unasked) > held or new:
+            text = f"nothing was deleted: it would be {len(chosen)} of the gateway's {held} groups"
+            text += f", {new} of them pushed within an hour" if new else ""
+            raise UnconfirmedDeletionError(text, deleted=(), left=tuple(chosen))
+
+    def _delete(self, waiting: list[StaleGroup], began: float) -> list[StaleGroup]:
+        deleted: list[StaleGroup] = []
+        refused: list[StaleGroup] = []
+        first: PushError | None = None
+        deleter = _Deleter(self._gateway, self._timeout)
+        read_again_at = _read_again_at(began)
+        while waiting:
+            try:
+                if time.monotonic() > read_again_at:
+                    left = {_identity(entry) for entry in waiting}
+                    began = time.monotonic()
+                    chosen = self._choose(self._gateway.groups(timeout=self._timeout))
+                    waiting = [entry for entry in chosen if _identity(entry) in left]
+                    read_again_at = _read_again_at(began)
+                    if not waiting:
+                        break
+                deleter.delete(waiting[0].group)
+            except PushError as error:
+                first = first or error
+                if not concerns_one_group(error):
+                    raise _failure(error, deleted, [*refused, *waiting]) from error
+                refused.append(waiting[0])
+            else:
+                deleted.append(waiting[0])
+            waiting = waiting[1:]
+        if first is not None:
+            raise _failure(first, deleted, refused) from first
+        return deleted
+
+
+def _now(gateway: Gateway, timeout: float | None) -> float:
+    """The time by the gateway's clock, in Unix seconds."""
+    return time.time() + gateway.clock_offset(timeout=timeout)
 
 
 def _read_again_at(began: float) -> float:

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from ..protocol.groups import Group
     from .matchers import Matchers
 
-__all__ = ("StaleGroup", "stale_groups")
+__all__ = ("StaleGroup", "stale_groups", "touched")
 
 
 class StaleGroup(NamedTuple):
-    """A group that may go. ``reason`` is for people: ``not pushed for 9d``."""
+    """A group that may go. ``reason`` is for people: ``not pushed for 9d``.
+
+    ``expired``: its own expiry says so, which needs no confirmation.
+    """
 
     group: Group
     reason: str
+    expired: bool = False
 
 
 def stale_groups(
@@ -61,8 +65,8 @@ def stale_groups(
                 schedule = max(_schedule(own), _schedule(job))
                 reason = _unused(group, schedule, now, older_than)
             if reason:
-                stale.append(StaleGroup(group, reason))
-    return sorted(stale, key=lambda entry: _touched(entry.group))
+                stale.append(StaleGroup(group, reason, expired=expiry is not None))
+    return sorted(stale, key=lambda entry: touched(entry.group))
 
 
 def _schedule(numbers: health.Numbers) -> tuple[float, float]:
@@ -74,7 +78,8 @@ def _labels_of_the_job(group: Group) -> frozenset[tuple[str, str]]:
     return frozenset((name, value) for name, value in group.labels.items() if name != "origin")
 
 
-def _touched(group: Group) -> float:
+def touched(group: Group) -> float:
+    """When the group was last pushed to, in Unix seconds. A refused push counts."""
     return max(group.push_time, group.push_failure_time)
 
 
@@ -84,12 +89,12 @@ def _expired(expiry: float, now: float) -> str:
 
 def _unused(group: Group, schedule: tuple[float, float], now: float, older_than: float) -> str:
     interval, start = schedule
-    touched = _touched(group)
-    if not touched or now - touched <= older_than:
+    pushed = touched(group)
+    if not pushed or now - pushed <= older_than:
         return ""
-    if now - max(touched, start) <= health.STALE_INTERVALS * interval:
+    if now - max(pushed, start) <= health.STALE_INTERVALS * interval:
         return ""
-    age = roughly(now - touched)
+    age = roughly(now - pushed)
     return (
         f"not pushed for {age}" if group.push_time else f"only refused pushes, the last {age} ago"
     )

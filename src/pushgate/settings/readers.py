@@ -109,6 +109,13 @@ def duration(value: object, _source: OptionSource = _ANYWHERE) -> float:
     return parse_duration(str(value))
 
 
+def age(value: object, _source: OptionSource = _ANYWHERE) -> float:
+    """As positive_duration, but text has to have its unit: ``7`` is 7 seconds to us, not days."""
+    if isinstance(value, str) and value.replace(".", "", 1).isdecimal():
+        raise ValueError(f"{value!r} has no unit; write {value}d, {value}h or {value}s")
+    return positive_duration(value)
+
+
 def positive_duration(value: object, _source: OptionSource = _ANYWHERE) -> float:
     """As duration, but above 0."""
     if not (seconds := duration(value)):

@@ -18,7 +18,7 @@ from pushgate import (
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
-from pushgate_airflow import PushMetricsOperator
+from pushgate_airflow import PruneGroupsOperator, PushMetricsOperator
 from pushgate_airflow._payload import payload
 from support.faults import FaultServer, answer, respond
 
@@ -126,6 +126,23 @@ def test_pruning_removes_what_is_stale_and_matches_and_returns_it(
     assert run.state == "success"
     assert held == [{"job": "other"}, {"job": "old", "table": "orders"}]
     assert run.get_task_instance("prune").xcom_pull(task_ids="prune") == [{"job": "old"}]
+
+
+@pytest.mark.parametrize(
+    ("older_than", "reason"),
+    [("1d", "it would be 1 of the gateway's 1 groups"), ("7", "'7' has no unit")],
+)
+def test_pruning_much_without_force_deletes_nothing(
+    configure: Callable[..., None], older_than: str, reason: str
+) -> None:
+    ahead = [0.0]
+    with EmbeddedGateway(clock=lambda: time.time() + ahead[0]) as server:
+        configure(gateway=server.url)
+        Gateway(server.url).push("old", [gauge("m", "", 1)])
+        ahead[0] = 2 * 86_400
+        with pytest.raises(AirflowFailException, match=reason):
+            PruneGroupsOperator(task_id="prune", older_than=older_than).execute({})
+        assert len(Gateway(server.url).groups()) == 1
 
 
 @pytest.mark.parametrize("conf", [{"older_than": "1 week"}, {"older_than": "0"}, {"job": '"'}])

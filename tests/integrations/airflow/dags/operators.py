@@ -87,6 +87,7 @@ def operator_prunes():
     PruneGroupsOperator(
         task_id="prune",
         older_than="{{ dag_run.conf['older_than'] }}",
+        force=True,
         matchers=["job={{ dag_run.conf['job'] }}"],
     )
 
