@@ -26,6 +26,11 @@ def test_what_editors_and_windows_do_is_undone() -> None:
         (b"rows 1\nro-ws 2\n", "line 2: ", None),
         (b"rows 1\nmore 1\nrows 2\n", "line 3: ", "rows"),
         (b'ok 1\nrows{table="x"} 1\n', "line 2: the metric 'rows' has the label 'table'", "rows"),
+        (
+            b"batch_job_x_timestamp_seconds +Inf\n",
+            "line 1: a sample",
+            "batch_job_x_timestamp_seconds",
+        ),
         (b"rows 1 1700000000000\n", "line 1: a sample of 'rows' has a timestamp", "rows"),
     ],
 )

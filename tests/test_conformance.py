@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 import snappy
 
+from pushgate import Family, Gateway, GroupingKey, Sample
 from support.gateways import EMBEDDED, NEW, OLD, Answer, GatewayUnderTest, open_gateway
 
 JOB = "/metrics/job/x"
@@ -530,6 +531,54 @@ def test_10_grouping_labels_overwrite_and_so_make_duplicates(gateway: GatewayUnd
     assert answer.status == 400
     assert "collected before with the same name and label values" in answer.text
     assert put(gateway, JOB, body).status == 200
+
+
+@pytest.mark.parametrize("label", ["instance", "job", "k"])
+def test_new_a_label_as_the_grouping_label_is_stored_once(
+    gateway: GatewayUnderTest, label: str
+) -> None:
+    key = GroupingKey("x", {"instance": "i", "k": 'v"\\\n'})
+    labels = {label: key.labels[label], "a": "b"}
+    metrics = [
+        Family("g", "", "gauge", [Sample("g", labels, 1), Sample("g", {"a": "c"}, 2)]),
+        Family(
+            *("h", "", "histogram"),
+            [Sample("h_bucket", {**labels, "le": "+Inf"}, 3), Sample("h_count", labels, 3)],
+        ),
+    ]
+    Gateway(gateway.url).push(key, metrics)
+
+    (group,) = Gateway(gateway.url).groups()
+    assert group.labels == key.labels
+    values = [
+        (sample.name, sample.labels, sample.value)
+        for family in group.families
+        for sample in family.samples
+    ]
+    assert ("g", {**key.labels, "a": "b"}, 1) in values
+    assert ("g", {**key.labels, "a": "c"}, 2) in values
+    assert ("h_bucket", {**key.labels, "a": "b", "le": "+Inf"}, 3) in values
+    assert ("h_count", {**key.labels, "a": "b"}, 3) in values
+    # Only one of the two is left, and a scrape has each label once.
+    escaped = 'a="b",instance="i",job="x",k="v\\"\\\\\\n"'
+    assert f"g{{{escaped}}} 1\n" in gateway.exchange("GET", "/metrics").text
+
+
+def test_new_halves_of_a_distribution_with_and_without_a_grouping_label(
+    gateway: GatewayUnderTest,
+) -> None:
+    text = HISTOGRAM + 'm_bucket{le="+Inf",k="v"} 1\nm_count 1\n'
+    answer = put(gateway, "/metrics/job/x/k/v", text)
+    assert answer.status == 400
+    assert "collected before with the same name and label values" in answer.text
+
+
+@pytest.mark.parametrize("text", [HISTOGRAM + "m_%s{le=%s} 1\n", SUMMARY + "m_%s{quantile=%s} 1\n"])
+@pytest.mark.parametrize("end", ["count", "sum"])
+def test_new_bounds_on_counts_and_sums(gateway: GatewayUnderTest, text: str, end: str) -> None:
+    assert put(gateway, JOB, text % (end, '"x"')).status == 400
+    assert put(gateway, JOB, text % (end, '"1"')).status == 200
+    assert f"m_{end} 1" in samples(gateway)  # the label is lost
 
 
 def test_10_duplicates_across_groups(gateway: GatewayUnderTest) -> None:

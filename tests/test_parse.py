@@ -205,6 +205,20 @@ def strict_gateway():
         yield Gateway(gateway.url)
 
 
+def test_a_label_that_the_key_has_with_the_same_value_is_left_out() -> None:
+    key = GroupingKey("j", {"table": "t"})
+    lines = b'm{table="t",a="1"} 1\nm{a="1",job="j"} 2\nm{table="u",a="1"} 3\n'
+    families, ((number, text),) = parse_leniently(lines, key)
+    assert written(families) == ['m{a="1"} 2.0']
+    assert (number, text[:36]) == (3, "the label table is in the grouping k")
+
+
+def test_a_time_of_the_job_metrics_that_no_clock_shows_is_left_out() -> None:
+    families, ((number, text),) = parse_leniently(b"batch_job_x_timestamp_seconds -Inf\nm 1\n")
+    assert written(families) == ["m 1.0"]
+    assert (number, text[:34]) == (1, "the value is no time that a clock ")
+
+
 @given(CONTENTS)
 @example(b"# TYPE h_sum gauge\n# TYPE h histogram\nh_sum 1\nh_count 1")
 @example(b"# TYPE c_total histogram\n# TYPE c counter\nc_total 1\nc_total_sum 1\nc 1")

@@ -226,8 +226,9 @@ def test_an_exemplar_that_can_not_be_written_is_named(exemplar):
 class Both:
     """The odd ones, beside a registry."""
 
-    def __init__(self, registry):
+    def __init__(self, registry, job):
         self._registry = registry
+        self._job = job
 
     def collect(self):
         yield from self._registry.collect()
@@ -235,6 +236,7 @@ class Both:
         yield UnknownMetricFamily("unknown", "u", value=math.nan)
         yield Family("odd", "h", "gauge", [Sample("odd", {}, 1), Sample("stray", {"a": "b"}, 2)])
         yield Family("odder", "h", "gauge", [Sample("stray", {"a": "c"}, 3)])
+        yield Family("same", "h", "gauge", [Sample("same", {"job": self._job}, 3)])
         yield Family(
             "s", "h", "summary", [Sample("s", {"quantile": "0.5"}, 1), Sample("s_sum", {}, 2)]
         )
@@ -244,7 +246,7 @@ class Both:
 @given(registry=registries(), grouping=GROUPINGS)
 @pytest.mark.end_to_end
 def test_a_real_gateway_reads_the_same_from_it_as_from_text(real_gateway, registry, grouping):
-    key, metrics = GroupingKey(*grouping), Both(registry)
+    key, metrics = GroupingKey(*grouping), Both(registry, grouping[0])
     gateway = Gateway(real_gateway.url, protobuf=False)
     try:
         messages = encode_protobuf(metrics, key).body

@@ -164,6 +164,16 @@ def test_what_a_gateway_would_refuse_or_alter_is_refused(metrics, metric, label,
         ("histogram", "m_count", {}, -1, "begin at 0"),
         ("summary", "m", {"quantile": "x"}, 1, "must hold a number"),
         ("summary", "m_count", {}, math.nan, "begin at 0"),
+        (
+            "histogram",
+            "m_count",
+            {"le": "1"},
+            1,
+            "the label 'le', which a gateway drops or refuses",
+        ),
+        ("histogram", "m_sum", {"le": "x"}, 1, "the label 'le', which a gateway drops or refuses"),
+        ("summary", "m_count", {"quantile": "1"}, 1, "the label 'quantile', which a gateway drops"),
+        ("summary", "m_sum", {"quantile": ""}, 1, "the label 'quantile', which a gateway drops"),
     ],
 )
 def test_distributions_that_a_gateway_would_refuse_or_wrap_are_refused(
@@ -178,6 +188,61 @@ def test_a_grouping_label_a_distribution_needs_is_refused(kind, label):
     metrics = of_samples("m", kind, ("m_count", {}, 1), ("m_sum", {}, 1))
     with pytest.raises(InvalidPayloadError, match="rename the grouping label"):
         encode(metrics, GroupingKey("j", {label: "x"}))
+
+
+def test_a_label_that_the_grouping_key_has_with_the_same_value_is_written():
+    metrics = of_samples(
+        "m",
+        "gauge",
+        ("m", {"instance": "7", "job": "j", "a": "x"}, 1),
+        ("m", {"instance": "7", "a": 'x"'}, 2),
+        ("m", {"a": "z"}, 3),
+        ("other", {"db_name": ""}, 4),
+    )
+    key = GroupingKey("j", {"instance": 7, "db_name": "", "U__x_2e_y": "1"})
+    assert encode(metrics, key).text == prometheus_client.generate_latest(metrics)
+
+
+@pytest.mark.parametrize("value", ['a"\\\n', "h1", "", "{}", 'h",m="'])
+@pytest.mark.parametrize("others", [{}, {"a": "x"}, {"z": '",m="h1'}])
+@pytest.mark.parametrize("label", ["m", "k"])
+def test_a_series_with_such_a_label_is_the_series_without_it(label, value, others):
+    key = GroupingKey("j", {label: value})
+    twice = of_samples("m", "gauge", ("m", {**others, label: value}, 1), ("m", others, 2))
+    with pytest.raises(InvalidPayloadError, match="is there twice"):
+        encode(twice, key)
+    other = of_samples("m", "gauge", ("m", {**others, label: value}, 1), ("m", {"b": ""}, 2))
+    assert encode(other, key).samples == 2
+
+
+@pytest.mark.parametrize("label", ["x.y", "x_y", "U__x_2e_y"])
+def test_a_label_that_a_gateway_may_take_for_another_is_refused(label):
+    with pytest.raises(InvalidPayloadError, match="overwrite"):
+        encode(gauge("m", "", 1, {label: "1"}), GroupingKey("j", {"U__x_2e_y": "1"}))
+
+
+def test_all_parts_of_a_distribution_have_such_a_label_or_none_has():
+    key = GroupingKey("j", {"k": "v"})
+    bucket = ("m_bucket", {"le": "+Inf", "k": "v"}, 1)
+    whole = of_samples("m", "histogram", bucket, ("m_count", {"k": "v"}, 1))
+    assert encode(whole, key).samples == 2
+    with pytest.raises(InvalidPayloadError, match="give it to all of them, or to none"):
+        encode(of_samples("m", "histogram", bucket, ("m_count", {}, 1)), key)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, -1.0, 1.7e12, 1.8e308 * -1])
+@pytest.mark.parametrize("labels", [{}, {"a": "b"}])
+@pytest.mark.parametrize("family", ["batch_job_x_timestamp_seconds", "stray"])
+def test_a_time_of_the_job_metrics_that_no_clock_shows_is_refused(family, labels, seconds):
+    name = "batch_job_x_timestamp_seconds"
+    metrics = of_samples(family, "gauge", (name, labels, seconds))
+    with pytest.raises(
+        InvalidPayloadError, match=r"give Unix seconds \(time\.time\(\)\)"
+    ) as refusal:
+        encode(metrics)
+    assert refusal.value.metric == name
+    assert encode(of_samples(family, "gauge", (name, labels, 1.7e9))).samples == 1
+    assert encode(of_samples("x_timestamp_seconds", "gauge", ("m", labels, seconds))).samples == 1
 
 
 def test_an_empty_instance_is_no_instance():

@@ -187,7 +187,7 @@ def test_names_of_any_text_come_back_from_a_real_gateway(utf8_gateway):
     gateway = Gateway(utf8_gateway.url, utf8_names=True)
     labels = {"foo.bar": "x", "a/b": "x/y", "日本": "", "U__x": "1", 'q"\n': "2", "😀": "3"}
     gateway.push("j", dotted_registry(), labels)
-    gateway.pushadd("j", gauge("more.rows", "", 2, {"in.side": "é"}), labels)
+    gateway.pushadd("j", gauge("more.rows", "", 2, {"in.side": "é", "foo.bar": "x"}), labels)
 
     (group,) = gateway.groups()
     assert group.labels == {"job": "j", **labels}

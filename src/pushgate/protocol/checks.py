@@ -17,32 +17,34 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidPayloadError
 from .metric_types import BOUNDS, MEMBERS, RESERVED_FAMILIES, TYPES
-from .names import underscored_label, underscored_metric
+from .names import quoted, quoted_label, underscored_label, underscored_metric
+from .payload_errors import SURROGATE, metric_of, overwritten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ("PayloadChecks", "not_a_number", "not_unicode", "with_timestamp")
+__all__ = ("PayloadChecks",)
 
 # Compiled where they are needed: few payloads do, and a wrapper of short commands has none of them.
 # A number as Go's parser reads it: no underscores, blanks or other scripts' digits.
 _GO_FLOAT = r"(?ai)[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)\Z"
-_NO_INSTANCE = r'(?<=\{)instance="",?|,instance=""(?=[,}])'
-_SURROGATE = "[\ud800-\udfff]"
 
 
 class PayloadChecks:
-    """The checks of one payload. ``grouping`` are the key's label names, with underscores.
+    """The checks of one payload. ``grouping`` are the key's labels: names and values.
 
-    The methods raise InvalidPayloadError, which says what to change.
+    They stand there by their names with underscores. None in place of name and value is for a label
+    that may have another name at the gateway. The methods raise InvalidPayloadError, which says
+    what to change.
     """
 
     utf8_names: bool
     """Whether there was a name that only a gateway with ``--push.enable-utf8-names`` reads."""
 
-    def __init__(self, grouping: frozenset[str]) -> None:
+    def __init__(self, grouping: Mapping[str, tuple[str, str] | None]) -> None:
         self.utf8_names = False
         self._grouping = grouping
+        self._shared: dict[str, str] = {}
         self._types: dict[str, str] = {}
         self._with_instance = False
 
@@ -83,6 +85,8 @@ class PayloadChecks:
         """The samples of a histogram or summary, where a gateway reads bounds and counts."""
         bound, bucket = BOUNDS[kind], name + ("_bucket" if kind == "histogram" else "")
         count = f"{name}_count"
+        if self._shared:
+            self._one_series(name, bound, samples)
         bounds: set[Any] = set()
         for sample in samples:
             of = sample.name
@@ -95,6 +99,13 @@ class PayloadChecks:
                     f"{name!r} is a native histogram, which the text format has no way to write;"
                     " give it buckets, or push to a gateway that takes protobuf",
                     metric=name,
+                )
+            elif bound in (sample.labels or {}) and of in (count, f"{name}_sum"):
+                raise InvalidPayloadError(
+                    f"the sample {of!r} of a {kind} has the label {bound!r}, which a gateway drops"
+                    " or refuses; rename that label",
+                    metric=of,
+                    label=bound,
                 )
             elif of != count:
                 continue
@@ -115,12 +126,40 @@ class PayloadChecks:
                     label=bound,
                 )
 
-    def schema(self, family: str, name: str, labels: Sequence[str]) -> None:
-        """Samples called ``name`` with these label names belong to ``family``."""
+    def _one_series(self, name: str, bound: str, samples: Iterable[Any]) -> None:
+        # The gateway puts a distribution together before it adds the grouping labels: two halves of
+        # one, of which one half has such a label, are two for it.
+        found: dict[frozenset[tuple[str, str]], frozenset[str]] = {}
+        for sample in samples:
+            labels = {
+                label if label in self._shared else underscored_label(label): str(value)
+                for label, value in (sample.labels or {}).items()
+                if label != bound
+            }
+            shared = self._shared.keys() & labels.keys()
+            own = frozenset(pair for pair in labels.items() if pair[0] not in shared)
+            if found.setdefault(own, frozenset(shared)) != shared:
+                label = min(shared ^ found[own])
+                raise InvalidPayloadError(
+                    f"some samples of one series of {name!r} have the label {label!r}, which the"
+                    " grouping key has, too; give it to all of them, or to none",
+                    metric=name,
+                    label=label,
+                )
+
+    def schema(self, family: str, name: str, labels: Sequence[str]) -> dict[str, str]:
+        """Samples called ``name`` with these label names belong to ``family``.
+
+        Returns those labels that are also in the grouping key, with the values they must have.
+        """
         if name != family:
             self._member(family, name)
+        shared = {}
         for label in labels:
-            self._label(name, label)
+            value = self._label(name, label)
+            if value is not None:
+                shared[label] = value
+        self._shared |= shared
         if len(set(map(underscored_label, labels))) < len(labels):
             twin = Counter(map(underscored_label, labels)).most_common(1)[0][0]
             raise InvalidPayloadError(
@@ -129,6 +168,7 @@ class PayloadChecks:
                 metric=name,
                 label=twin,
             )
+        return shared
 
     def _member(self, family: str, name: str) -> None:
         plain, own = underscored_metric(name), underscored_metric(family)
@@ -145,18 +185,17 @@ class PayloadChecks:
             )
         self._types[plain] = "stray"
 
-    def _label(self, name: str, label: str) -> None:
+    def _label(self, name: str, label: str) -> str | None:
+        """The value that the grouping key has for it, if it has that label."""
         plain = underscored_label(label)
         if plain != label:
             self._utf8(name, label, f"label name {label!r}")
+        value = None
         if plain in self._grouping:
-            raise InvalidPayloadError(
-                f"the metric {name!r} has the label {label!r}, which the grouping key of the"
-                " same name would silently overwrite; rename the label, or take it out of"
-                " the grouping key",
-                metric=name,
-                label=label,
-            )
+            of_the_key = self._grouping[plain]
+            if of_the_key is None or of_the_key[0] != label:
+                raise overwritten(name, label)
+            value = of_the_key[1]
         if label.startswith("__") or not label or plain == "__name__":
             raise InvalidPayloadError(
                 f"the metric {name!r} has the label {label!r}; a label name must not be empty"
@@ -165,20 +204,23 @@ class PayloadChecks:
                 label=label,
             )
         self._with_instance |= label == "instance"
+        return value
 
     def series(self, heads: Sequence[str]) -> None:
         """All series of a family, each written ``name{labels}``."""
+        # What the gateway gives to each series that has it not.
+        added = dict(self._shared)
         if self._with_instance and "instance" not in self._grouping:
-            # The gateway gives instance="" to each series without one.
-            without = re.compile(_NO_INSTANCE).sub
-            heads = [without("", head).replace("{}", "") for head in heads]
+            added["instance"] = ""
+        for label, value in added.items():
+            heads = _without(label, value, heads)
         if len(set(heads)) == len(heads):
             return
         head = Counter(heads).most_common(1)[0][0]
         raise InvalidPayloadError(
             f"the series {head} is there twice; a push can hold each name and label set once:"
             " give the samples labels that differ, or drop one",
-            metric=_metric_of(head),
+            metric=metric_of(head),
         )
 
     def finish(self) -> None:
@@ -194,7 +236,7 @@ class PayloadChecks:
 
     def _utf8(self, metric: str, name: str, what: str) -> None:
         self.utf8_names = True
-        if re.search(_SURROGATE, name):
+        if re.search(SURROGATE, name):
             raise InvalidPayloadError(
                 f"the {what} of the metric {metric!r} is not valid Unicode: it holds a lone"
                 " surrogate; decode it with errors='replace'",
@@ -203,41 +245,8 @@ class PayloadChecks:
             )
 
 
-def with_timestamp(name: str) -> InvalidPayloadError:
-    """The error for a sample that has a timestamp."""
-    return InvalidPayloadError(
-        f"a sample of {name!r} has a timestamp, which a Pushgateway refuses; drop it, or push"
-        " the time as a gauge of its own",
-        metric=name,
-    )
-
-
-def not_a_number(name: str, value: object) -> InvalidPayloadError:
-    """The error for a value that float() does not take."""
-    return InvalidPayloadError(
-        f"a sample of {name!r} has the value {value!r}, which is not a number", metric=name
-    )
-
-
-def not_unicode(text: str) -> InvalidPayloadError:
-    """The error for text that has no UTF-8 encoding."""
-    line = next(line for line in text.split("\n") if re.search(_SURROGATE, line))
-    name = _metric_of(line.removeprefix("# HELP "))
-    label = next(
-        (n for n, v in re.findall(r'([^"{,]+)"?="([^"]*)', line) if re.search(_SURROGATE, v)),
-        None,
-    )
-    where = f"the label {label!r}" if label else "the help text"
-    return InvalidPayloadError(
-        f"{where} of the metric {name!r} is not valid Unicode: it holds a lone surrogate, most"
-        " often from a file name decoded with 'surrogateescape'; decode it with"
-        " errors='replace'",
-        metric=name,
-        label=label,
-    )
-
-
-def _metric_of(line: str) -> str:
-    """The name at the beginning of a line that holds a sample, or of its ``name{labels}``."""
-    match = re.match(r'\{?"((?:[^"\\]|\\.)*)"|[^ {]*', line)
-    return (match and (match[1] or match[0])) or ""
+def _without(label: str, value: str, heads: Sequence[str]) -> list[str]:
+    """The heads without this label."""
+    pair = re.escape(f"{quoted_label(label)}={quoted(value)}")
+    without: Callable[[str, str], str] = re.compile(rf"(?<=\{{){pair},?|,{pair}(?=[,}}])").sub
+    return [without("", head).removesuffix("{}") for head in heads]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .families import Family, Sample
 from .metric_types import BOUNDS, MEMBERS, RESERVED_FAMILIES, TYPES
 from .text_lines import LineError, read_comment, read_help, read_number, read_sample
+from .timestamps import is_impossible_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,9 +36,10 @@ def parse_leniently(
     What it returns passes :func:`pushgate.encode`. The last value of a series counts. TYPE and HELP
     lines may stand anywhere; samples without a type are gauges, as most that are pushed: a gateway
     has one type for a name in all its groups, and an untyped one would shut theirs out. Timestamps
-    are dropped, and names that begin with ``reserved_prefix`` refused. Never raises.
+    are dropped, and names that begin with ``reserved_prefix`` refused. A label that ``key`` has
+    with the same value is left out: the gateway adds it. Never raises.
     """
-    reader = _LenientReader(frozenset(key.labels) if key else frozenset(), reserved_prefix)
+    reader = _LenientReader(key.labels if key else {}, reserved_prefix)
     samples = []
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:
@@ -59,7 +61,7 @@ def parse_leniently(
 
 
 class _LenientReader:
-    def __init__(self, grouping: frozenset[str], reserved_prefix: str | None) -> None:
+    def __init__(self, grouping: Mapping[str, str], reserved_prefix: str | None) -> None:
         self.complaints: list[Complaint] = []
         self._grouping = grouping
         self._reserved_prefix = reserved_prefix
@@ -118,11 +120,17 @@ class _LenientReader:
             raise LineError(
                 "not a metric; write 'name value' or 'name{label=\"v\"} value'"
             ) from None
+        for label in self._grouping.keys() & labels.keys():
+            if labels[label] != self._grouping[label]:
+                raise LineError(f"the label {label} is in the grouping key; rename it")
+            labels = {each: text for each, text in labels.items() if each != label}
         names = (name, *labels)
         if names not in self._sound:
             self._check_names(name, labels)
             self._sound.add(names)
             self._homes[name] = self._home(name)
+        if is_impossible_time(name, value):
+            raise LineError("the value is no time that a clock shows; write Unix seconds")
         if "" in labels.values():
             labels = {label: text for label, text in labels.items() if text}
         home = self._homes[name]
@@ -138,8 +146,6 @@ class _LenientReader:
         if self._is_reserved(name):
             raise LineError(f"the name {name} is reserved; rename the metric")
         for label in labels:
-            if label in self._grouping:
-                raise LineError(f"the label {label} is in the grouping key; rename it")
             if not _LABEL_NAME.fullmatch(label):
                 raise LineError("not a label name: use letters, digits and '_', not '__' first")
 

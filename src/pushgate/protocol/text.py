@@ -11,17 +11,20 @@ from functools import lru_cache
 from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .checks import PayloadChecks, not_a_number, not_unicode, with_timestamp
+from .checks import PayloadChecks
 from .families import families_of
 from .metric_types import BOUNDS, text_type
 from .names import from_path, naming, quoted_metric, underscored_label
+from .payload_errors import no_time, not_a_number, not_unicode, overwritten, with_timestamp
 from .sample_heads import schema_of
+from .timestamps import is_possible_time, is_time_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .families import FamilyLike, Metrics
     from .grouping_key import GroupingKey
+    from .sample_heads import Schema
 
 __all__ = ("CONTENT_TYPE", "Payload", "encode")
 
@@ -54,7 +57,7 @@ def encode(
     Characters of names that not every gateway reads become underscores, or stay as they are with
     ``utf8_names``. Raises InvalidPayloadError, naming the metric and label and what to change.
     """
-    checks = PayloadChecks(_grouping_labels(key) if key else frozenset())
+    checks = PayloadChecks(_grouping_labels(key) if key else {})
     out: list[str] = []
     count = 0
     for family in families_of(metrics):
@@ -67,28 +70,33 @@ def encode(
         raise not_unicode(text) from None
 
 
-def _grouping_labels(key: GroupingKey) -> frozenset[str]:
+def _grouping_labels(key: GroupingKey) -> dict[str, tuple[str, str] | None]:
     """As the checks compare them. What is written with ``U__`` may be taken for either."""
-    if key.utf8_names:
-        return frozenset(map(underscored_label, key.labels))
-    labels = frozenset(key.labels)
-    if "/U__" not in key.path:
-        return labels
-    return labels.union(underscored_label(from_path(label) or label) for label in labels)
+    found: dict[str, tuple[str, str] | None] = {
+        underscored_label(item[0]): item for item in key.labels.items()
+    }
+    if "/U__" in key.path and not key.utf8_names:
+        for label in key.labels:
+            if label.startswith("U__"):
+                found |= {label: None, underscored_label(from_path(label) or label): None}
+    return found
 
 
 @lru_cache(maxsize=1024)  # a process pushes the same families again and again
-def _names_of(family: str, kind: str, utf8_names: bool) -> tuple[str, str, str]:
-    """A family's name and type as the text has them, and the name as it is written."""
+def _names_of(family: str, kind: str, utf8_names: bool) -> tuple[str, str, str, bool]:
+    """A family's name and type as the text has them, and the name as it is written.
+
+    The last is whether it is a time of the job metrics.
+    """
     text_kind, suffix = text_type(kind)
     name = naming(utf8_names=utf8_names).metric(family + suffix)
-    return name, text_kind, quoted_metric(name)
+    return name, text_kind, quoted_metric(name), is_time_name(name)
 
 
 def _write_family(
     family: FamilyLike, out: list[str], checks: PayloadChecks, utf8_names: bool
 ) -> int:
-    name, kind, written = _names_of(family.name, family.type, utf8_names)
+    name, kind, written, is_time = _names_of(family.name, family.type, utf8_names)
     checks.family(name, kind)
     comment, samples = family.documentation or "", family.samples
     if "\\" in comment or "\n" in comment:
@@ -97,6 +105,8 @@ def _write_family(
     if type(samples) in (list, tuple) and len(samples) == 1 and kind not in BOUNDS:
         (sample,) = samples
         if _is_plain(sample, written):
+            if is_time and not is_possible_time(sample.value):
+                raise no_time(name, sample.value)
             out.append(f"{head}{written} {sample.value!r}\n")
             return 1
     out.append(head)
@@ -202,9 +212,46 @@ class _Lines:
                     self._checks.family(name, "gauge")
             target = self.sides[schema.side]
         self.with_labels |= bool(given)
-        if self._checks is not None and (given or schema.name != name):
-            self._checks.schema(name, schema.name, schema.labels)
-        return schema.head, target.append
+        head, add = schema.head, target.append
+        if self._checks is not None:
+            if given or schema.name != name:
+                shared = self._checks.schema(name, schema.name, schema.labels)
+                if shared:
+                    head = _agreeing(schema, sorted(given), shared)
+            if is_time_name(schema.name):
+                add = _checking_times(schema.name, add)
+        return head, add
+
+
+def _agreeing(
+    schema: Schema, given: Sequence[str], shared: Mapping[str, str]
+) -> Callable[[Mapping[str, str]], str]:
+    """Writes the heads of samples that have the labels ``shared`` with the grouping key."""
+    values = [
+        (label, shared[written])
+        for label, written in zip(given, schema.labels, strict=True)
+        if written in shared
+    ]
+
+    def head(labels: Mapping[str, str]) -> str:
+        for label, value in values:
+            if str(labels[label]) != value:
+                raise overwritten(schema.name, label)
+        return schema.head(labels)
+
+    return head
+
+
+def _checking_times(name: str, add: Callable[[str], None]) -> Callable[[str], None]:
+    """Adds the lines of samples whose values must be times."""
+
+    def add_time(line: str) -> None:
+        value = line.rpartition(" ")[2].strip()
+        if not is_possible_time(float(value)):
+            raise no_time(name, value)
+        add(line)
+
+    return add_time
 
 
 def _escaped(value: str) -> str:

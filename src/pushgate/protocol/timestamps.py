@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ("METRIC_PREFIX", "TIME_SUFFIX", "is_impossible_time", "is_possible_time")
+__all__ = (
+    "METRIC_PREFIX",
+    "TIME_SUFFIX",
+    "is_impossible_time",
+    "is_possible_time",
+    "is_time_name",
+)
 
 METRIC_PREFIX = "batch_job_"
 """The names of all metrics that tell how a job's runs go begin so."""
@@ -18,8 +24,9 @@ def is_possible_time(seconds: float) -> bool:
 
 def is_impossible_time(name: str, value: float) -> bool:
     """Whether the metric ``name`` is a time of the job metrics, and ``value`` can't be one."""
-    return (
-        name.startswith(METRIC_PREFIX)
-        and name.endswith(TIME_SUFFIX)
-        and not is_possible_time(value)
-    )
+    return is_time_name(name) and not is_possible_time(value)
+
+
+def is_time_name(name: str) -> bool:
+    """Whether the metric ``name`` is a time of the job metrics."""
+    return name.startswith(METRIC_PREFIX) and name.endswith(TIME_SUFFIX)

@@ -1,0 +1,79 @@
+"""The errors for payloads that a Pushgateway would refuse or alter."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import InvalidPayloadError
+
+__all__ = (
+    "SURROGATE",
+    "metric_of",
+    "no_time",
+    "not_a_number",
+    "not_unicode",
+    "overwritten",
+    "with_timestamp",
+)
+
+SURROGATE = "[\ud800-\udfff]"
+"""The expression for a lone surrogate."""
+
+
+def overwritten(metric: str, label: str) -> InvalidPayloadError:
+    """The error for a label that is in the grouping key with another value."""
+    return InvalidPayloadError(
+        f"the metric {metric!r} has the label {label!r}, which the grouping key of the same name"
+        " would silently overwrite; rename the label, or take it out of the grouping key",
+        metric=metric,
+        label=label,
+    )
+
+
+def with_timestamp(name: str) -> InvalidPayloadError:
+    """The error for a sample that has a timestamp."""
+    return InvalidPayloadError(
+        f"a sample of {name!r} has a timestamp, which a Pushgateway refuses; drop it, or push"
+        " the time as a gauge of its own",
+        metric=name,
+    )
+
+
+def not_a_number(name: str, value: object) -> InvalidPayloadError:
+    """The error for a value that float() does not take."""
+    return InvalidPayloadError(
+        f"a sample of {name!r} has the value {value!r}, which is not a number", metric=name
+    )
+
+
+def no_time(name: str, value: object) -> InvalidPayloadError:
+    """The error for a time of the job metrics that no clock shows."""
+    return InvalidPayloadError(
+        f"a sample of {name!r} has the value {value}, which is no time that a clock shows; give"
+        " Unix seconds (time.time()), or leave it out",
+        metric=name,
+    )
+
+
+def not_unicode(text: str) -> InvalidPayloadError:
+    """The error for text that has no UTF-8 encoding."""
+    line = next(line for line in text.split("\n") if re.search(SURROGATE, line))
+    name = metric_of(line.removeprefix("# HELP "))
+    label = next(
+        (n for n, v in re.findall(r'([^"{,]+)"?="([^"]*)', line) if re.search(SURROGATE, v)),
+        None,
+    )
+    where = f"the label {label!r}" if label else "the help text"
+    return InvalidPayloadError(
+        f"{where} of the metric {name!r} is not valid Unicode: it holds a lone surrogate, most"
+        " often from a file name decoded with 'surrogateescape'; decode it with"
+        " errors='replace'",
+        metric=name,
+        label=label,
+    )
+
+
+def metric_of(line: str) -> str:
+    """The name at the beginning of a line that holds a sample, or of its ``name{labels}``."""
+    match = re.match(r'\{?"((?:[^"\\]|\\.)*)"|[^ {]*', line)
+    return (match and (match[1] or match[0])) or ""
