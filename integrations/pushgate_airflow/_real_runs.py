@@ -1,6 +1,6 @@
 """Which runs are reported: no test, no backfill, and none older than a run that has ended.
 
-Those would overwrite what production's last run said (docs/adr/0017-only-real-runs-speak.md).
+Those would overwrite what production's last run said (docs/adr/0018-only-real-runs-speak.md).
 """
 
 from __future__ import annotations
