@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pushgate import CommandEnd, Gateway, Outcome, Status
-from pushgate_subprocess import _metrics_file
 from pushgate_subprocess._captures import Tail
+from pushgate_subprocess._metrics_file import MetricsFile
 from pushgate_subprocess._outcome import outcome_of
 from pushgate_subprocess._run_options import run_options
 from pushgate_subprocess._run_report import RunReport, log_writer
@@ -90,28 +90,27 @@ def run(
         start_push=start_push,
         tail_bytes=tail_bytes,
     )
-    path = _metrics_file.create()
+    file = MetricsFile()
     report = RunReport(
         options,
         started_at=time.time(),
-        own_metrics=lambda key, complain: _metrics_file.read(path, key, complain),
+        own_metrics=file.read,
         write=log_writer(job),
         gateway=gateway if isinstance(gateway, Gateway) else None,
     )
     try:
-        return _run(command, options, report, path)
+        return _run(command, options, report, file)
     finally:
-        if path is not None:
-            _metrics_file.remove(path)
+        file.remove()
 
 
 def _run(
-    command: Sequence[str | bytes], options: RunOptions, report: RunReport, path: str | None
+    command: Sequence[str | bytes], options: RunOptions, report: RunReport, file: MetricsFile
 ) -> Result:
     limit = options.tail_bytes
     tails = () if limit is None else (Tail(limit), Tail(limit))
     try:
-        child = spawn(command, command_environment(path, is_wrapper=False), captures=tails)
+        child = spawn(command, command_environment(file.path, is_wrapper=False), captures=tails)
     except OSError as error:
         status = error.exit_status if isinstance(error, NotStartedError) else NOT_EXECUTABLE
         not_started = CommandEnd(status)
@@ -119,6 +118,7 @@ def _run(
         raise
     try:
         report.begin()
+        file.remove_leftovers()
         end = child.wait(timeout=options.timeout, kill_after=options.kill_after)
     except ChildProcessError:
         now = time.time()

@@ -12,8 +12,9 @@ import time
 from _thread import start_new_thread
 from typing import TYPE_CHECKING
 
-from pushgate_subprocess import _metrics_file, _output
+from pushgate_subprocess import _output
 from pushgate_subprocess._descriptors import pipe
+from pushgate_subprocess._metrics_file import MetricsFile
 from pushgate_subprocess._signals import Signals
 from pushgate_subprocess._spawn import NotStartedError, command_environment, spawn
 
@@ -79,20 +80,20 @@ class _Wrapper:
         self._options = options
         self._say = say
         self._lock = lock
-        self._metrics_path: str | None = None
+        self._metrics_file: MetricsFile | None = None
         self._command_died_of: int | None = None
         self._done_fd, self._done_write_end = pipe()
         self._signals = Signals()
 
     def run(self, command: Sequence[str | bytes]) -> int:
         """Run ``command``."""
-        self._metrics_path = _metrics_file.create()
+        file = self._metrics_file = MetricsFile()
         captures = _output.captures(self._options)
         try:
             try:
                 child = spawn(
                     command,
-                    command_environment(self._metrics_path, is_wrapper=True),
+                    command_environment(file.path, is_wrapper=True),
                     lock=self._lock,
                     signals=self._signals,
                     captures=captures,
@@ -101,10 +102,9 @@ class _Wrapper:
                 return self.fail(str(error), error.exit_status)
             except OSError as error:
                 return self.fail(f"not started: {error.strerror}", UNUSABLE)
-            return self._accompany(child, captures)
+            return self._accompany(child, captures, file)
         finally:
-            if self._metrics_path is not None:
-                _metrics_file.remove(self._metrics_path)
+            file.remove()
 
     def end_like_the_command(self) -> None:
         """At a terminal, die of the Ctrl-C that the command died of: a shell's loop ends then."""
@@ -142,7 +142,7 @@ class _Wrapper:
         self._end(self._new_report(now), judge)
         return exit_status
 
-    def _accompany(self, child: Child, captures: Sequence[Spool | Tail]) -> int:
+    def _accompany(self, child: Child, captures: Sequence[Spool | Tail], file: MetricsFile) -> int:
         """The command runs: report its start, wait for its end, report that."""
         options = self._options
         report = self._new_report(child.started_at)
@@ -154,8 +154,9 @@ class _Wrapper:
             record(self._lock, os.getpid(), child.pid)
         if options.verbosity > 0:
             self._say(f"started, pid {child.pid}")
-        if self._metrics_path is None:
-            self._say("no metrics file: neither $TMPDIR nor /tmp can be written")
+        file.remove_leftovers()
+        if file.path is None:
+            self._say("no metrics file: none of $TMPDIR, /tmp and /dev/shm can be written")
         ended = child.wait(
             timeout=options.timeout,
             kill_after=options.kill_after,
@@ -223,10 +224,10 @@ class _Wrapper:
         except Exception as error:
             self._say(f"not reported: {error!r}")
             return None
-        path = self._metrics_path
+        file = self._metrics_file
         return RunReport(
             self._options,
             started_at=started_at,
-            own_metrics=lambda key, complain: _metrics_file.read(path, key, complain),
+            own_metrics=lambda key, complain: file.read(key, complain) if file else [],
             write=self._say,
         )

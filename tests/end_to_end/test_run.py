@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -164,3 +165,43 @@ def test_of_jobs_that_all_end_at_once_while_the_gateway_is_away_each_outcome_wai
         assert err.endswith(b"; it waits in the outbox and will be delivered later\n"), err
     outbox = Settings.load({}, os.environ).to_outbox()
     assert {group.labels["job"] for group in outbox.waiting()} == names
+
+
+READ_ONLY = """
+mount -o bind,remount,ro / || exit 77
+for folder in /tmp {shm}; do mount --bind $folder $folder; mount -o bind,remount,ro $folder; done
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize("shm", ["", "/dev/shm"])
+def test_on_a_read_only_root_a_run_is_as_any_and_writes_no_line(gateway, scraped, tmp_path, shm):
+    """As in a container with `--read-only`, also one without /dev/shm."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("only root can make a mount namespace, by unshare(1)")
+    apart = ["unshare", "--mount", "--pid", "--fork", "--mount-proc"]
+    apart += ["sh", "-c", READ_ONLY.format(shm=shm), "sh"]
+    words = [sys.executable, "-m", "pushgate", "run", "--gateway", gateway.url, "--job", "backup"]
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+
+    def run(script):
+        done = subprocess.run(
+            [*apart, *words, "--", "sh", "-ec", script],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+        if done.returncode in (1, 77) and b"pushgate" not in done.stderr:
+            pytest.skip(f"no such namespace here: {done.stderr!r}")
+        return done.returncode, done.stdout, done.stderr
+
+    script = '! touch /tmp/x 2>&- || exit 9; echo "rows 42" >> "$PUSHGATE_METRICS_FILE"'
+    assert run(script) == (0, b"", b"")
+    assert scraped('rows{origin="job"}') == 42
+    assert scraped("batch_job_last_run_success") == 1
+    assert run("exit 3") == (3, b"", b"")
+    assert scraped('rows{origin="job"}') == 42
+    assert run("true") == (0, b"", b"")
+    assert scraped('rows{origin="job"}') is None

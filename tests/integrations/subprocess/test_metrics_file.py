@@ -1,9 +1,11 @@
 """The job's own metrics: whatever it leaves in its file, only that file's faults are its cost."""
 
 import os
+import signal
 
 import pytest
 
+DEADLINE = 30.0
 MAX_BYTES = 1_048_576
 FILE = '"$PUSHGATE_METRICS_FILE"'
 
@@ -48,6 +50,27 @@ def test_without_a_usable_tmpdir_it_is_in_tmp(pushgate):
     pushgate.env["TMPDIR"] = "/no/such/directory"
     _, out, _ = pushgate.run(pushgate.sh(f"echo {FILE}"))
     assert out.startswith(b"/tmp/pushgate-")
+
+
+def test_what_a_killed_run_has_left_goes_with_the_next_run_and_nothing_of_a_living_one(
+    pushgate, isolated, tmp_path
+):
+    def begun(script):
+        process = pushgate.start(pushgate.sh(f"{script}; echo {FILE}; exec cat {fifo}"))
+        return process, process.stdout.readline().decode().strip()
+
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    killed, _ = begun("true")
+    _, living = begun("true")
+    _, moved = begun(f"mv $(mktemp) {FILE}")
+    other = isolated / "tmp" / "pushgate-1-of-others.prom"
+    other.touch()
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait(DEADLINE)
+    assert pushgate.run(pushgate.sh("true"))[0] == 0
+    assert {str(path) for path in (isolated / "tmp").iterdir()} == {living, moved, str(other)}
+    fifo.write_text("")
 
 
 def test_a_line_that_can_not_be_used_costs_that_line_and_is_said(written):

@@ -132,9 +132,23 @@ def test_without_threads_the_end_is_still_pushed(pushgate, recorder):
     assert b"last_exit_code" in recorder.next().body
 
 
+NO_FOLDER = "import os\nos.path.abspath = lambda _path: '/no/such/folder'\n"
+
+
+@needs_proc
+def test_where_no_folder_can_be_written_a_script_has_metrics_of_its_own_in_memory(
+    pushgate, recorder
+):
+    script = 'echo rows 1 > "$PUSHGATE_METRICS_FILE"; echo size 2 >> "$PUSHGATE_METRICS_FILE"'
+    argv = patched(pushgate, NO_FOLDER, "sh", "-ec", script, gateway=recorder.url)
+    assert pushgate.run(argv) == (0, b"", b"")
+    put = next(seen for seen in recorder.requests if seen.method == "PUT")
+    assert (b"rows 1" in put.body, b"size 2" in put.body) == (True, True)
+
+
 def test_without_a_place_for_its_metrics_a_script_can_write_them_all_the_same(pushgate, recorder):
     script = 'set -e; echo rows 1 >> "$PUSHGATE_METRICS_FILE"; exit 5'
-    patch = "import os\nos.path.abspath = lambda _path: '/no/such/folder'"
+    patch = NO_FOLDER + "os.__dict__.pop('memfd_create', None)"
     argv = patched(pushgate, patch, "sh", "-c", script, gateway=recorder.url)
     code, out, err = pushgate.run(argv)
     assert (code, out, len(err.splitlines())) == (5, b"", 1)
