@@ -1,6 +1,6 @@
 """``pushgate finish``: the run that ``pushgate start`` began has ended.
 
-The exit code is 0 whether or not the push arrives.
+The exit code is 0 whether or not the push arrives, and for wrong options too.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ from .common_options import (
     gateway_or_complaint,
     grouping_key,
 )
-from .exit_status import complain
+from .exit_status import complain, harmless
 
 __all__ = ("main",)
 
 
 def main(arguments: list[str]) -> int:
-    """Report the end."""
+    """Report the end. Returns 0, whatever is wrong: that is said."""
+    return harmless(lambda: _finish(arguments))
+
+
+def _finish(arguments: list[str]) -> int:
     parser = Parser("finish", "Report that a job has ended, after 'pushgate start'.")
     add_group_options(parser)
     parser.add_argument(

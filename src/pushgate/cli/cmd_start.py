@@ -1,7 +1,7 @@
 """``pushgate start``: a run of a script that can't be wrapped begins.
 
-The exit code is 0 whether or not the push arrives: a script with ``set -e`` must not end because of
-its monitoring.
+The exit code is 0 whether or not the push arrives, and for wrong options too: a script with
+``set -e`` must not end because of its monitoring.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from .common_options import (
     gateway_or_complaint,
     grouping_key,
 )
-from .exit_status import complain
+from .exit_status import complain, harmless
 
 __all__ = ("main",)
 
 
 def main(arguments: list[str]) -> int:
-    """Report the start."""
+    """Report the start. Returns 0, whatever is wrong: that is said."""
+    return harmless(lambda: _start(arguments))
+
+
+def _start(arguments: list[str]) -> int:
     parser = Parser(
         "start",
         "Report that a job starts, from a script that can't be wrapped. Unless --timeout says\n"

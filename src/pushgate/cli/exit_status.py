@@ -17,7 +17,7 @@ from .formatting import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("CommandError", "UsageError", "complain", "guarded")
+__all__ = ("CommandError", "UsageError", "complain", "guarded", "harmless")
 
 _READER_GONE = 128 + 13  # as if SIGPIPE had ended us, which shells take as normal
 _INTERRUPTED = 128 + 2
@@ -55,6 +55,16 @@ def guarded(action: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     return code
+
+
+def harmless(action: Callable[[], int]) -> int:
+    """For commands inside a script: what ``action`` raises is one line, and the exit code is 0."""
+    try:
+        code = guarded(action)
+    except Exception as error:  # noqa: BLE001 - a bug of ours must not end the user's script
+        complain(f"{type(error).__name__}: {error}")
+        code = 0
+    return code if code == _INTERRUPTED else 0
 
 
 def _code_of(action: Callable[[], int]) -> int:
