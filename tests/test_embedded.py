@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pushgate import Gateway, gauge
 from pushgate.embedded import EmbeddedGateway
 from support.gateways import EMBEDDED, GatewayUnderTest
 
@@ -164,3 +165,12 @@ def test_the_twin_that_would_poison_a_real_gateway_is_refused(
     assert (first.status, second.status) == (200, 400)
     assert under_test(embedded).exchange("GET", "/metrics").status == 200
     assert len(under_test(embedded).groups()) == 1
+
+
+def test_the_fixture_compares_label_values_as_text(pushgateway):
+    Gateway(pushgateway.url).push("j", gauge("m", "h", 1, {"part": "7"}), {"shard": 3})
+    pushgateway.assert_pushed("m", 1, shard=3, part=7)
+    assert pushgateway.value("m", shard=3) == 1
+    assert len(pushgateway.groups(shard=3)) == 1
+    with pytest.raises(AssertionError):
+        pushgateway.assert_not_pushed("m", shard=3)

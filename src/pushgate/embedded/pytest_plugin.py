@@ -31,14 +31,14 @@ class PushgatewayFixture:
         self._gateway = gateway
         self.url: str = gateway.url
 
-    def groups(self, **labels: str) -> list[Group]:
+    def groups(self, **labels: object) -> list[Group]:
         """The groups whose grouping key has these labels, ``job`` included; all by default."""
         from ..gateway.client import Gateway  # not in every run of pytest
 
         found = Gateway(self.url).groups()
-        return [group for group in found if labels.items() <= group.labels.items()]
+        return [group for group in found if _as_text(labels).items() <= group.labels.items()]
 
-    def value(self, metric: str, /, **labels: str) -> float | None:
+    def value(self, metric: str, /, **labels: object) -> float | None:
         """The value of the only sample with this name and these labels, or None.
 
         ``metric`` is the sample's full name. Labels may be the grouping key's or the sample's.
@@ -50,7 +50,7 @@ class PushgatewayFixture:
         )
         return found[0] if found else None
 
-    def assert_pushed(self, metric: str, value: float | None = None, /, **labels: str) -> None:
+    def assert_pushed(self, metric: str, value: float | None = None, /, **labels: object) -> None:
         """Assert that there is a sample with this name, these labels and, if given, ``value``."""
         found = self._values(metric, labels)
         assert found, f"no sample of {metric} has {labels}\n{self._shown()}"  # noqa: S101
@@ -60,7 +60,7 @@ class PushgatewayFixture:
                 f"{metric} with {labels} is {found}, not {value}\n{self._shown()}"
             )
 
-    def assert_not_pushed(self, metric: str, /, **labels: str) -> None:
+    def assert_not_pushed(self, metric: str, /, **labels: object) -> None:
         """Assert that no sample has this name and these labels."""
         found = self._values(metric, labels)
         assert not found, f"{metric} with {labels} is {found}\n{self._shown()}"  # noqa: S101
@@ -69,13 +69,14 @@ class PushgatewayFixture:
         """Delete every group."""
         self._gateway.wipe()
 
-    def _values(self, metric: str, labels: dict[str, str]) -> list[float]:
+    def _values(self, metric: str, labels: dict[str, object]) -> list[float]:
+        wanted = _as_text(labels)
         return [
             sample.value
             for group in self.groups()
             for family in group.families
             for sample in family.samples
-            if sample.name == metric and labels.items() <= {**sample.labels, **group.labels}.items()
+            if sample.name == metric and wanted.items() <= {**sample.labels, **group.labels}.items()
         ]
 
     def _shown(self) -> str:
@@ -85,6 +86,11 @@ class PushgatewayFixture:
             for family in group.families:
                 lines += [f"    {s.name} {s.labels} {s.value}" for s in family.samples]
         return "\n".join(lines) if len(lines) > 1 else "the gateway holds nothing"
+
+
+def _as_text(labels: dict[str, object]) -> dict[str, str]:
+    """As a grouping key has them: ``shard=3`` is pushed as ``"3"``."""
+    return {name: str(value) for name, value in labels.items()}
 
 
 @pytest.fixture
