@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pushgate import Gateway, GroupingKey
+from pushgate import Gateway, GroupingKey, gauge
 
 TEXT = """\
 # HELP rows_total Rows loaded.
@@ -44,10 +44,38 @@ def test_pushed_text_arrives_as_it_is_on_every_gateway(cli, gateway_url):
     assert cli("push", "--job", "j", "--gateway", gateway_url, stdin=TEXT) == (0, "", [])
     assert types(gateway_url) == {
         "rows_total": "counter",
-        "plain": "untyped",
+        "plain": "gauge",
         "took": "summary",
         "size": "histogram",
     }
+
+
+def test_a_sample_without_a_type_is_a_gauge_and_one_that_says_untyped_is_not(cli, gateway_url):
+    """As in $PUSHGATE_METRICS_FILE: a gateway takes one type for a name from all groups."""
+    text = '# HELP rows_loaded Rows.\nrows_loaded{table="a"} 42\n# TYPE odd untyped\nodd 1\n'
+    text += "rows_loaded 1"
+    Gateway(gateway_url).push("loader", gauge("rows_loaded", "Rows.", 1))
+    assert cli("push", "--job", "j", "--gateway", gateway_url, stdin=text) == (0, "", [])
+    assert types(gateway_url) == {"rows_loaded": "gauge", "odd": "untyped"}
+    (group,) = [g for g in Gateway(gateway_url).groups() if g.labels["job"] == "j"]
+    assert group.value("rows_loaded", table="a") == 42
+    assert len(group.family("rows_loaded").samples) == 2
+
+
+@pytest.mark.parametrize("keep", [[], ["--keep"]])
+def test_a_metric_that_another_group_has_with_another_type_says_what_to_write(
+    cli, gateway_url, keep, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PUSHGATE_OUTBOX", str(tmp_path / "outbox"))
+    push = ("push", "--gateway", gateway_url, *keep)
+    cli(*push, "--job", "a", stdin="# TYPE rows counter\nrows 1")
+    code, _, (error,) = cli(*push, "--job", "b", stdin="rows 2")
+    assert code == 1
+    assert error.endswith(
+        "; rows is a counter in {job=\"a\"}: put the line '# TYPE rows counter' before the sample,"
+        " or rename the metric"
+    )
+    assert cli(*push, "--job", "b", stdin="# TYPE rows counter\nrows 2")[0] == 0
 
 
 def test_files_from_windows_and_without_a_last_newline_are_pushed(cli, pushgateway, tmp_path):

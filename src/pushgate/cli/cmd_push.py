@@ -1,12 +1,19 @@
-"""``pushgate push``: checks Prometheus text from a file or stdin, and pushes it unchanged."""
+"""``pushgate push``: checks Prometheus text from a file or stdin, and pushes it.
+
+A metric without a TYPE line is a gauge, as in ``$PUSHGATE_METRICS_FILE``: a gateway takes one type
+for a name from all groups, and the two must not exclude each other.
+"""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from ..errors import InvalidPayloadError
+from ..errors import DeliveryError, InvalidPayloadError, PushError
 from ..protocol.checked_text import checked_text
+from ..protocol.names import quoted_metric, selector
+from ..protocol.parse import parse_text
 from .common_options import (
     Parser,
     add_gateway_options,
@@ -16,6 +23,10 @@ from .common_options import (
 )
 from .exit_status import CommandError, complain
 from .keep_option import add_keep_option, send
+
+if TYPE_CHECKING:
+    from ..gateway.client import Gateway
+    from ..protocol.parse import TextFamily
 
 
 def main(arguments: list[str]) -> int:
@@ -45,8 +56,53 @@ def main(arguments: list[str]) -> int:
         )
     if payload.utf8_names:
         gateway.require_utf8_names()
+    families = parse_text(payload.text, utf8_names=settings.utf8_names)
     method = "POST" if options.add else "PUT"
-    return send(settings, method, key, payload.text, keep=options.keep)
+    try:
+        return send(settings, method, key, _typed(payload.text, families), keep=options.keep)
+    except (CommandError, DeliveryError) as error:
+        if "is not a " not in str(error):
+            raise
+        raise CommandError(f"{error}; {_advice_on_types(gateway, families)}") from None
+
+
+def _typed(text: bytes, families: dict[str, TextFamily]) -> bytes:
+    """``text`` with a TYPE line for each metric that has none; as it is where all have one."""
+    untyped = {name for name, family in families.items() if not _has_type(family)}
+    for name in untyped:
+        families[name].type = "gauge"
+    if not untyped:
+        return text
+    return b"".join(
+        (f"# TYPE {quoted_metric(name)} gauge\n".encode() if name in untyped else b"") + family.text
+        for name, family in families.items()
+    )
+
+
+def _has_type(family: TextFamily) -> bool:
+    return family.type != "untyped" or any(
+        line.removeprefix("#").split(None, 1)[:1] == ["TYPE"]
+        for line in family.lines
+        if line.startswith("#")
+    )
+
+
+def _advice_on_types(gateway: Gateway, families: dict[str, TextFamily]) -> str:
+    """What to change where the gateway has a metric with another type, in whichever group."""
+    with suppress(PushError):
+        for group in gateway.iter_groups():
+            for held in group.families:
+                mine = families.get(held.name)
+                if mine is not None and mine.type != held.type:
+                    return (
+                        f"{held.name} is a {held.type} in {selector(group.labels)}: put the line"
+                        f" '# TYPE {quoted_metric(held.name)} {held.type}' before the sample, or"
+                        " rename the metric"
+                    )
+    return (
+        "another group has this metric with another type: put a line '# TYPE NAME TYPE' before the"
+        " sample, or rename the metric"
+    )
 
 
 def _parser() -> Parser:
@@ -54,7 +110,7 @@ def _parser() -> Parser:
         "push",
         "Push metrics in Prometheus's text format. By default they replace all metrics of the\n"
         "group. Metrics that a gateway would refuse are refused here, with the line.",
-        "example; without a line '# TYPE rows_loaded gauge' before it, the metric is untyped:\n"
+        "example; without a line such as '# TYPE rows_loaded counter' before it, it is a gauge:\n"
         "  echo rows_loaded 42 | pushgate push --job nightly-load --add",
     )
     parser.add_argument(

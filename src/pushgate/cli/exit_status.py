@@ -61,7 +61,7 @@ def harmless(action: Callable[[], int]) -> int:
     """For commands inside a script: what ``action`` raises is one line, and the exit code is 0."""
     try:
         code = guarded(action)
-    except Exception as error:  # noqa: BLE001 - a bug of ours must not end the user's script
+    except Exception as error:  # a bug of ours must not end the user's script
         complain(f"{type(error).__name__}: {error}")
         code = 0
     return code if code == _INTERRUPTED else 0
