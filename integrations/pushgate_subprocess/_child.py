@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pushgate_subprocess._child_end import ChildEnd, own_peak_memory
+from pushgate_subprocess._child_end import ChildEnd, end_time, own_peak_memory
 from pushgate_subprocess._descriptors import READ, exit_descriptor, wait_ready
 from pushgate_subprocess._signals import ENDING
 
@@ -61,6 +61,10 @@ class Child:
         self._own_peak = own_peak_memory()
         self._exit_fd = exit_descriptor(pid, spare)
 
+    def age(self) -> float:
+        """The seconds since its start, whatever is done to the wall clock."""
+        return time.monotonic() - self._clock
+
     def send(self, number: int) -> None:
         """Send the signal `number` to the child, or do nothing when it has ended.
 
@@ -103,13 +107,14 @@ class Child:
             elif self._due is not None and time.monotonic() >= self._due:
                 self._due = self._enforce(timeout_signal, kill_after)
         status, usage = self._reaped
+        duration = self.age()
         self._end = ChildEnd(
             status,
             usage,
             own_peak=self._own_peak,
             timed_out=self._timed_out,
-            ended_at=time.time(),
-            duration=time.monotonic() - self._clock,
+            ended_at=end_time(self.started_at, duration),
+            duration=duration,
         )
         if self._signals is not None:
             self._signals.settle()

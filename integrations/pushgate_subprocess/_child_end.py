@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ class ChildEnd:
         if self.timed_out and not preserve and self.signal != signal.SIGKILL:
             return TIMED_OUT
         return self.returncode if self.returncode >= 0 else 128 - self.returncode
+
+
+def end_time(started_at: float, duration: float) -> float:
+    """The time now, in Unix seconds, of a run that began at ``started_at`` and took ``duration``.
+
+    Where the clock was set back meanwhile, it is counted from the start: the end of a run that is
+    before its start would look as if the run went on.
+    """
+    return max(time.time(), started_at + duration)
 
 
 def own_peak_memory() -> int:

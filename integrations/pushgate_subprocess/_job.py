@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pushgate import Gateway, Outcome, OwnMetrics, Status
+from pushgate_subprocess._child_end import end_time
 from pushgate_subprocess._run_options import run_options
 from pushgate_subprocess._run_report import KEEP_SECONDS, RunReport, log_writer
 
@@ -39,10 +40,10 @@ class JobInProgress(OwnMetrics):
     def __init__(self, options: RunOptions, gateway: Gateway | str | None) -> None:
         super().__init__()
         self._process = os.getpid()
-        self._clock = time.monotonic()
+        self._clock, self._started_at = time.monotonic(), time.time()
         self._report = RunReport(
             options,
-            started_at=time.time(),
+            started_at=self._started_at,
             own_metrics=lambda _key, _complain: self.collect(),
             write=log_writer(options.job),
             gateway=gateway if isinstance(gateway, Gateway) else None,
@@ -57,10 +58,11 @@ class JobInProgress(OwnMetrics):
         if os.getpid() != self._process:
             return None
         succeeded = error is None or (isinstance(error, SystemExit) and not error.code)
+        duration = time.monotonic() - self._clock
         return self._report, Outcome(
             Status.SUCCESS if succeeded else Status.FAILURE,
-            ended_at=time.time(),
-            duration=time.monotonic() - self._clock,
+            ended_at=end_time(self._started_at, duration),
+            duration=duration,
         )
 
 

@@ -121,8 +121,8 @@ def _run(
         file.remove_leftovers()
         end = child.wait(timeout=options.timeout, kill_after=options.kill_after)
     except ChildProcessError:
-        now = time.time()
-        report.report_end(Outcome(Status.FAILURE, now, duration=max(0.0, now - child.started_at)))
+        now = max(time.time(), child.started_at)  # the clock may have been set back
+        report.report_end(Outcome(Status.FAILURE, now, duration=now - child.started_at))
         raise
     except BaseException:
         report.report_end(outcome_of(_stop(child, options.kill_after), options))
@@ -144,5 +144,4 @@ def _run(
 def _stop(child: Child, kill_after: float) -> ChildEnd:
     """End the command as its caller goes away: TERM, and KILL after ``kill_after`` seconds."""
     child.send(signal.SIGTERM)
-    so_far = time.time() - child.started_at
-    return child.wait(timeout=so_far + kill_after, timeout_signal=signal.SIGKILL)
+    return child.wait(timeout=child.age() + kill_after, timeout_signal=signal.SIGKILL)

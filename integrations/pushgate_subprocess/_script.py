@@ -50,14 +50,14 @@ def finish(
     log: RateLimitedLogger,
 ) -> None:
     """The run that `start` began has ended. Its duration is by the wall clock."""
-    now = time.time()
     started_at = _state.take_started(key, log.warning)
+    now = max(time.time(), started_at or 0.0)  # the clock may have been set back
     if started_at is None:
         log.warning(f"no start of {key} is known here; its duration is left out")
     outcome = Outcome(
         Status.SUCCESS if exit_code in success_codes else Status.FAILURE,
         ended_at=now,
-        duration=None if started_at is None else max(0.0, now - started_at),
+        duration=None if started_at is None else now - started_at,
         command=CommandEnd(exit_code, signal=_signal_of(exit_code)),
     )
     if gateway is not None:

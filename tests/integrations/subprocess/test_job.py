@@ -47,6 +47,18 @@ def test_a_body_that_ends_is_a_success(pushgateway, value):
     assert value("last_exit_code") is None
 
 
+def test_a_clock_that_is_set_back_during_a_run_puts_its_end_not_before_its_start(
+    pushgateway, value, monkeypatch
+):
+    with job("backup", gateway=pushgateway.url):
+        begun = time.time()
+        monkeypatch.setattr(time, "time", lambda: begun - 3600)
+    end = value("last_completion_timestamp_seconds")
+    assert end - value("last_start_timestamp_seconds") == pytest.approx(
+        value("last_duration_seconds"), abs=1e-5
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "success"),
     [

@@ -188,6 +188,25 @@ def test_leaving_pushes_behind_ends_python_in_good_order(pushgate):
             assert one_line(err).endswith(WAITS)
 
 
+def test_a_clock_that_is_set_back_puts_no_end_before_its_start(pushgate, pushgateway):
+    """Such a run would look as if it went on."""
+    patch = """if True:
+        import os, time
+        wait4, now = os.wait4, time.time
+        def back(*arguments):
+            time.time = lambda: now() - 3600
+            return wait4(*arguments)
+        os.wait4 = back
+    """
+    argv = patched(pushgate, patch, *JOB, gateway=pushgateway.url)
+    assert pushgate.run(argv) == (5, b"out\n", b"err\n")
+    start, end, duration = (
+        pushgateway.value(f"batch_job_last_{name}_seconds", job="backup")
+        for name in ("start_timestamp", "completion_timestamp", "duration")
+    )
+    assert end - start == pytest.approx(duration, abs=1e-5)
+
+
 # --- what waits -------------------------------------------------------------------------------
 
 ROWS = 'echo "rows $ROWS" >> "$PUSHGATE_METRICS_FILE"; exit $CODE'

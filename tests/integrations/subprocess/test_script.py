@@ -27,6 +27,16 @@ def test_a_start_and_a_finish_are_a_run(call, value):
     assert value("last_exit_code") == 3
 
 
+def test_a_finish_is_not_before_its_start_where_the_clock_was_set_back(call, value, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    call("start")
+    monkeypatch.setattr(time, "time", lambda: now)
+    call("finish", "--exit-code", "0")
+    assert value("last_completion_timestamp_seconds") == value("last_start_timestamp_seconds")
+    assert value("last_duration_seconds") == 0
+
+
 @pytest.mark.parametrize(("code", "number"), [("143", 15), ("128", 0), ("255", 0)])
 def test_an_exit_code_of_a_shell_may_be_a_signal(call, value, code, number):
     call("finish", "--exit-code", code)
