@@ -213,6 +213,14 @@ def test_status_does_not_call_well_what_it_has_doubts_about(cli, gateway):
     assert out.endswith("1 job, 1 in doubt\n")
 
 
+def test_status_says_where_a_hosts_clock_is_ahead(cli, gateway_url):
+    report(gateway_url, "backup", -7300)
+    code, out, _ = cli("status", "--gateway", gateway_url)
+    assert code == 0
+    assert "its host's clock is 2h ahead" in out
+    assert out.endswith("1 job, 1 in doubt\n")
+
+
 def test_status_tells_of_refused_pushes_where_there_is_no_job(cli, gateway):
     push(gateway.url, "j")
     gateway.exchange("PUT", "/metrics/job/k", "# TYPE m counter\nm 1\n")

@@ -185,6 +185,13 @@ def test_a_run_whose_upstream_failed_is_on_time_and_no_failure(job):
     assert job.outcome() == ("running", "")
 
 
+@pytest.mark.parametrize(("ahead", "doubted"), [(59, 0), (61, 61), (DAY, DAY)])
+def test_a_start_that_is_later_than_its_push_is_doubted(job, ahead, doubted):
+    job.runs(-ahead, 1, every=HOUR)
+    row = job.row()
+    assert (row.clock_ahead, row.doubtful, row.bad) == (doubted, doubted > 0, False)
+
+
 @pytest.mark.parametrize(("ago", "vanished"), [(DAY - 1, True), (DAY + 1, False)])
 def test_that_a_run_vanished_is_told_for_a_day(job, ago, vanished):
     run = JobRun(KEY, NOW - ago, vanished_at=NOW - ago)
@@ -222,7 +229,6 @@ def test_groups_without_an_outcome_are_left_out_and_odd_numbers_do_no_harm(job):
     job.gateway.push("k", gauge("batch_job_expected_interval_seconds", "h", 60))
     assert job_rows(job.gateway.groups(), now=NOW) == []
     odd = [gauge(f"batch_job_last_{name}", "h", float("nan")) for name in ("signal", "exit_code")]
-    odd.append(gauge("batch_job_last_vanished_timestamp_seconds", "h", float("inf")))
     job.gateway.push("j", odd)
     assert job_rows(job.gateway.groups(), now=NOW) == []
 

@@ -130,6 +130,7 @@ def _notes(row: JobRow, now: float) -> str:
         f"push refused {ago(row.push_failure_time, now)}": row.push_failing,
         f"no push for {roughly(now - row.push_time)}": row.stale,
         "a run vanished": row.vanished,
+        f"its host's clock is {roughly(row.clock_ahead)} ahead": row.clock_ahead,
     }
     return ", ".join(text for text, holds in notes.items() if holds)
 

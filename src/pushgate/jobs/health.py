@@ -56,6 +56,9 @@ ENDS_MISSING_DURATIONS = 3.0
 ENDS_MISSING_LEAST = 900.0
 """… and this many seconds in any case."""
 
+CLOCK_TOLERANCE = 60.0
+"""So many seconds a start may be later than the push that told it: clocks differ a little."""
+
 VANISHED_SHOWN = 86_400.0
 """For so many seconds it is told that a run vanished: nothing that comes later undoes it."""
 
@@ -191,6 +194,16 @@ def missed_deadline(numbers: Numbers) -> bool:
 def has_vanished(numbers: Numbers, now: float) -> bool:
     """Whether it was noticed within a day that a run had started and never reported its end."""
     return now - numbers.get(VANISHED, -math.inf) < VANISHED_SHOWN
+
+
+def clock_ahead(group: Group, numbers: Numbers) -> float:
+    """By how many seconds the job's host is ahead of the gateway's clock; 0 for a minute or less.
+
+    What started in the future is neither overdue nor stuck before that has come. A host that is
+    behind can't be told from a push that waited in an outbox.
+    """
+    ahead = numbers.get(START, 0.0) - group.push_time
+    return ahead if group.push_time and ahead > CLOCK_TOLERANCE else 0.0
 
 
 def is_push_failing(group: Group) -> bool:

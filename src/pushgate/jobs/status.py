@@ -50,9 +50,10 @@ class JobRow:
     it started. ``due`` is when the next run is expected. ``failed`` stays true until the job
     succeeds, also while it runs. ``ends_missing``: runs start, and none reports its end.
     ``never_ended``: a run goes on, and none has ever ended, so that it can't be told whether they
-    are killed. ``vanished``: it was noticed within a day that a run had never
-    reported its end. ``numbers`` are the vocabulary's metrics that have a single value, without
-    their prefix.
+    are killed. ``vanished``: it was noticed within a day that a run had never reported its end.
+    ``clock_ahead``: by how many seconds the last start is later than the last push by the gateway's
+    clock, 0 for a minute or less. ``numbers`` are the vocabulary's metrics that have a single
+    value, without their prefix.
     """
 
     labels: Mapping[str, str]
@@ -71,6 +72,7 @@ class JobRow:
     push_failing: bool
     stale: bool
     vanished: bool
+    clock_ahead: float
     push_time: float
     push_failure_time: float
     numbers: Mapping[str, float]
@@ -90,7 +92,13 @@ class JobRow:
     @property
     def doubtful(self) -> bool:
         """Whether the gateway's picture of it may be wrong, or it is late."""
-        return self.push_failing or self.stale or self.missed_deadline or self.vanished
+        return (
+            self.push_failing
+            or self.stale
+            or self.missed_deadline
+            or self.vanished
+            or self.clock_ahead > 0
+        )
 
 
 def job_rows(groups: Iterable[Group], *, now: float) -> list[JobRow]:
@@ -132,6 +140,7 @@ def _row(group: Group, numbers: Mapping[str, float], now: float) -> JobRow:
         push_failing=health.is_push_failing(group),
         stale=health.is_stale(group, numbers, now),
         vanished=health.has_vanished(numbers, now),
+        clock_ahead=health.clock_ahead(group, numbers),
         push_time=group.push_time,
         push_failure_time=group.push_failure_time,
         numbers={name.removeprefix(METRIC_PREFIX): value for name, value in numbers.items()},
