@@ -14,6 +14,7 @@ from pushgate import (
     parse_duration,
     read_options,
     readers,
+    state_directory,
 )
 
 
@@ -247,7 +248,7 @@ def test_without_a_gateway_the_error_lists_the_ways_to_set_one():
         assert way in str(caught.value)
 
 
-def test_a_wrapped_command_gets_the_environment_without_the_secrets():
+def test_a_wrapped_command_gets_the_environment_without_our_secrets_and_otherwise_as_it_is():
     environ = {
         "PATH": "/bin",
         "PUSHGATE_PASSWORD": "hunter2",
@@ -256,6 +257,7 @@ def test_a_wrapped_command_gets_the_environment_without_the_secrets():
         "PUSHGATE_HEADERS": "X-Api-Key: hunter2",
         "PUSHGATE_USERNAME": "me",
         "PUSHGATE_GATEWAY": "http://me:hunter2@host:9091/base",
+        # Other tools read these as well, perhaps the command does.
         "PUSHGATEWAY_URL": "me:hun/ter2@host",
         "PROMETHEUS_PUSHGATEWAY": "me:http://hunter2@host",
         "PROMETHEUS_PUSHGATEWAY_URL": "https://host/",
@@ -266,11 +268,25 @@ def test_a_wrapped_command_gets_the_environment_without_the_secrets():
         "PUSHGATE_TOKEN": "file:/run/token",
         "PUSHGATE_USERNAME": "me",
         "PUSHGATE_GATEWAY": "http://host:9091/base",
-        "PUSHGATEWAY_URL": "host",
-        "PROMETHEUS_PUSHGATEWAY": "host",
+        "PUSHGATEWAY_PASSWORD": "hunter2",
+        "PUSHGATEWAY_URL": "me:hun/ter2@host",
+        "PROMETHEUS_PUSHGATEWAY": "me:http://hunter2@host",
         "PROMETHEUS_PUSHGATEWAY_URL": "https://host/",
     }
     assert environ == before
+
+
+@pytest.mark.parametrize(
+    ("url", "passed_on"),
+    [
+        ("me:hun/ter2@host", "host"),
+        ("me:http://hunter2@host", "host"),
+        ("https://me:hunter2@host/base", "https://host/base"),
+        ("https://host/", "https://host/"),
+    ],
+)
+def test_a_wrapped_command_gets_the_gateway_without_a_user(url, passed_on):
+    assert child_environment({"PUSHGATE_GATEWAY": url}) == {"PUSHGATE_GATEWAY": passed_on}
 
 
 @pytest.mark.parametrize(
@@ -328,6 +344,21 @@ def test_the_outbox_is_in_the_state_directory_or_where_it_is_set_or_nowhere(
     config(home, 'outbox = "box"')
     assert load(home=home).to_outbox().path == f"{home}/.config/pushgate/box"
     assert not list((tmp_path / "state").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("directories", "state"),
+    [
+        ("/var/lib/backup", "/var/lib/backup/pushgate"),
+        ("/var/lib/backup:/var/lib/other", "/var/lib/backup/pushgate"),
+        ("backup", "/xdg/pushgate"),
+        ("", "/xdg/pushgate"),
+    ],
+)
+def test_a_systemd_unit_has_its_state_in_its_state_directory(directories, state):
+    environ = {"STATE_DIRECTORY": directories, "XDG_STATE_HOME": "/xdg"}
+    assert state_directory(environ) == state
+    assert state_directory({**environ, "PUSHGATE_STATE_DIR": "/ours"}) == "/ours"
 
 
 def test_without_a_home_there_is_no_outbox_and_that_is_said(monkeypatch):

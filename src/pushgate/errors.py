@@ -355,6 +355,11 @@ def failed_inside(error: BaseException) -> bool:
     return _status(error) == _SERVER_ERRORS
 
 
+def asks_for_credentials(error: BaseException) -> bool:
+    """Whether the gateway refused the request because its credentials are missing or wrong."""
+    return _status(error) == _UNAUTHORIZED
+
+
 def explain(error: BaseException, *, has_credentials: bool) -> tuple[str, str]:
     """What the answer means, and what to change: two texts for people.
 

@@ -11,7 +11,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from ..errors import InvalidGroupingKeyError, PushError, SettingsError
+from ..errors import (
+    InvalidGroupingKeyError,
+    PushError,
+    SettingsError,
+    asks_for_credentials,
+)
+from ..settings.environment import is_wrapped
 from .formatting import printable
 
 if TYPE_CHECKING:
@@ -21,6 +27,10 @@ __all__ = ("CommandError", "UsageError", "complain", "guarded", "harmless")
 
 _READER_GONE = 128 + 13  # as if SIGPIPE had ended us, which shells take as normal
 _INTERRUPTED = 128 + 2
+_SECRETS = (
+    "; 'pushgate run' passes no secret on to its command: set PUSHGATE_PASSWORD or PUSHGATE_TOKEN"
+    " to file:/path, which it does pass on, or write to $PUSHGATE_METRICS_FILE"
+)
 
 
 class UsageError(Exception):
@@ -46,7 +56,7 @@ def guarded(action: Callable[[], int]) -> int:
         complain(str(error))
         return 2
     except (CommandError, PushError) as error:
-        complain(str(error))
+        complain(f"{error}{_SECRETS if _lacks_secrets(error) else ''}")
         return 1
     except OSError as error:
         _discard_stdout()
@@ -65,6 +75,11 @@ def harmless(action: Callable[[], int]) -> int:
         complain(f"{type(error).__name__}: {error}")
         code = 0
     return code if code == _INTERRUPTED else 0
+
+
+def _lacks_secrets(error: Exception) -> bool:
+    """Whether this command failed because a wrapped script has no secrets of its wrapper's."""
+    return asks_for_credentials(error) and is_wrapped(os.environ)
 
 
 def _code_of(action: Callable[[], int]) -> int:

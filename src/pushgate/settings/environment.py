@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("CONFIG", "VARIABLES", "child_environment", "state_directory")
+__all__ = ("CONFIG", "VARIABLES", "child_environment", "is_wrapped", "state_directory")
 
 CONFIG = "PUSHGATE_CONFIG"
 """The variable that names the configuration file."""
@@ -42,22 +42,31 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` for a wrapped command: without passwords, tokens, headers and URL credentials.
+    """``environ`` for a wrapped command: without the secrets that are ours.
 
-    ``file:/path`` stays: it is no secret, and a push inside the command may need it.
+    These are PUSHGATE_PASSWORD, _TOKEN and _HEADERS, and the user in the URL of PUSHGATE_GATEWAY.
+    ``file:/path`` stays: it is no secret, and a push inside the command may need it. All else stays
+    as it is, also variables that we read and other tools do as well, such as PUSHGATEWAY_PASSWORD.
     """
     kept = dict(environ)
-    for name in (*VARIABLES["password"], *VARIABLES["token"], *VARIABLES["headers"]):
+    for name in ("PUSHGATE_PASSWORD", "PUSHGATE_TOKEN", "PUSHGATE_HEADERS"):
         if not kept.get(name, "").startswith("file:"):
             kept.pop(name, None)
-    for name in VARIABLES["gateway"]:
-        if name in kept:
-            kept[name] = _without_userinfo(kept[name])
+    if "PUSHGATE_GATEWAY" in kept:
+        kept["PUSHGATE_GATEWAY"] = _without_userinfo(kept["PUSHGATE_GATEWAY"])
     return kept
+
+
+def is_wrapped(environ: Mapping[str, str]) -> bool:
+    """Whether ``environ`` is that of a wrapped command, which :func:`child_environment` made."""
+    return "PUSHGATE_METRICS_FILE" in environ
 
 
 def state_directory(environ: Mapping[str, str]) -> str:
     """The directory for what must outlive a process, such as the outbox. It is not made.
+
+    A systemd unit with ``StateDirectory=`` has it there, in a folder beside what the service keeps:
+    https://www.freedesktop.org/software/systemd/man/systemd.exec.html#RuntimeDirectory=
 
     Raises FileNotFoundError for a user without a home directory.
     https://specifications.freedesktop.org/basedir-spec/: a relative path is to be ignored.
@@ -67,7 +76,9 @@ def state_directory(environ: Mapping[str, str]) -> str:
 
     if chosen := environ.get("PUSHGATE_STATE_DIR"):
         return chosen
-    base = environ.get("XDG_STATE_HOME", "")
+    base = environ.get("STATE_DIRECTORY", "").split(":")[0]  # of the unit, which may have several
+    if not os.path.isabs(base):
+        base = environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(base):
         home = environ.get("HOME") or os.path.expanduser("~")
         if not os.path.isdir(home):  # as root we would make it, on a disk not yet mounted

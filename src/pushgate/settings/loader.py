@@ -9,7 +9,7 @@ from ..errors import SettingsError
 from ..transport.urls import parse, without_credentials
 from . import readers
 from .config_file import SYSTEM_FILE, read_config_file
-from .environment import VARIABLES, state_directory
+from .environment import VARIABLES, is_wrapped, state_directory
 from .option_table import OptionSource, read_options
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ _TABLE: Mapping[str, Callable[[Any, OptionSource], Any]] = {
     "utf8_names": readers.switch,
     "protobuf": readers.switch,
 }
+_LACKING = "there is no password; set both"
+_LACKING_WRAPPED = (
+    "there is no password: 'pushgate run' passes none on to its command; set PUSHGATE_PASSWORD to"
+    " file:/path, which it does pass on"
+)
 _FLAGS = {"insecure_skip_verify": "insecure", "headers": "header", "utf8_names": "utf8-names"}
 
 
@@ -94,14 +99,19 @@ class Settings(NamedTuple):
             home = environ.get("HOME", "")
             flags = OptionSource(values, _flag, holds_secrets=False, home=home)
         file = read_config_file(config, environ, system_file)
-        return cls.read(flags, _source_of(environ), *([file] if file else []))
+        sources = (flags, _source_of(environ), *([file] if file else []))
+        return cls._read(sources, _LACKING_WRAPPED if is_wrapped(environ) else _LACKING)
 
     @classmethod
     def read(cls, *sources: OptionSource) -> Settings:
         """The settings in ``sources``, each from the first that has it. Raises SettingsError."""
+        return cls._read(sources, _LACKING)
+
+    @classmethod
+    def _read(cls, sources: tuple[OptionSource, ...], no_password: str) -> Settings:
         values, origins = read_options(_TABLE, *sources)
         settings = cls(**values, origins=MappingProxyType(origins))
-        settings._refuse_conflicts()
+        settings._refuse_conflicts(no_password)
         return settings
 
     @property
@@ -173,7 +183,7 @@ class Settings(NamedTuple):
     def _url_user(self) -> tuple[str, str] | None:
         return parse(self.gateway).credentials if self.gateway else None
 
-    def _refuse_conflicts(self) -> None:
+    def _refuse_conflicts(self, no_password: str) -> None:
         """Raise SettingsError for settings that are right alone and wrong together."""
         user = self._url_user()
         ways = {
@@ -194,7 +204,7 @@ class Settings(NamedTuple):
         if self.password is not None and self.username is None and user is None:
             raise self._conflict("password", "there is no user name; set both")
         if self.username is not None and self.password is None:
-            raise self._conflict("username", "there is no password; set both")
+            raise self._conflict("username", no_password)
         if self.keyfile is not None and self.certfile is None:
             raise self._conflict("keyfile", "there is no certificate; set certfile, too")
 

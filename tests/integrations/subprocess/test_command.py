@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support.faults import OK, FaultServer, answer
+
 DEADLINE = 30.0
 
 
@@ -123,7 +125,6 @@ def test_secrets_are_nowhere_to_be_seen(pushgate, recorder):
     url = recorder.url.replace("//", "//robot:s3cret-url@")
     pushgate.env |= {
         "PUSHGATE_GATEWAY": url,
-        "PUSHGATEWAY_URL": "http://u:s3cret-other@host:1",
         "PUSHGATE_HEADERS": "X-Key: s3cret-header",
     }
     show = "tr '\\0' '\\n' </proc/$PPID/cmdline; tr '\\0' '\\n' </proc/$$/cmdline; env"
@@ -261,3 +262,38 @@ def test_where_pidfds_are_forbidden_a_thread_waits_instead(pushgate, threads):
     """
     words = pushgate.wrap("sh", "-c", "exit 3")[3:]
     assert pushgate.run([sys.executable, "-c", program, *words])[0] == 3
+
+
+# --- a push inside the command ----------------------------------------------------------------
+
+
+def asks_for_a_password(peer):
+    while seen := peer.request():
+        right = seen.header("authorization") == "Basic bWU6c2VjcmV0"
+        peer.send(OK if right else answer("401 Unauthorized"))
+
+
+@pytest.mark.parametrize(
+    ("password", "url", "told"),
+    [
+        ("secret", "{}", b"set PUSHGATE_PASSWORD to file:/path"),
+        (None, "me:secret@{}", b"set PUSHGATE_PASSWORD or PUSHGATE_TOKEN to file:/path"),
+        ("file:{}", "{}", b""),
+    ],
+)
+def test_a_push_inside_a_wrapped_script_works_or_says_what_to_do(
+    pushgate, tmp_path, password, url, told
+):
+    (tmp_path / "password").write_text("secret\n")
+    with FaultServer(asks_for_a_password) as server:
+        url = url.format(server.url.removeprefix("http://"))
+        pushgate.env |= {"PUSHGATE_GATEWAY": url, "PUSHGATE_OUTBOX": "off"}
+        if password is not None:
+            pushgate.env["PUSHGATE_USERNAME"] = "me"
+            pushgate.env["PUSHGATE_PASSWORD"] = password.format(tmp_path / "password")
+        inner = f"echo 'rows 1' | {sys.executable} -m pushgate push --job inner"
+        code, _, err = pushgate.run(pushgate.argv("--", "sh", "-c", inner))
+        pushed = [seen.target for seen in server.requests if b"rows" in seen.body]
+    assert (code == 0, told in err) == (not told, True), err
+    assert b"the push for" not in err  # our own outcome arrived
+    assert pushed == (["/metrics/job/inner"] if not told or password is None else [])

@@ -1,9 +1,11 @@
 """Signals without a terminal: what reaches the command, what stays ignored, and the push after."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -233,3 +235,26 @@ def test_as_pid_1_orphans_are_reaped(pushgate):
         "[ ! -e /proc/$1 ]"
     )
     assert pushgate.run(as_pid_1(pushgate.sh(script))) == (0, b"", b"")
+
+
+# --- systemd ----------------------------------------------------------------------------------
+
+UNITS = Path(__file__).parents[3] / "examples" / "systemd"
+
+
+def test_a_stop_of_the_example_unit_sends_term_to_pushgate_alone():
+    unit = (UNITS / "nightly-backup.service").read_text().splitlines()
+    assert {"KillMode=mixed", "StateDirectory=nightly-backup"} <= set(unit)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_takes_the_example_units(tmp_path):
+    for unit in UNITS.glob("nightly-backup.*"):
+        text = unit.read_text().replace("/usr/local/bin/pushgate", sys.executable)
+        (tmp_path / unit.name).write_text(text)
+    units = sorted(map(str, tmp_path.iterdir()))
+    assert len(units) == 2
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "nightly-backup" in done.stderr) == (0, False), done.stderr
