@@ -15,22 +15,6 @@ import pytest
 from pushgate.transport import pool as transport
 from support.gateways import KINDS, GatewayUnderTest, open_gateway
 
-TESTS = Path(__file__).parent
-# What shares an expensive fixture, such as Airflow's database or a server, runs in one process: all
-# of a folder's tests, or each of its files.
-AS_FOLDER = [TESTS / "integrations" / "airflow"]
-AS_FILES = [TESTS / "end_to_end", TESTS / "integrations" / "celery" / "test_outcomes.py"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        path = (item.path, *item.path.parents)
-        group = next((folder for folder in AS_FOLDER if folder in path), None)
-        if group is None and any(place in path for place in AS_FILES):
-            group = item.path
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(str(group.relative_to(TESTS))))
-
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """A test that is named on the command line starts faster without workers."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
@@ -77,12 +79,28 @@ def run(adapter: Adapter, job: Job) -> Ended:
 def ended(process: Process, job: Job) -> Ended:
     """Wait for the end of the job's process."""
     process.wait()
+    wait_for_companions(job)
     errors = (job.folder / "err").read_text()
     lines = [line for line in errors.splitlines() if line.startswith("pushgate: ")]
     output = (job.folder / "out").read_text().splitlines()
     # Celery's workers say goodbye.
     output = [line for line in output if line and not line.startswith("worker: ")]
     return Ended(output, lines, errors)
+
+
+def wait_for_companions(job: Job) -> None:
+    """Wait for processes that outlive the job, such as Celery's pusher, which has its settings."""
+    mark = f"PUSHGATE_STATE_DIR={job.environment['PUSHGATE_STATE_DIR']}\0".encode()
+    deadline = time.monotonic() + PATIENCE
+    while any(mark in environment for environment in _environments()):
+        assert time.monotonic() < deadline, "a process does not end"
+        time.sleep(0.05)
+
+
+def _environments() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # it ended just now, or is another user's
+            yield path.read_bytes()
 
 
 class Command:

@@ -140,17 +140,14 @@ def _fork_servers_end() -> Iterator[None]:
     fork_servers.close()
 
 
-# Airflow's own code runs the tasks; it has one group because one process imports it for both.
 each_adapter = pytest.mark.parametrize(
     "adapter",
     [
         pytest.param(
             adapter,
             id=adapter.name,
-            marks=[
-                pytest.mark.xdist_group(adapter.name.partition("-")[0]),
-                *([pytest.mark.end_to_end] if adapter.name.startswith("airflow") else []),
-            ],
+            # Airflow's own code runs the tasks.
+            marks=[pytest.mark.end_to_end] if adapter.name.startswith("airflow") else [],
         )
         for adapter in ADAPTERS
     ],

@@ -1,8 +1,7 @@
 """The rule by which something old is delivered, or not: it never overwrites a newer push.
 
-Enters: what waits for a group, what the gateway holds for it, and a way to compare the two clocks.
-Leaves: a :class:`Plan`, the requests to make and what is left out, with the reason. Pure but for
-what comparing clocks costs.
+It compares what waits for a group with what the gateway holds for it, and makes a :class:`Plan`:
+the requests to make, and what is left out, with the reason. It is pure, but for comparing clocks.
 
 The gateway is read before anything is sent that began before this call. Then, family by family:
 
