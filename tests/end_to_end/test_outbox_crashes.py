@@ -285,7 +285,8 @@ def test_a_disk_that_fails_at_any_write_harms_no_job(tmp_path):
                 told = site.run(Job.follow_script, at(number, failure, only=only))
                 assert len(told) == len(SCRIPT), f"{where}: {told}"
                 errors = [line["error"] for line in told if "error" in line]
-                assert all("an outage" in error for error in errors), f"{where}: {errors}"
+                true = ("an outage", f"can't be locked: {os.strerror(failure)}")
+                assert all(e.endswith(true) for e in errors), f"{where}: {errors}"
                 lines = [text for line in told for text in line["lines"]]
                 assert len(lines) == len(set(lines)), f"{where}: {lines}"
                 assert all(site.path in text for text in lines), f"{where}: {lines}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,11 +39,11 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
             store_failed(folder, push, began, error)
             raise
         return
-    with _delivering(folder, url, deadline) as lock:
+    lock, why = _delivering(folder, url, deadline)
+    with lock or nullcontext():
         began = time.time()
         if lock is None and _store(folder, push, began, None):
-            text = "another process of this host is delivering what waits in the outbox"
-            raise waiting_error(text, url, method=push.method, group=labels)
+            raise waiting_error(why, url, method=push.method, group=labels)
         change = _written_down(folder, push, began)
         try:
             push.send(deadline)
@@ -56,12 +56,15 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
             _update(folder, url, labels, lambda record: record.delivered(change, time.time()))
 
 
-def _delivering(
-    folder: Folder, url: str, deadline: Deadline
-) -> AbstractContextManager[DeliveryLock | None]:
+def _delivering(folder: Folder, url: str, deadline: Deadline) -> tuple[DeliveryLock | None, str]:
+    """The lock; or None, and why."""
     left = deadline.left()
     wait = _LONGEST_WAIT if left is None else min(_LONGEST_WAIT, left / 2)
-    return folder.attempt(lambda: folder.delivering(url, wait=wait)) or nullcontext()
+    try:
+        lock = folder.delivering(url, wait=wait)
+    except OSError as error:
+        return None, f"what waits in the outbox can't be locked: {error.strerror}"
+    return lock, "another process of this host is delivering what waits in the outbox"
 
 
 def _written_down(folder: Folder, push: Push, began: float) -> StoredChange | None:
