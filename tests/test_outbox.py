@@ -402,7 +402,7 @@ def fail_in_a_hundred_processes(folder, jobs):
 @pytest.mark.parametrize("jobs", [100, 1])
 def test_a_hundred_processes_that_fail_at_once_are_all_kept(folder, outbox, jobs):
     in_fresh_process(fail_in_a_hundred_processes, str(folder), jobs)
-    assert sum(len(group.families) for group in outbox.waiting()) == 100
+    assert sum(len(group.families) for group in outbox.waiting()) == processes
 
 
 def test_a_push_that_arrives_while_nothing_waits_costs_nothing(server, tmp_path):
