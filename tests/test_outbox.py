@@ -382,7 +382,7 @@ def test_many_threads_lose_nothing(server, gateway, outbox):
     }
 
 
-def fail_in_a_hundred_processes(folder, jobs):
+def fail_in_processes(folder, processes, jobs):
     outbox = Outbox(folder)
     reading, writing = os.pipe()
 
@@ -393,15 +393,15 @@ def fail_in_a_hundred_processes(folder, jobs):
         metrics = [gauge(f"x{number}", "", number)]
         assert fails(gateway.pushadd, f"job{number % jobs}", metrics).kept
 
-    children = [fork(partial(fail, number)) for number in range(100)]
+    children = [fork(partial(fail, number)) for number in range(processes)]
     os.close(reading)
     os.close(writing)
     wait_for(*children)
 
 
-@pytest.mark.parametrize("jobs", [100, 1])
-def test_a_hundred_processes_that_fail_at_once_are_all_kept(folder, outbox, jobs):
-    in_fresh_process(fail_in_a_hundred_processes, str(folder), jobs)
+@pytest.mark.parametrize(("processes", "jobs"), [(100, 100), (25, 1)])
+def test_processes_that_fail_at_once_are_all_kept(folder, outbox, processes, jobs):
+    in_fresh_process(fail_in_processes, str(folder), processes, jobs)
     assert sum(len(group.families) for group in outbox.waiting()) == processes
 
 
