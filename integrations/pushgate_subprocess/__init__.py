@@ -28,4 +28,13 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'pushgate_subprocess' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"pushgate_subprocess.{_MODULE_OF[name]}"), name)
+    try:
+        return getattr(import_module(f"pushgate_subprocess.{_MODULE_OF[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("fcntl", "resource", "termios"):
+            raise
+        from pushgate import PushError
+
+        raise PushError(
+            f"pushgate_subprocess.{name} needs Linux, macOS or another POSIX system"
+        ) from None

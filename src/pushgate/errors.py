@@ -41,6 +41,8 @@ __all__ = (
     "is_success",
     "may_have_arrived",
     "refuses_content_type",
+    "require_posix",
+    "says_not_found",
 )
 
 
@@ -262,7 +264,8 @@ _OF_THE_GATEWAY = (401, 403, 407, 408, 429, 502, 503, 504)
 # a gateway without the API.
 _NOT_READABLE = (401, 403, 404, 405)
 # RFC 9110, section 15; RFC 6585, section 4
-_BAD_REQUEST, _UNAUTHORIZED, _TIMED_OUT, _UNSUPPORTED, _TOO_MANY = 400, 401, 408, 415, 429
+_BAD_REQUEST, _UNAUTHORIZED, _NOT_FOUND = 400, 401, 404
+_TIMED_OUT, _UNSUPPORTED, _TOO_MANY = 408, 415, 429
 _SERVER_ERRORS = 500
 _EXPLAINED = {
     401: ("it asks for credentials", "set a user name and password, or a token"),
@@ -358,6 +361,22 @@ def failed_inside(error: BaseException) -> bool:
 def asks_for_credentials(error: BaseException) -> bool:
     """Whether the gateway refused the request because its credentials are missing or wrong."""
     return _status(error) == _UNAUTHORIZED
+
+
+def says_not_found(status: int) -> bool:
+    """Whether a server answers so for a page that it has not. No group is ever missing so."""
+    return status == _NOT_FOUND
+
+
+def require_posix(what: str) -> None:
+    """Raise PushError where there is no ``fcntl``, as on Windows. ``what`` begins the text."""
+    try:
+        import fcntl  # noqa: F401
+    except ImportError:
+        raise PushError(
+            f"{what} needs Linux, macOS or another POSIX system; on this one use Gateway and the"
+            " push functions"
+        ) from None
 
 
 def explain(error: BaseException, *, has_credentials: bool) -> tuple[str, str]:

@@ -72,6 +72,11 @@ def main(arguments: list[str]) -> int:
         from .exit_status import guarded
 
         return guarded(lambda: sys.stdout.write(HELP) and 0)
+    try:
+        import fcntl  # noqa: F401 - which the wrapper needs, and Windows has not
+    except ImportError:
+        os.write(2, b"pushgate run needs Linux, macOS or another POSIX system\n")
+        return 125
     from pushgate_subprocess._wrapper import wrap
 
     return wrap(command, options)

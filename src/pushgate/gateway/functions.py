@@ -22,7 +22,7 @@ def push_to_gateway(
     registry: Collector | None,
     grouping_key: Mapping[str, Any] | None = None,
     timeout: float | None = 30,
-    handler: Handler | Callable[..., Callable[[], object]] = default_handler,
+    handler: Handler | Callable[..., Callable[[], object]] | None = default_handler,
     compression: Compression = None,
 ) -> None:
     """Replace all metrics of the group (PUT), with prometheus_client's signature.
@@ -43,7 +43,7 @@ def push_to_gateway(
             stacklevel=2,
         )
     body, headers = compress(payload.text, compression)
-    perform(handler, base_url(gateway), "PUT", key, body, headers, timeout)
+    perform(handler or default_handler, base_url(gateway), "PUT", key, body, headers, timeout)
 
 
 def pushadd_to_gateway(
@@ -52,13 +52,13 @@ def pushadd_to_gateway(
     registry: Collector | None,
     grouping_key: Mapping[str, Any] | None = None,
     timeout: float | None = 30,
-    handler: Handler | Callable[..., Callable[[], object]] = default_handler,
+    handler: Handler | Callable[..., Callable[[], object]] | None = default_handler,
     compression: Compression = None,
 ) -> None:
     """Replace the families of the same names in the group (POST); else as push_to_gateway."""
     key = GroupingKey(job, grouping_key)
     body, headers = compress(encode(registry, key).text, compression)
-    perform(handler, base_url(gateway), "POST", key, body, headers, timeout)
+    perform(handler or default_handler, base_url(gateway), "POST", key, body, headers, timeout)
 
 
 def delete_from_gateway(
@@ -66,9 +66,9 @@ def delete_from_gateway(
     job: str,
     grouping_key: Mapping[str, Any] | None = None,
     timeout: float | None = 30,
-    handler: Handler | Callable[..., Callable[[], object]] = default_handler,
+    handler: Handler | Callable[..., Callable[[], object]] | None = default_handler,
 ) -> None:
     """Delete exactly the group of this job and grouping key (DELETE); else as push_to_gateway."""
     body, headers = compress(b"", None)
     key = GroupingKey(job, grouping_key)
-    perform(handler, base_url(gateway), "DELETE", key, body, headers, timeout)
+    perform(handler or default_handler, base_url(gateway), "DELETE", key, body, headers, timeout)

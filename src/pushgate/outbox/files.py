@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 import time
 from contextlib import suppress
+
+with suppress(ImportError):  # on Windows an Outbox refuses to be made
+    import fcntl
 
 __all__ = (
     "TEMPORARY",
@@ -34,6 +36,9 @@ def open_private(path: str | os.PathLike[str], flags: int, mode: int = 0o600) ->
     file, EPERM for the file of another user. ``strerror`` is a text for a person.
     """
     path = os.fspath(path)
+    if not hasattr(os, "O_NOFOLLOW"):
+        text = "no file can be opened safely on this system, which is not a POSIX system"
+        raise OSError(errno.ENOTSUP, text, path)
     # O_NONBLOCK: opening a FIFO must not wait for its other end.
     safe = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:

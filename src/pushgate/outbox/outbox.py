@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import require_posix
 from ..log import RateLimitedLogger
 from ..protocol.text import CONTENT_TYPE
 from ..transport.deadline import Deadline
@@ -52,7 +53,8 @@ class Outbox:
     families of the same names. So the folder is bounded by the groups and their families. It holds
     labels and metrics and no credentials, and only its owner can read it.
 
-    Safe to share between threads and over a fork. Give it to ``Gateway(outbox=…)``.
+    Safe to share between threads and over a fork. Give it to ``Gateway(outbox=…)``. Raises
+    PushError on Windows.
     """
 
     path: str
@@ -60,6 +62,7 @@ class Outbox:
     def __init__(
         self, path: str | os.PathLike[str], *, log: RateLimitedLogger | None = None
     ) -> None:
+        require_posix("an Outbox")
         self.path = os.path.abspath(os.fspath(path))
         self._log = log or _LOG
 

@@ -50,6 +50,8 @@ class GroupingKey:
                 f"the job name must be a string, not {type(job).__name__}: {job!r}", label="job"
             )
         items = [("job", _checked_value("job", job))]
+        if labels is not None and not hasattr(labels, "keys"):
+            raise _no_mapping(labels)
         if labels:
             checked_name = _checked_utf8_name if utf8_names else _checked_name
             for name in sorted(map(checked_name, labels)):
@@ -129,6 +131,8 @@ def joined_key(
         return GroupingKey(job, labels, utf8_names=utf8_names)
     if not labels:
         return job
+    if not hasattr(labels, "keys"):
+        raise _no_mapping(labels)
     utf8_names |= job.utf8_names
     own: dict[str, object] = {}
     for name, value in job.labels.items():
@@ -136,6 +140,13 @@ def joined_key(
             plain = from_path(name) if utf8_names and not job.utf8_names else name
             own[plain or name] = value
     return GroupingKey(job.job, {**own, **labels}, utf8_names=utf8_names)
+
+
+def _no_mapping(labels: object) -> TypeError:
+    return TypeError(
+        "the grouping key is a mapping of label names to values, such as {'instance': 'db1'}, and"
+        f" not a {type(labels).__name__}"
+    )
 
 
 def _rebuild(job: str, labels: Mapping[str, object], utf8_names: bool) -> GroupingKey:

@@ -6,8 +6,11 @@ number may be that of its next socket.
 
 from __future__ import annotations
 
-import fcntl
-import posix
+from contextlib import suppress
+
+with suppress(ImportError):  # on Windows, as in relay.py
+    import fcntl
+    import posix
 
 __all__ = ("CLEAR_OF", "Descriptor", "move_up")
 

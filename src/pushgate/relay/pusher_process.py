@@ -11,7 +11,6 @@ import _socket
 import importlib.util
 import marshal
 import os
-import posix
 import signal
 import sys
 import time
@@ -20,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..settings.environment import child_environment
 from .descriptor import Descriptor, move_up
+
+with suppress(ImportError):  # on Windows, as in relay.py
+    import posix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,17 +34,10 @@ ANSWER = "\0"  # begins the line that says how it began; other lines come on the
 
 # A service manager signals all processes of a service, a terminal its foreground group. The pusher
 # ends after its last push, when no writer is left.
-IGNORED = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGALRM,
-    signal.SIGTSTP,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
+IGNORED = tuple(
+    getattr(signal, f"SIG{name}")
+    for name in ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "TSTP", "TTIN", "TTOU"]
+    if hasattr(signal, f"SIG{name}")  # Windows has some of them, and no Relay
 )
 
 # Nothing is imported before sys.path is the worker's: the current directory is on it by default,

@@ -6,19 +6,22 @@ all writers are killed, because the pusher sees the end of the pipe.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import posix
 import time
 from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ..errors import require_posix
 from ..transport.backoff import Backoff
 from .aggregator import options_text
 from .descriptor import Descriptor, move_up
 from .pusher_process import PusherProcess, start_pusher
 from .writer import Writer
+
+with suppress(ImportError):  # on Windows a Relay refuses to be made
+    import fcntl
+    import posix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +61,7 @@ class Relay:
         interval: float = 15.0,
         linger: float = 10.0,
     ) -> None:
+        require_posix("a Relay")
         if not (interval >= 0 and linger >= 0):
             raise ValueError(f"interval is {interval!r}, linger {linger!r}; give seconds from 0 on")
         settings.to_gateway()  # a wrong setting raises here, and not in the pusher

@@ -9,12 +9,14 @@ pop and append are atomic.
 from __future__ import annotations
 
 import logging
-import posix
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .records import dropped_line, record_line
+
+with suppress(ImportError):  # on Windows, as in relay.py
+    import posix
 
 if TYPE_CHECKING:
     from .descriptor import Descriptor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import SettingsError
+from ..errors import PushError, SettingsError
 from ..transport.urls import parse, without_credentials
 from . import readers
 from .config_file import SYSTEM_FILE, read_config_file
@@ -141,7 +141,10 @@ class Settings(NamedTuple):
             advice = "set PUSHGATE_OUTBOX to a folder of your own, or to off"
             (log or RateLimitedLogger()).warning(f"{text}; {advice}")
             return None
-        return Outbox(os.path.join(folder, FOLDER_NAME), log=log)
+        try:
+            return Outbox(os.path.join(folder, FOLDER_NAME), log=log)
+        except PushError:  # Windows has none, and nobody asked for one
+            return None
 
     def to_gateway(self, outbox: Outbox | None = None) -> Gateway:
         """The gateway that is configured, with this outbox. Raises SettingsError where none is."""

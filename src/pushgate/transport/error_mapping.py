@@ -10,7 +10,9 @@ from ..errors import (
     GatewayRejectedError,
     GatewayTimeoutError,
     GatewayUnreachableError,
+    says_not_found,
 )
+from .html_text import is_html, text_of_html
 from .proxies import proxy_for
 from .redaction import Redaction, one_line
 from .socket_io import is_closed, is_tls_error
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
     from .request import Request
     from .response import Response
+
+# What OpenSSL calls the beginning of an answer in plain text; the second since 3.2.
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 
 __all__ = ("checked", "redaction_for", "rejected", "unreachable")
 
@@ -57,6 +62,8 @@ def _explain(error: Exception) -> tuple[str, bool]:
     elif isinstance(error, OSError) and is_tls_error(error):
         why = getattr(error, "verify_message", None)
         text = f"TLS failed: {getattr(error, 'reason', None) or error}"
+        if any(reason in text for reason in _NOT_TLS):
+            text = "the port speaks plain HTTP, and not TLS; write http:// in place of https://"
         if why:
             text = f"the server's certificate is not trusted: {why}"
         retryable = False
@@ -95,7 +102,12 @@ def rejected(
     headers = response.headers or Message()
     body = redaction(response.body.decode("utf-8", "surrogateescape"))
     phrase = one_line(redaction(response.reason))
-    text = one_line(reason or body)
+    text = reason or body
+    if reason is None and is_html(body, headers.get("Content-Type") or ""):
+        text = redaction(text_of_html(body))  # again: a page may have a secret in another spelling
+    if says_not_found(response.status):
+        text = f"{one_line(text) or 'there is no such page'}; not a Pushgateway?"
+    text = one_line(text)
     return GatewayRejectedError(
         status=response.status,
         reason=f"{phrase}: {text}" if text else phrase,

@@ -59,7 +59,7 @@ class Address(NamedTuple):
 
 @lru_cache(maxsize=64)  # a process pushes to few gateways, again and again
 def base_url(gateway: str) -> str:
-    """``gateway`` with a scheme, http where none is given, and without trailing slashes.
+    """``gateway`` with a scheme, http where none is given; without /metrics and slashes at its end.
 
     Raises GatewayURLError for what is not an http or https URL.
     """
@@ -73,17 +73,18 @@ def base_url(gateway: str) -> str:
     elif scheme.lower() not in ("http", "https"):
         # Not shown: in "user:a://b@host" it is half a password.
         raise GatewayURLError("the gateway URL begins with neither http:// nor https://; use these")
-    gateway = gateway.rstrip("/")
+    # Where a scraper's URL ends; the paths below it are ours to add.
+    gateway = gateway.rstrip("/").removesuffix("/metrics").rstrip("/")
     parse(gateway)
     if "?" in gateway or "#" in gateway:
         raise GatewayURLError(
             f"the gateway URL {_malformed(gateway)!r} has a query or fragment; leave it out, and"
             " percent-encode '?' and '#' in a user name or password"
         )
-    if gateway.endswith("/metrics") or "/metrics/job" in gateway:
+    if "/metrics/job" in gateway:
         raise GatewayURLError(
-            f"the gateway URL {_malformed(gateway)!r} names a page or group of the gateway; end it"
-            " before /metrics, since the job is an argument of its own"
+            f"the gateway URL {_malformed(gateway)!r} names a group of the gateway; end it before"
+            " /metrics, since the job is an argument of its own"
         )
     if "@" in gateway.partition("://")[2].partition("/")[2]:
         # http://user:12/34@host is host "user", port 12: half the password would be the path.
