@@ -66,8 +66,8 @@ def test_a_closed_stream_is_closed_for_the_command_too(pushgate, recorder, tmp_p
     assert pushgate.run(["/bin/bash", "-c", f'"$@" {redirect}', "bash", *command])[0] == 0
     assert out.read_text().strip() == "".join("1" if fd in closed else "0" for fd in range(3))
     for seen in recorder.requests:  # our lines did not go into a socket that took the place
-        assert (seen.method, b"pushgate:" in seen.body) == ("POST", False)
-    assert b"last_exit_code" in recorder.requests[-1].body
+        assert b"pushgate:" not in seen.body
+    assert any(b"last_exit_code" in seen.body for seen in recorder.requests)
 
 
 def test_other_inherited_descriptors_are_passed_on(pushgate):
