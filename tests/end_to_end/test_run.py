@@ -10,6 +10,7 @@ import pytest
 
 from pushgate import Gateway, Settings, gauge
 from support.fault_proxy import fault_proxy
+from support.faults import FaultServer
 from support.gateways import NEW, OLD, open_gateway
 
 pytestmark = pytest.mark.end_to_end
@@ -205,3 +206,48 @@ def test_on_a_read_only_root_a_run_is_as_any_and_writes_no_line(gateway, scraped
     assert scraped('rows{origin="job"}') == 42
     assert run("true") == (0, b"", b"")
     assert scraped('rows{origin="job"}') is None
+
+
+def error_page(peer):
+    """100 MB of text as a failure."""
+    peer.request()
+    peer.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n" % (100 << 20))
+    for _ in range(100):
+        peer.send(b"x" * (1 << 20))
+
+
+def endless_page(peer):
+    """A success that never ends: to a read, JSON of a Pushgateway."""
+    peer.request()
+    peer.send(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"data":[')
+    while True:
+        peer.send(b'{"labels":{"job":"x"},"last_push_successful":true},' * 1000)
+
+
+@pytest.mark.parametrize("script", [error_page, endless_page])
+def test_whatever_is_answered_the_wrapper_stays_below_64_mib(tmp_path, script):
+    with FaultServer(script) as server:
+        words = [sys.executable, "-m", "pushgate", "run", "--gateway", server.url]
+        words += ["--job", "backup", "--push-timeout", "3s", "--", "true"]
+        environment = {**os.environ, "PUSHGATE_STATE_DIR": str(tmp_path)}
+        for _ in range(2):  # the second one finds something to compare with what the gateway holds
+            program = f"import os, sys\n{MEASURE}"
+            done = subprocess.run(
+                [sys.executable, "-c", program, *words],
+                env=environment,
+                capture_output=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+            code, peak_kib = map(int, done.stdout.split())
+            assert (code, done.stderr.count(b"\n")) == (0, 1), done.stderr
+            assert done.stderr.endswith(b"; it waits in the outbox and will be delivered later\n")
+            assert peak_kib < 64 * 1024
+
+
+# A process of its own starts it: a child's peak begins at that of the process that started it.
+MEASURE = """
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+"""
