@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -246,3 +248,21 @@ def test_of_a_long_complaint_the_beginning_is_told() -> None:
         with pytest.raises(GatewayRejectedError, match="Bad: why why") as caught:
             Gateway(server.url).push(GroupingKey("j"), METRICS)
         assert len(caught.value.read()) <= 64 * 1024
+
+
+def test_what_comes_slowly_on_a_kept_connection_has_all_of_the_time() -> None:
+    def slow(peer: faults.Peer) -> None:
+        peer.request()
+        peer.send(answer(body=b"OK"))
+        peer.request()
+        peer.send(b'HTTP/1.1 200 OK\r\n\r\n{"status":"success","data":[')
+        late.wait(faults.PATIENCE)
+        peer.send(b'{"labels":{"job":"j"},"last_push_successful":true}]}')
+        peer.sock.shutdown(socket.SHUT_WR)
+
+    late = threading.Event()
+    with FaultServer(slow) as server:
+        gateway = Gateway(server.url, retries=0, timeout=1)
+        gateway.ready()
+        threading.Timer(0.7, late.set).start()  # after the half that is for the beginning
+        assert [group.labels for group in gateway.groups()] == [{"job": "j"}]

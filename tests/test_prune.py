@@ -165,10 +165,10 @@ def test_a_gateway_that_is_slow_to_read_is_not_read_again_for_each_group(server,
     reads = []
 
     class SlowToRead(Gateway):
-        def groups(self, *, timeout=None):
+        def iter_groups(self, *, timeout=None):
             reads.append(timeout)
             skip(11)
-            return super().groups(timeout=timeout)
+            return super().iter_groups(timeout=timeout)
 
         def delete_group(self, labels, *, timeout=None):
             super().delete_group(labels, timeout=timeout)

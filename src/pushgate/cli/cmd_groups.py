@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     matchers = read_matchers(options.matchers)
     gateway = load_settings(options).to_gateway()
-    groups, now = matching_groups(gateway, matchers)
+    found, now = matching_groups(gateway, matchers)
+    groups = list(found)
     groups.sort(key=lambda group: (max(group.push_time, group.push_failure_time), *group.labels))
     if options.json:
         print_json(

@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
         wanted["job"] = options.job
     gateway = load_settings(options).to_gateway()
     matchers = [Matcher(name, "=", value) for name, value in wanted.items()]
-    groups, now = matching_groups(gateway, matchers)
+    found, now = matching_groups(gateway, matchers)
+    groups = list(found)
     if options.json:
         print_json([_as_json(group) for group in groups])
     elif not groups:

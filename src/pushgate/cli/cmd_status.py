@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import PushError
 from ..jobs.ages import roughly
 from ..jobs.status import JobRow, job_rows
+from ..protocol.timestamps import METRIC_PREFIX
 from .common_options import (
     MATCHERS,
     Parser,
@@ -35,7 +36,8 @@ def main(arguments: list[str]) -> int:
     settings = load_settings(options)
     gateway = settings.to_gateway()
     try:
-        groups, now = matching_groups(gateway, matchers)
+        found, now = matching_groups(gateway, matchers)
+        groups = [group.only(METRIC_PREFIX) for group in found]
     except PushError:
         if waiting := _waiting(settings):
             complain(waiting)

@@ -22,7 +22,7 @@ from ..settings.loader import Settings
 from .exit_status import UsageError, complain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..gateway.client import Gateway
     from ..protocol.groups import Group
@@ -180,10 +180,13 @@ def read_matchers(texts: list[str]) -> tuple[Matcher, ...]:
         raise UsageError(str(error)) from None
 
 
-def matching_groups(gateway: Gateway, matchers: Iterable[Matcher]) -> tuple[list[Group], float]:
-    """The gateway's groups that fulfil all matchers, and the time by its clock in Unix seconds."""
+def matching_groups(gateway: Gateway, matchers: Iterable[Matcher]) -> tuple[Iterator[Group], float]:
+    """The gateway's groups that fulfil all matchers, and the time by its clock in Unix seconds.
+
+    Each group is read when its turn comes, and what fails meanwhile is raised then.
+    """
     now = time.time() + gateway.clock_offset()
-    return [group for group in gateway.iter_groups() if matches(group.labels, matchers)], now
+    return (group for group in gateway.iter_groups() if matches(group.labels, matchers)), now
 
 
 def add_json_option(

@@ -18,6 +18,7 @@ from ..errors import (
     failed_inside,
 )
 from ..protocol.broken_labels import broken_labels, same_but_for_broken_bytes
+from ..protocol.timestamps import METRIC_PREFIX
 from .matchers import matches, read_matchers
 from .staleness import StaleGroup, stale_groups, touched
 
@@ -44,6 +45,8 @@ def prune(
     timeout: float | None = None,
 ) -> list[StaleGroup]:
     """Delete the groups that are stale by the rules of :func:`stale_groups`. Returns them.
+
+    Of the families of the groups, those of the vocabulary alone are read.
 
     ``dry_run`` only returns them. ``force`` deletes them also where they are more than half of the
     gateway's groups, or where one was pushed within an hour; those that have expired do not count.
@@ -121,10 +124,15 @@ class _Deletion:
         self._choose = choose
         self._timeout = timeout
 
+    def _read(self) -> list[Group]:
+        """All groups, with the families alone that say whether they are needed."""
+        groups = self._gateway.iter_groups(timeout=self._timeout)
+        return [group.only(METRIC_PREFIX) for group in groups]
+
     def run(self, *, dry_run: bool, force: bool) -> list[StaleGroup]:
         """Returns what was deleted, or with ``dry_run`` would be."""
         began = time.monotonic()
-        groups = self._gateway.groups(timeout=self._timeout)
+        groups = self._read()
         chosen = self._choose(groups)
         if dry_run:
             return chosen
@@ -155,7 +163,7 @@ class _Deletion:
                 if time.monotonic() > read_again_at:
                     left = {_identity(entry) for entry in waiting}
                     began = time.monotonic()
-                    chosen = self._choose(self._gateway.groups(timeout=self._timeout))
+                    chosen = self._choose(self._read())
                     waiting = [entry for entry in chosen if _identity(entry) in left]
                     read_again_at = _read_again_at(began)
                     if not waiting:

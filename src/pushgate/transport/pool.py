@@ -83,7 +83,9 @@ def exchange(
     if connection is not None:
         try:
             half = deadline.reserving(0.5, float("inf"))
-            response = _attempt(connection, key, request, data, half, max_body, streamed)
+            response = _attempt(
+                connection, key, request, data, deadline, max_body, streamed, patience=half
+            )
             if not closes_idle_connection(response.status):
                 return response
         except TimeoutError:
@@ -126,20 +128,23 @@ def _attempt(
     deadline: Deadline,
     max_body: int | None,
     streamed: bool,
+    *,
+    patience: Deadline | None = None,
 ) -> Response:
+    """``patience`` is an earlier deadline for the beginning of the response."""
     sock, method = connection.sock, request.method
     if connection.proxy is not None and request.tls is None:
         data = head_of(request, connection.proxy) + request.body
     try:
         try:
-            send(sock, data, deadline)
+            send(sock, data, patience or deadline)
         except OSError as refusal:
             if not is_closed(refusal):
                 raise
             response = _early_response(sock, refusal, method, deadline, max_body)
             sock.close()
             return response
-        response = receive(sock, method, deadline, max_body, streamed=streamed)
+        response = receive(sock, method, deadline, max_body, streamed=streamed, patience=patience)
     except BaseException:
         sock.close()
         raise

@@ -64,14 +64,15 @@ def receive(
     max_body: int | None,
     *,
     streamed: bool = False,
+    patience: Deadline | None = None,
 ) -> Response:
     """Read one response, and close the socket if it can't be used again.
 
-    ``max_body`` is how many bytes of the body of a success are read, None for all. With
-    ``streamed`` they are read while the result's ``chunks`` are. Raises OSError, ResponseError
-    among them.
+    ``patience`` is an earlier deadline for its beginning. ``max_body`` is how many bytes of the
+    body of a success are read, None for all. With ``streamed`` they are read while the result's
+    ``chunks`` are. Raises OSError, ResponseError among them.
     """
-    start = receive_some(sock, _CHUNK, deadline)
+    start = receive_some(sock, _CHUNK, patience or deadline)
     if plain := _ACCEPTED.match(start):
         return Response(int(plain[1]), "", None, b"")
     from .http_parser import receive_any  # http.client takes longer to import than a push takes
