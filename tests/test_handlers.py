@@ -398,7 +398,7 @@ def every_error() -> list[PushError]:
         caught(lambda: pushgate.Gateway("h").push("j", ())),
         pushgate.MissingExtraError("snappy needs it", extra="snappy"),
         pushgate.DeletionError("one was", deleted=("a",), left=("b",)),
-        pushgate.UnconfirmedDeletionError("none was", left=("a",)),
+        pushgate.UnconfirmedDeletionError("none was", deleted=(), left=("a",)),
     ]
     rejecting = faults.respond(answer("429 Slow Down", b"wait", (("Retry-After", "7"),)))
     for script in (rejecting, faults.reset, faults.hang):
