@@ -47,7 +47,7 @@ _STATUS = {
     "failed": Status.FAILURE,
     "up_for_retry": Status.RETRY,
     "skipped": Status.SKIPPED,
-    "upstream_failed": Status.SKIPPED,
+    "upstream_failed": Status.UPSTREAM_FAILED,
     "removed": Status.SKIPPED,
 }
 _NEVER_BEGAN = ("upstream_failed", "removed")
@@ -70,7 +70,7 @@ class Event(NamedTuple):
     ``state`` is Airflow's (running, success, failed, up_for_retry, skipped, upstream_failed,
     removed) or deadline_missed; ``ended_at`` is then the deadline. Times are Unix seconds,
     ``expected_interval`` is in seconds; None is not known. ``map_index`` is -1 for a task that is
-    not mapped.
+    not mapped. ``timed_out`` is of a DAG's run that has ended.
     """
 
     dag_id: str
@@ -83,6 +83,7 @@ class Event(NamedTuple):
     ended_at: float | None = None
     queued_at: float | None = None
     expected_interval: float | None = None
+    timed_out: bool | None = None
 
 
 def job_run(event: Event, key: GroupingKey) -> JobRun:
@@ -106,6 +107,7 @@ def outcome(event: Event) -> Outcome | None:
         duration=None if began is None else max(0.0, ended_at - began),
         try_number=event.try_number,
         queue_wait=wait,
+        timed_out=event.timed_out,
     )
 
 

@@ -54,12 +54,12 @@ def task(ti: Any, state: str) -> None:
         _put(event, compare=True)
 
 
-def run(dag_run: Any, state: str) -> None:
+def run(dag_run: Any, state: str, *, timed_out: bool | None = None) -> None:
     """A run that began or ended, and at its end all of its tasks."""
     options = configuration()
     if not options.listener:
         return
-    event = run_event(dag_run, state)
+    event = run_event(dag_run, state)._replace(timed_out=timed_out)
     if not is_reported(dag_run, event) or is_overtaken_in_database(dag_run):
         return
     if options.selects(event.dag_id, None):

@@ -33,6 +33,7 @@ _COLUMNS = (
     *("start_date", "end_date", "queued_dttm", "pid"),
 )
 _BEGUN = ("success", "failed")
+_WHOLE = ("failed", "success", "upstream_failed")  # the first of which there is one
 _ENDED = ("success", "failed", "skipped", "upstream_failed")
 
 
@@ -165,7 +166,7 @@ def _whole(dag_id: str, run_id: str, task_id: str, rows: list[Any]) -> MappedTas
         dag_id,
         task_id,
         run_id,
-        "failed" if counts["failed"] else "success" if counts["success"] else "skipped",
+        next((s for s in _WHOLE if counts[s]), "skipped"),
         try_number=_known(max, (row.try_number for row in ran)),
         started_at=_unix(_known(min, (row.first_start for row in ran))),
         ended_at=_unix(_known(max, (row.last_end for row in rows))),

@@ -109,6 +109,7 @@ def _of_run(context: Mapping[str, Any]) -> Event:
         state,
         started_at=_unix(getattr(run, "start_date", None)),
         ended_at=_unix(getattr(run, "end_date", None)) or time.time(),
+        timed_out=context["reason"] == "timed_out",
     )
 
 

@@ -18,9 +18,11 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pushgate import (
+    METRIC_PREFIX,
     DirectSink,
     Report,
     deadline_report,
+    end_families,
     end_reports,
     failure,
     own_metrics_key,
@@ -42,6 +44,7 @@ T = TypeVar("T")
 # With a gateway that hangs, a task waits at its start and at its end, and no longer than the
 # deadline in both. The end tells the start again.
 _FOR_THE_START = 1 / 3
+_COMPLETION = f"{METRIC_PREFIX}last_completion_timestamp_seconds"
 _FOR_KEEPING = 0.25  # of the time for a report; it takes about 20 ms, more on a busy disk
 
 
@@ -51,13 +54,13 @@ def report(
     gateway: Callable[[], Gateway],
     *,
     deadline: float,
-    only_own: bool = False,
+    is_instance: bool = False,
 ) -> None:
     """Push ``event`` of ``run()`` to ``gateway()``, and the task's own metrics at its end.
 
     ``run`` returns None for what is not to be reported after all. A task's start and end share
-    ``deadline`` seconds. What can't be delivered is kept in the gateway's outbox. ``only_own``: the
-    own metrics alone. Never raises.
+    ``deadline`` seconds. What can't be delivered is kept in the gateway's outbox.
+    ``is_instance``: of a mapped task, whose success only the run's end shows. Never raises.
     """
     share = _FOR_THE_START if event.state == RUNNING else 1 - _FOR_THE_START
     sink = DirectSink(
@@ -66,7 +69,7 @@ def report(
         keep_timeout=deadline * share * _FOR_KEEPING,
     )
     name = event.dag_id if event.task_id is None else f"{event.dag_id}.{event.task_id}"
-    reports = _own_report if only_own else _reports
+    reports = _instance_reports if is_instance else _reports
 
     def made() -> Iterator[Report]:
         found = run()
@@ -84,7 +87,17 @@ def _reports(event: Event, run: JobRun) -> Iterator[Report]:
         yield deadline_report(run, event.ended_at)
 
 
-def _own_report(event: Event, run: JobRun) -> Iterator[Report]:
+def _instance_reports(event: Event, run: JobRun) -> Iterator[Report]:
+    """Of an instance of a mapped task that succeeded or skipped itself: that it has ended.
+
+    Without it, the task would look stuck until the run ends. Its success is not told: another
+    instance may have failed. When one that skipped itself ended is not known; its start is told.
+    """
+    if (ended := outcome(event)) is not None:
+        at = ended.ended_at if event.state == "success" else event.started_at
+        told = end_families(run, ended._replace(ended_at=at or ended.ended_at))
+        completion = [f for f in told if f.name == _COMPLETION]
+        yield Report("POST", run.key, completion, time.time())
     if families := own_families(event):
         yield Report("PUT", own_metrics_key(run.key), families, time.time())
 

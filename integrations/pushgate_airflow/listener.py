@@ -71,13 +71,13 @@ def on_dag_run_running(dag_run: Any) -> None:
 @hookimpl
 def on_dag_run_success(dag_run: Any) -> None:
     """A run succeeded, or was marked so."""
-    _run(dag_run, "success")
+    _run(dag_run, "success", timed_out=False)
 
 
 @hookimpl
-def on_dag_run_failed(dag_run: Any) -> None:
+def on_dag_run_failed(dag_run: Any, msg: str = "") -> None:
     """A run failed, or was marked so."""
-    _run(dag_run, "failed")
+    _run(dag_run, "failed", timed_out=msg == "timed_out")
 
 
 @hookimpl
@@ -115,11 +115,11 @@ def _task(ti: Any, state: str) -> None:
             _report_task(ti)
 
 
-def _run(dag_run: Any, state: str) -> None:
+def _run(dag_run: Any, state: str, *, timed_out: bool | None = None) -> None:
     with _harmless():
         from pushgate_airflow import _scheduler
 
-        _scheduler.run(dag_run, state)
+        _scheduler.run(dag_run, state, timed_out=timed_out)
 
 
 def _report_task(ti: Any) -> None:
@@ -127,7 +127,7 @@ def _report_task(ti: Any) -> None:
 
     When an instance of a mapped task starts, fails or will be tried again, so does the task as a
     whole. Its success or skip says nothing of the other instances: the scheduler pushes that at the
-    run's end, for all of them, and only the instance's own metrics are pushed here.
+    run's end, for all of them. Here, that it has ended, and its own metrics.
     """
     from pushgate_airflow._events import grouping_key, job_run
     from pushgate_airflow._gateway_lookup import gateway
@@ -151,7 +151,7 @@ def _report_task(ti: Any) -> None:
         run,
         partial(gateway, keeping=True),
         deadline=options.deadline,
-        only_own=event.map_index >= 0 and event.state in ("success", "skipped"),
+        is_instance=event.map_index >= 0 and event.state in ("success", "skipped"),
     )
 
 

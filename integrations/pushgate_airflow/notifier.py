@@ -8,6 +8,7 @@ raises what ``notify`` raises; but one notifier is shared by all tasks of a file
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -32,6 +33,7 @@ from pushgate_airflow._gateway_lookup import (
     is_gateway_configured,
 )
 from pushgate_airflow._real_runs import is_overtaken, is_reported
+from pushgate_airflow._run_context import NeedsTaskError, RunContext, run_context
 from pushgate_airflow._task_events import event_of, in_task_process
 from pushgate_airflow._task_reports import log_failure, report, within
 
@@ -168,13 +170,16 @@ class PushgatewayNotifier(BaseNotifier):
 
     def _run(self, event: Event, context: Context) -> JobRun | None:
         """May hang, in the user's label function or a template."""
+        labels_context = run_context(context) if event.task_id is None else context
         is_end = event.state != DEADLINE_MISSED and self.run_id_lifetime is None
         if is_end and is_overtaken(context.get("dag"), context.get("dag_run")):
             return None
         key = grouping_key(
             event,
-            job=configuration().job if self.job is None else self._rendered(self.job, context),
-            labels=self._labels(event, context),
+            job=configuration().job
+            if self.job is None
+            else self._rendered(self.job, labels_context),
+            labels=self._labels(event, labels_context),
             by_map_index=self.by_map_index,
             run_lifetime=self.run_id_lifetime,
         )
@@ -188,12 +193,21 @@ class PushgatewayNotifier(BaseNotifier):
             return {}
         if callable(self.labels):
             return self.labels(event, context)
-        return {name: self._rendered(value, context) for name, value in self.labels.items()}
+        labels = {}
+        for name, value in self.labels.items():
+            try:
+                labels[name] = self._rendered(value, context)
+            except NeedsTaskError as error:
+                text = "the group of %r is without the label %r: %s"
+                logging.getLogger("pushgate").warning(text, event.dag_id, name, error)
+        return labels
 
     def _rendered(self, value: Any, context: Context) -> Any:
         if not isinstance(value, str) or "{" not in value:
             return value
         environment = self.get_template_env(dag=context.get("dag"))
+        if isinstance(context, RunContext):
+            context.check(value, environment)
         return self.render_template(value, context, environment)
 
     def _find(self) -> Gateway:

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.end_to_end
 
 DAGS = Path(__file__).parent / "dags"
 PATIENCE = 60.0  # seconds
-END, SUCCESS, FAILURE, SKIPPED, RETRY = (
+END, SUCCESS, FAILURE, SKIPPED, RETRY, UPSTREAM_FAILED = (
     f"batch_job_last_{what}_timestamp_seconds"
-    for what in ("completion", "success", "failure", "skipped", "retry")
+    for what in ("completion", "success", "failure", "skipped", "retry", "upstream_failed")
 )
 
 
@@ -100,10 +100,10 @@ def test_every_way_in_which_a_task_ends_is_in_its_group(site):
     mapped = {"mapped[0]": "success", "mapped[1]": "success", "mapped[2]": "failed"}
     assert run.tasks() == ends | mapped
 
-    metric = {"success": SUCCESS, "failed": FAILURE}
+    metric = {"success": SUCCESS, "failed": FAILURE, "upstream_failed": UPSTREAM_FAILED}
     for task_id, state in ends.items():
         group = site.wait_for(metric.get(state, SKIPPED), dag_id="outcomes", task_id=task_id)
-        others = {SUCCESS, FAILURE, SKIPPED} - {metric.get(state, SKIPPED)}
+        others = {SUCCESS, FAILURE, SKIPPED, UPSTREAM_FAILED} - {metric.get(state, SKIPPED)}
         assert [name for name in others if group.value(name) is not None] == []
     assert site.group(dag_id="outcomes", task_id="retries").value(RETRY) is not None
     assert site.group(dag_id="outcomes", task_id="retries").value("batch_job_last_try_number") == 2
@@ -133,7 +133,8 @@ def test_a_dag_that_knows_nothing_of_pushgate_is_reported(site):
     assert site.runs["listened"].wait() == "failed"
     assert site.wait_for(SUCCESS, dag_id="listened", task_id="ok").value(FAILURE) is None
     assert site.wait_for(FAILURE, dag_id="listened", task_id="fails").value(SUCCESS) is None
-    assert site.wait_for(SKIPPED, dag_id="listened", task_id="after").value(FAILURE) is None
+    after = site.wait_for(UPSTREAM_FAILED, dag_id="listened", task_id="after")
+    assert after.value(FAILURE) is None
     assert site.wait_for(FAILURE, dag_id="listened").value("batch_job_last_run_success") == 0
 
 
@@ -230,7 +231,8 @@ def test_a_gateway_that_hangs_stops_neither_the_scheduler_nor_a_run(site):
 
 
 def test_a_scheduler_that_is_stopped_first_says_what_it_knows(site):
-    skipped = site.wait_for(SKIPPED, dag_id="listened", task_id="after").value(SKIPPED)
+    after = site.wait_for(UPSTREAM_FAILED, dag_id="listened", task_id="after")
+    told = after.value(UPSTREAM_FAILED)
     site.airflow.run("listened")
     assert site.airflow.services["scheduler"].stop() == 0
-    assert site.group(dag_id="listened", task_id="after").value(SKIPPED) > skipped
+    assert site.group(dag_id="listened", task_id="after").value(UPSTREAM_FAILED) > told

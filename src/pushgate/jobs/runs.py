@@ -64,7 +64,8 @@ class Outcome(NamedTuple):
     """How a run ended: ``ended_at`` in Unix seconds, ``duration`` in seconds by a monotonic clock.
 
     A skipped run has a duration only if it had started; then it has also completed. ``try_number``
-    counts from 1; ``queue_wait`` is how many seconds the run waited for its start.
+    counts from 1; ``queue_wait`` is how many seconds the run waited for its start. ``timed_out``
+    says whether a time limit ended the run, where it is no command; None is not known.
     """
 
     status: Status
@@ -73,3 +74,4 @@ class Outcome(NamedTuple):
     try_number: int | None = None
     queue_wait: float | None = None
     command: CommandEnd | None = None
+    timed_out: bool | None = None

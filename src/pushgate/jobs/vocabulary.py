@@ -110,6 +110,7 @@ def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
             RUN_SUCCESS: {Status.SUCCESS: 1.0, Status.FAILURE: 0.0}.get(status),
             TRY_NUMBER: outcome.try_number,
             QUEUE_WAIT: outcome.queue_wait,
+            TIMED_OUT: outcome.timed_out,
         }
     )
     return families + _command_families(outcome.command) if outcome.command else families

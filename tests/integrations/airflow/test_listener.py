@@ -116,7 +116,7 @@ def test_a_whole_run_is_pushed_once_and_what_no_worker_saw_at_its_end(
         "chosen": [start, success],
         "not_chosen": [],
         "nothing": [start, success],
-        "each_is_well": [start, start],
+        "each_is_well": [start, {"completion"}, start, {"completion"}],
     }
     run = run_dag("observed")
     assert run.state == "failed"
@@ -127,8 +127,8 @@ def test_a_whole_run_is_pushed_once_and_what_no_worker_saw_at_its_end(
     with stored(run) as (run, _):
         listener.on_dag_run_failed(run)
     delivered()
-    expected |= {"after_a_failure": [{"skipped"}], "not_chosen": [{"skipped"}]}
-    expected["each_is_well"].append({"completion", "success"})  # its start is known already
+    expected |= {"after_a_failure": [{"upstream_failed"}], "not_chosen": [{"skipped"}]}
+    expected["each_is_well"].append({"success"})  # all else is known already
     assert pushed_of(expected, listening) == expected
     assert times_pushed(listening, dag_id="observed")[-1] == failure
 
@@ -161,7 +161,7 @@ def test_what_silent_workers_did_is_pushed_at_the_runs_end(proxy, stored_run, pu
         "loads": "success",
         "fails": "failure",
         "tries_again": "success",
-        "after_a_failure": "skipped",
+        "after_a_failure": "upstream_failed",
         "not_chosen": "skipped",
         "skips_itself": "skipped",
     }
@@ -253,6 +253,13 @@ def test_of_very_many_tasks_the_failed_ones_come_first(proxy, stored_run, monkey
     delivered()
     pushgateway.assert_pushed(RUN_SUCCESS, 0, task_id="fails")
     pushgateway.assert_not_pushed(RUN_SUCCESS, task_id="loads")
+
+
+@pytest.mark.parametrize(("msg", "timed_out"), [("timed_out", 1), ("task_failure", 0)])
+def test_a_run_says_whether_its_time_limit_ended_it(proxy, stored_run, pushgateway, msg, timed_out):
+    listener.on_dag_run_failed(stored_run[0], msg)
+    delivered()
+    pushgateway.assert_pushed("batch_job_last_timed_out", timed_out, dag_id="observed")
 
 
 # Where it must not be noticed.

@@ -59,7 +59,7 @@ def test_a_success(run_dag, published):
         task["last_completion_timestamp_seconds"] - task["last_start_timestamp_seconds"], abs=1e-3
     )
     run = published(dag_id="succeeds")
-    assert run.keys() == task.keys() - {"last_try_number"}
+    assert run.keys() == {*task, "last_timed_out"} - {"last_try_number"}
 
 
 def test_a_failure_keeps_its_own_metrics_and_what_comes_after_it_is_not_published(
@@ -276,7 +276,7 @@ def test_what_the_listener_is_denied_the_notifier_tells(configure, gateway_url, 
         ("failed", True, {"last_failure", "last_completion"}),
         ("up_for_retry", True, {"last_retry"}),
         ("skipped", True, {"last_skipped", "last_completion"}),
-        ("upstream_failed", True, {"last_skipped"}),
+        ("upstream_failed", True, {"last_upstream_failed"}),
         ("removed", True, {"last_skipped"}),
         ("deferred", True, None),
     ],
