@@ -51,7 +51,7 @@ def test_a_task_that_runs(in_task, run):
     event = only(in_task["execute", "succeeds"])
     assert event._replace(started_at=None) == (
         *("recorded", "succeeds", run.run_id, "running", 0, 1),
-        *(None, None, None, None),  # dag.test() makes manual runs, which tell no interval
+        *(None, None, None, None, None),  # dag.test() makes manual runs, which tell no interval
     )
     assert time.time() - 300 < event.started_at < time.time()
 
@@ -166,7 +166,7 @@ def test_a_lost_task_in_the_dag_processor_is_what_its_slot_says(
     ((slot, event),) = requested(bag, lost(run, ti, callback_type=kind, max_tries=1))
 
     assert slot == {"up_for_retry": "retry", "failed": "failure"}[state]
-    assert event._replace(ended_at=None) == (
+    assert event._replace(ended_at=None)[:-1] == (
         *("recorded", "fails", run.run_id, state, -1, try_number),
         *(None, None, None, pytest.approx(SIX_HOURS, abs=1)),
     )
