@@ -203,10 +203,25 @@ def __getattr__(name: str) -> object:
         return import_module(f".{name}", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'pushgate' has no attribute {name!r}")
-    module = import_module(f".{_MODULE_OF[name]}", __name__)
+    module = _imported(f".{_MODULE_OF[name]}")
     value = module if name == "readers" else getattr(module, name)
     globals()[name] = value
     return value
+
+
+def _imported(module: str) -> object:
+    """Import while signals wait: a handler that pushes would find modules half imported."""
+    import _signal  # type: ignore[import-not-found]  # built in; signal costs a millisecond
+    from importlib import import_module
+
+    if not hasattr(_signal, "pthread_sigmask"):  # Windows
+        return import_module(module, __name__)
+    faults = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT}
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - faults)
+    try:
+        return import_module(module, __name__)
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
 
 def __dir__() -> list[str]:
