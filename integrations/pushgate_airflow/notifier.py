@@ -174,11 +174,10 @@ class PushgatewayNotifier(BaseNotifier):
         is_end = event.state != DEADLINE_MISSED and self.run_id_lifetime is None
         if is_end and is_overtaken(context.get("dag"), context.get("dag_run")):
             return None
+        job = configuration().job
         key = grouping_key(
             event,
-            job=configuration().job
-            if self.job is None
-            else self._rendered(self.job, labels_context),
+            job=job if self.job is None else self._rendered(self.job, labels_context),
             labels=self._labels(event, labels_context),
             by_map_index=self.by_map_index,
             run_lifetime=self.run_id_lifetime,

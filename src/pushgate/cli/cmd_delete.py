@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..jobs.prune import delete_groups, selective_matchers
+from ..jobs.matchers import selective_matchers
+from ..jobs.prune import delete_groups
 from ..jobs.staleness import StaleGroup
 from .common_options import (
     Parser,

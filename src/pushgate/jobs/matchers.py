@@ -16,7 +16,14 @@ from ..protocol.names import quoted, quoted_label
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("Matcher", "Matchers", "matches", "parse_matchers", "read_matchers")
+__all__ = (
+    "Matcher",
+    "Matchers",
+    "matches",
+    "parse_matchers",
+    "read_matchers",
+    "selective_matchers",
+)
 
 _OPERATORS = ("=", "!=", "=~", "!~")
 _NAME = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*")
@@ -84,6 +91,21 @@ def read_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
     for matcher in matchers:
         found += (matcher,) if isinstance(matcher, Matcher) else parse_matchers(matcher)
     return tuple(found)
+
+
+def selective_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
+    """``matchers`` as values. Raises ValueError where they would match groups by mistake."""
+    wanted = read_matchers(matchers)
+    if not wanted:
+        raise ValueError(
+            'no matcher says which groups to delete; to delete all of them, give job=~".+"'
+        )
+    if matches({}, wanted):
+        raise ValueError(
+            f"{','.join(map(str, wanted))} matches every group without that label, of any job; to"
+            ' delete all of these, add job=~".+"'
+        )
+    return wanted
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:

@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..protocol.broken_labels import broken_labels, same_but_for_broken_bytes
 from ..protocol.timestamps import METRIC_PREFIX
-from .matchers import matches, read_matchers
+from .matchers import matches, read_matchers, selective_matchers
 from .staleness import StaleGroup, stale_groups, touched
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from ..gateway.client import Gateway
     from ..protocol.groups import Group
-    from .matchers import Matcher, Matchers
+    from .matchers import Matchers
 
-__all__ = ("delete_groups", "prune", "selective_matchers")
+__all__ = ("delete_groups", "prune")
 
 _READ_AGAIN_AFTER = 5.0  # seconds
 _NEW = 3600.0  # seconds
@@ -94,21 +94,6 @@ def delete_groups(
 
     chosen = _Deletion(gateway, choose, timeout).run(dry_run=dry_run, force=force)
     return [entry.group for entry in chosen]
-
-
-def selective_matchers(matchers: Matchers) -> tuple[Matcher, ...]:
-    """``matchers`` as values. Raises ValueError where they would match groups by mistake."""
-    wanted = read_matchers(matchers)
-    if not wanted:
-        raise ValueError(
-            'no matcher says which groups to delete; to delete all of them, give job=~".+"'
-        )
-    if matches({}, wanted):
-        raise ValueError(
-            f"{','.join(map(str, wanted))} matches every group without that label, of any job; to"
-            ' delete all of these, add job=~".+"'
-        )
-    return wanted
 
 
 class _Deletion:

@@ -5,9 +5,6 @@ https://github.com/prometheus/pushgateway/blob/master/README.md#query-api
 
 from __future__ import annotations
 
-import codecs
-import json
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from sys import intern
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DeliveryError, PushError
 from .families import Sample
+from .json_stream import entries_of
 from .metric_types import FAILURE_TIME, PUSH_TIME
 from .timestamps import is_impossible_time, is_possible_time
 
@@ -102,76 +100,12 @@ def read_groups(document: Iterable[bytes]) -> Iterator[Group]:
     raise.
     """
     try:
-        for entry in _entries(document):
+        for entry in entries_of(document):
             yield _group(entry)
     except DeliveryError:
         raise
     except UNREADABLE as error:
         raise PushError("/api/v1/metrics is not the response of a Pushgateway") from error
-
-
-_OPENING = re.compile(r'\s*\{\s*"status"\s*:\s*"success"\s*,\s*"data"\s*:\s*\[\s*')
-_NEXT = re.compile(r"\s*([,\]])\s*")
-_LONGEST_OPENING = 256  # characters
-_LONGEST_ENTRY = 1 << 26  # characters; a group of half a million series
-
-
-def _entries(document: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    text = _Text(document)
-    while len(text.buffer) < _LONGEST_OPENING and text.more():
-        pass
-    opening = _OPENING.match(text.buffer)
-    if not opening or text.buffer.startswith("]", opening.end()):
-        while text.more():
-            pass
-        yield from json.loads(text.buffer)["data"]
-        return
-    text.skip(opening.end())
-    decoder = json.JSONDecoder()
-    while True:
-        try:
-            entry, end = decoder.raw_decode(text.buffer)
-        except json.JSONDecodeError:
-            # Perhaps it goes on. Twice as much is read each time, or a long one takes for ever.
-            wanted = 2 * len(text.buffer) + 1
-            while len(text.buffer) < wanted:
-                if not text.more():
-                    break
-            else:
-                continue
-            entry, end = decoder.raw_decode(text.buffer)
-        text.skip(end)
-        while (mark := _NEXT.match(text.buffer)) is None:
-            if text.buffer.strip() or not text.more():
-                raise ValueError("the response ends early")
-        yield entry
-        if mark[1] == "]":
-            return
-        text.skip(mark.end())
-
-
-class _Text:
-    """Pieces of UTF-8 as text, of which the part in ``buffer`` is not decoded as JSON yet."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self.buffer = ""
-        self._pieces = iter(pieces)
-        self._decode = codecs.getincrementaldecoder("utf-8")().decode
-
-    def more(self) -> bool:
-        """Add a piece: whether there was one. Raises ValueError."""
-        piece = next(self._pieces, None)
-        if piece is None:
-            self.buffer += self._decode(b"", final=True)
-            return False
-        self.buffer += self._decode(piece)
-        if len(self.buffer) > _LONGEST_ENTRY:
-            raise ValueError("a group is too long")
-        return True
-
-    def skip(self, count: int) -> None:
-        """So much of the buffer is done with."""
-        self.buffer = self.buffer[count:]
 
 
 def _group(entry: dict[str, Any]) -> Group:
