@@ -130,6 +130,8 @@ def test_delete_takes_all_that_match(cli, gateway_url):
     assert Gateway(gateway_url).groups() == []
 
 
+# pexpect's child executes the command at once.
+@pytest.mark.filterwarnings("ignore:.*use of forkpty:DeprecationWarning")
 @pytest.mark.parametrize(("typed", "code", "left"), [("y\n", 0, 0), ("\n", 1, 2), ("", 1, 2)])
 def test_at_a_terminal_it_asks_before_it_deletes_much(pushgateway, typed, code, left):
     for job in ("a", "b\x1b"):
