@@ -71,15 +71,9 @@ def _reports(what: str, run: JobRun, rest: list[Any]) -> Iterable[Report]:
         return [heartbeat_report(run)]
     if what == "missed_deadline":
         return [deadline_report(run, *rest)]
-    status, ended_at, duration, try_number, queue_wait, command = rest[0]
-    outcome = Outcome(
-        Status(status),
-        ended_at,
-        duration,
-        try_number,
-        queue_wait,
-        None if command is None else CommandEnd(*command),
-    )
+    outcome = Outcome(*rest[0])
+    command = outcome.command and CommandEnd(*outcome.command)
+    outcome = outcome._replace(status=Status(outcome.status), command=command)
     outcome_report, *own = end_reports(run, outcome, _families(rest[1:]))
     return own if what == "own" else [outcome_report]
 
