@@ -122,11 +122,19 @@ class WorkQueue:
             return self._weight + sum(work.weight for work in self._under_way.values())
 
     def close(self) -> None:
-        """Flush, keep what is left, and log what is lost. What comes later begins anew."""
+        """Flush, keep what is left, log what is lost, end the thread. Later work begins anew."""
         if self._process != os.getpid():
             return  # at the exit of a forked child, which has neither the thread nor the work
-        if not self.flush(self._patience):
-            return
+        try:
+            if self.flush(self._patience):
+                self._keep_rest()
+        finally:
+            atexit.unregister(self.close)
+            with self._change:
+                self._thread = None
+                self._change.notify_all()
+
+    def _keep_rest(self) -> None:
         with self._change:
             # What is under way may arrive yet: the outbox then finds it there.
             left = [*{**self._under_way, **self._waiting.clear()}.values()]
@@ -148,9 +156,12 @@ class WorkQueue:
         return self._thread is not None
 
     def _run(self) -> None:
+        mine = threading.current_thread()
         while True:
             with self._change:
-                flushes = self._await_work()
+                flushes = self._await_work(mine)
+                if flushes is None:
+                    return
             try:
                 left = self._deliver(self._under_way, flushes > self._flushes[1])
             except Exception as error:  # a mistake of ours: the thread must go on
@@ -160,6 +171,8 @@ class WorkQueue:
                     f"{{count}} reports are lost: {error!r}", subject="fault", count=lost
                 )
             with self._change:
+                if self._thread is not mine:
+                    return  # closed while this hung, and all was kept then
                 self._put_back(left)
                 is_crowded = left.gateway_is_away and 2 * self._weight > self._size
             if is_crowded:
@@ -168,10 +181,13 @@ class WorkQueue:
                 self._flushes[1] = flushes
                 self._change.notify_all()
 
-    def _await_work(self) -> int:
-        """Wait until something is due, and take it. Returns how many flushes were asked for."""
+    def _await_work(self, mine: threading.Thread) -> int | None:
+        """Wait until something is due, and take it. Returns how many flushes were asked for.
+
+        None where the queue was closed.
+        """
         idle_until = time.monotonic() + _EVERY
-        while True:
+        while self._thread is mine:
             now, flushes = time.monotonic(), self._flushes[0]
             due = self._waiting.next_due()
             is_flush = flushes > self._flushes[1]
@@ -183,6 +199,7 @@ class WorkQueue:
             next_at = idle_until if due is None else max(due, self._blocked_until)
             self._wakes_at = min(next_at, idle_until)
             self._change.wait(self._wakes_at - now)
+        return None
 
     def _take(self, until: float) -> None:
         taken = {}

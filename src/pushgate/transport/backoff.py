@@ -26,11 +26,11 @@ class Backoff:
 
     def failed(self, retry_after: float | None = None) -> float:
         """A try failed: the seconds to wait. ``retry_after`` is what the server asked for."""
-        from random import uniform
+        from random import SystemRandom  # not the generator that a program may have seeded
 
         pause = min(self.longest, self.first * 2.0 ** min(self._failures, 30))
         self._failures += 1
-        pause = uniform(pause / 2, pause)  # noqa: S311 - jitter is no secret
+        pause = SystemRandom().uniform(pause / 2, pause)
         return pause if retry_after is None else max(pause, retry_after)
 
     def succeeded(self) -> bool:
