@@ -38,6 +38,7 @@ DELIVERIES = {
     "empty 204": b"HTTP/1.1 204 No Content\r\n\r\n",
     "a word": answer(body=b"OK\n"),
     "an empty page": answer(headers=HTML),
+    "no JSON": answer(headers=(("Content-Type", "application/json"),)),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..protocol.text import CONTENT_TYPE
 
@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..protocol.grouping_key import GroupingKey
-    from .client import Gateway
 
 __all__ = ("OutboxProtocol",)
 
@@ -20,7 +19,7 @@ class OutboxProtocol(Protocol):
 
     def send(
         self,
-        gateway: Gateway,
+        gateway: Any,
         method: str,
         key: GroupingKey,
         body: bytes,
@@ -29,7 +28,7 @@ class OutboxProtocol(Protocol):
         content_type: str = CONTENT_TYPE,
         text: Callable[[], bytes] | None = None,
     ) -> None:
-        """Deliver now, or store it and raise what kept it from arriving.
+        """Deliver now by ``gateway``, a Gateway, or store it and raise what kept it from arriving.
 
         ``text`` makes what is stored where ``body`` is not text.
         """

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ..gateway.clock import ClockOffset
     from ..protocol.groups import Group
     from .entry import StoredFamily
+    from .flush_options import FlushOptions
     from .folder import Folder
-    from .outbox import FlushOptions
     from .record import Record
 
 __all__ = ("Flush",)

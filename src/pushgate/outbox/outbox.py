@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import require_posix
 from ..log import RateLimitedLogger
 from ..protocol.text import CONTENT_TYPE
 from ..transport.deadline import Deadline
 from ..transport.urls import without_credentials
+from .flush_options import FlushOptions
 from .push import Push
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .folder import Folder
     from .record import Flushed, Record, WaitingGroup
 
-__all__ = ("FOLDER_NAME", "FlushOptions", "Outbox")
+__all__ = ("FOLDER_NAME", "Outbox")
 
 FOLDER_NAME = "outbox"
 """Of the folder in the state directory, where no other was chosen."""
@@ -31,16 +32,6 @@ _BY_THE_WAY = 2.0  # seconds of a successful push's time that go into delivering
 _LEAST = 0.05  # seconds, below which that is not begun
 
 _LOG = RateLimitedLogger()
-
-
-class FlushOptions(NamedTuple):
-    """How to flush; see Outbox.flush. ``in_passing``: nobody has asked for it."""
-
-    timeout: float | None = None
-    unseen: bool = False
-    dry_run: bool = False
-    former_url: str | None = None
-    in_passing: bool = False
 
 
 class Outbox:

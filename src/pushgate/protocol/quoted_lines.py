@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .families import Sample
-from .text_lines import LineError, is_unicode, read_number, unescaped, unescaped_name
+from .line_values import LineError, is_unicode, read_number, unescaped, unescaped_name
 
 __all__ = ("read_any_sample",)
 

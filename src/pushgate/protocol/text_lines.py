@@ -11,28 +11,22 @@ Here are the comments, and samples in the form that nearly all have; quoted_line
 
 from __future__ import annotations
 
-import math
 import re
 from typing import NamedTuple
 
 from .families import Sample
+from .line_values import LineError, is_unicode, unescaped, unescaped_name
 
 __all__ = (
     "Comment",
-    "LineError",
-    "is_unicode",
     "read_comment",
     "read_help",
-    "read_number",
     "read_sample",
-    "unescaped",
-    "unescaped_name",
 )
 
 _COMMENT = re.compile(r"#[ \t]*(HELP|TYPE)[ \t]+([^ \t]*)(?:[ \t]+(.*))?", re.DOTALL)
 _QUOTED_COMMENT = r'#[ \t]*(HELP|TYPE)[ \t]+"((?:[^"\\]|\\[\\n"])+)"(?:[ \t]+(.*))?'
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
-_NUMBER = re.compile(r"(?ai)[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)|nan")
 _HELP = r'(?:[^\\]|\\[\\n"])*'
 
 # No escapes, quoted names, timestamps, or exponents that could be infinite.
@@ -42,10 +36,6 @@ _PLAIN = re.compile(
     r"(-?[0-9]{1,200}(?:\.[0-9]{1,200})?(?:e[+-]?[0-9]{1,2})?)"
 )
 _PLAIN_LABELS = re.compile(r'([^=,"]+)="([^"]*)"')
-
-
-class LineError(ValueError):
-    """A line that a gateway refuses; the text has the reason."""
 
 
 class Comment(NamedTuple):
@@ -96,35 +86,3 @@ def read_sample(line: str, *, utf8_names: bool = False) -> Sample:
     from .quoted_lines import read_any_sample  # a dozen expressions that few texts need
 
     return read_any_sample(line, utf8_names)
-
-
-def read_number(text: str, what: str) -> float:
-    """A number as Go reads it. Raises LineError, which calls it ``what``."""
-    number = float(text) if _NUMBER.fullmatch(text) else None
-    if number is None or (math.isinf(number) and "i" not in text.lower()):
-        raise LineError(f'expected float as {what}, got "{text}"')
-    return number
-
-
-def unescaped_name(text: str) -> str:
-    """A name that was in quotes. Raises LineError where it is not UTF-8."""
-    name = unescaped(text)
-    if not is_unicode(name):
-        raise LineError(f'invalid name "{name!a}": not UTF-8')
-    return name
-
-
-def unescaped(text: str) -> str:
-    """``text`` with its escapes replaced."""
-    if "\\" not in text:
-        return text
-    return re.sub(r"\\(.)", lambda match: {"n": "\n"}.get(match[1], match[1]), text)
-
-
-def is_unicode(text: str) -> bool:
-    """Whether there is no lone surrogate in it, which a byte that is not UTF-8 becomes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

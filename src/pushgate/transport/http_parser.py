@@ -12,17 +12,17 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING
 
 from ..errors import is_success
-from .response import Response, ResponseError
+from .response import BodyStream, Response, ResponseError
 from .socket_io import receive_some
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from .deadline import Deadline
 
-__all__ = ("BodyStream", "receive_any", "receive_connected")
+__all__ = ("receive_any", "receive_connected")
 
 _LONGEST_FAILURE = 64 * 1024  # bytes of its body; a Pushgateway's longest complaint is far below
 _FAILURE_SECONDS = 0.5  # a body that takes longer is not worth the job's time
@@ -60,7 +60,7 @@ def receive_any(
             source.deadline = deadline.within(_FAILURE_SECONDS)
             body = _readable_part(response)
         elif streamed:
-            body, chunks = b"", BodyStream(response, sock)
+            body, chunks = b"", _stream(response, sock)
         elif method != "GET" and response.length is None and not response.chunked:
             # A success that names no length lasts until the server closes, and a push needs no
             # body: only what has come already is looked at.
@@ -97,36 +97,16 @@ def _readable_part(response: HTTPResponse) -> bytes:
     return b"".join(pieces)
 
 
-class BodyStream:
-    """The body of a success in pieces. The connection is closed after it, or with this object."""
+def _stream(response: HTTPResponse, sock: socket.socket) -> BodyStream:
+    def pieces() -> Iterator[bytes]:
+        with _as_response_error():
+            yield from _body(response, None)
 
-    def __init__(self, response: HTTPResponse, sock: socket.socket) -> None:
-        self.explain: Callable[[OSError], Exception] = lambda error: error
-        """Makes of an error the one that is raised."""
-        self._response = response
-        self._sock = sock
-        self._pieces = _body(response, None)
+    def close() -> None:
+        response.close()
+        sock.close()
 
-    def __iter__(self) -> BodyStream:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            with _as_response_error():
-                return next(self._pieces)
-        except OSError as error:
-            self.close()
-            raise self.explain(error) from None
-        except StopIteration:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Read no more."""
-        self._response.close()
-        self._sock.close()
-
-    __del__ = close
+    return BodyStream(pieces(), close)
 
 
 def receive_connected(sock: socket.socket, deadline: Deadline) -> int:

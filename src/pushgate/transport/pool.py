@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 from ..errors import closes_idle_connection, is_success
 from .connect import dial
 from .proxies import proxy_for
+from .receiving import receive
 from .request import Request, head_of
-from .response import Response, receive
+from .response import Response
 from .socket_io import is_closed, is_readable, is_tls, is_tls_error, send
 from .urls import Origin
 

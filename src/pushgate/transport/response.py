@@ -1,32 +1,49 @@
-"""Receiving a response: a Pushgateway's plain acceptance at once, others by http.client."""
+"""A server's response, as a value."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from .socket_io import receive_some
-
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Callable, Iterator
     from email.message import Message
 
-    from .deadline import Deadline
-    from .http_parser import BodyStream
 
-__all__ = ("Response", "ResponseError", "receive")
+__all__ = ("BodyStream", "Response", "ResponseError")
 
-# A Pushgateway's response to what it accepted: whole, without a body, connection kept. Recognising
-# it saves a third of a push's CPU, and http.client's import; any other is left to that.
-_ACCEPTED = re.compile(
-    rb"HTTP/1\.1 (20[02]) [^\r\n]*\r\nDate: [^\r\n]*\r\nContent-Length: 0\r\n\r\n\Z"
-)
-_CHUNK = 8192  # bytes
 _LONGEST_WORD = 64  # bytes, of a body such as "OK"
 
 
 class ResponseError(OSError):
     """A response that is cut short, or not HTTP. The text may repeat what the server has sent."""
+
+
+class BodyStream:
+    """The body of a success in pieces. ``close`` is called after it, or with this object.
+
+    ``explain`` makes of an OSError the error that is raised.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None]) -> None:
+        self.explain: Callable[[OSError], Exception] = lambda error: error
+        self._pieces = pieces
+        self.close = close
+
+    def __iter__(self) -> BodyStream:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except OSError as error:
+            self.close()
+            raise self.explain(error) from None
+        except StopIteration:
+            self.close()
+            raise
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Response(NamedTuple):
@@ -51,30 +68,7 @@ class Response(NamedTuple):
         kind, length = self.headers.get_content_type(), self.headers.get("Content-Length")
         if "html" in kind:
             return length != "0"
-        if method == "GET":
+        if method == "GET" or not self.body:
             return False
         is_word = kind == "text/plain" and len(self.body) <= _LONGEST_WORD
         return not is_word or self.body.lstrip().startswith(b"<")
-
-
-def receive(
-    sock: socket.socket,
-    method: str,
-    deadline: Deadline,
-    max_body: int | None,
-    *,
-    streamed: bool = False,
-    patience: Deadline | None = None,
-) -> Response:
-    """Read one response, and close the socket if it can't be used again.
-
-    ``patience`` is an earlier deadline for its beginning. ``max_body`` is how many bytes of the
-    body of a success are read, None for all. With ``streamed`` they are read while the result's
-    ``chunks`` are. Raises OSError, ResponseError among them.
-    """
-    start = receive_some(sock, _CHUNK, patience or deadline)
-    if plain := _ACCEPTED.match(start):
-        return Response(int(plain[1]), "", None, b"")
-    from .http_parser import receive_any  # http.client takes longer to import than a push takes
-
-    return receive_any(sock, start, method, deadline, max_body, streamed=streamed)
