@@ -262,15 +262,22 @@ def test_the_columns_of_a_table_have_the_same_rows(server, printed):
     """Grafana joins them by the labels that all of them have."""
     jobs = "airflow|celery|late|loader|never|nightly-backup|refused|skipped|stuck"
     panels = json.loads(printed("dashboard"))["panels"]
+
+    def rows_of(panel):
+        """The rows of each column."""
+        return [
+            {tuple(sorted(found["metric"].items())) for found in server.query(query)}
+            for query in (t["expr"].replace("$job", jobs) for t in panel["targets"])
+        ]
+
+    def have_the_same_rows(panel):
+        columns = rows_of(panel)
+        return columns[0] and all(rows == columns[0] for rows in columns)
+
     for panel in panels:
         if panel["type"] == "table":
-            columns = [
-                {tuple(sorted(found["metric"].items())) for found in server.query(query)}
-                for query in (t["expr"].replace("$job", jobs) for t in panel["targets"])
-            ]
-            assert columns[0], panel["title"]
-            assert all(rows == columns[0] for rows in columns), panel["title"]
-            assert "__name__" not in {name for row in columns[0] for name, _ in row}
+            server.until(lambda panel=panel: have_the_same_rows(panel))  # after the next scrape
+            assert "__name__" not in {name for row in rows_of(panel)[0] for name, _ in row}
 
 
 def test_every_metric_that_a_rule_or_a_panel_names_is_there(server, printed):

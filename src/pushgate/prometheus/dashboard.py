@@ -172,7 +172,8 @@ def _commands() -> Iterator[Panel]:
             Column("Signal", f"1 * {_S.of(vocabulary.SIGNAL)}"),
             Column(
                 "Timed out",
-                f"1 * {_S.of(vocabulary.TIMED_OUT)}",
+                # DAGs' runs time out, too, but have no exit code.
+                f"1 * {_S.of(vocabulary.TIMED_OUT)} and {_S.of(vocabulary.EXIT_CODE)}",
                 mappings=mapped({0: ("no", "text"), 1: ("yes", "red")}),
             ),
         ),
