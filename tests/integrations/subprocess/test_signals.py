@@ -50,7 +50,7 @@ def test_signals_reach_the_command_once(pushgate, name):
 def test_a_real_time_signal_reaches_the_command(pushgate):
     if not hasattr(signal, "SIGRTMIN"):
         pytest.skip("macOS has none")
-    script = "trap 'echo got; exit 4' RTMIN+3; echo ready; read line"
+    script = "trap 'echo got; exit 4' RTMIN+3; echo ready; while :; do sleep 0.01; done"
     process = pushgate.ready(pushgate.wrap("/bin/bash", "-c", script))
     process.send_signal(signal.SIGRTMIN + 3)
     assert finish(process)[0] == b"got\n"
@@ -83,8 +83,12 @@ def test_what_ends_a_job_reaches_its_whole_group(pushgate):
 
 
 def test_a_message_reaches_the_command_alone(pushgate):
-    # To the whole group, USR1 would kill the sleep that does not expect it.
-    script = "trap 'echo got' USR1; sleep 60 & echo ready; wait $!; kill $! && echo alive"
+    # To the whole group, USR1 would kill the sleep that does not expect it. The loop ends whether
+    # the message comes before the first wait or in one: a trap that ran before ends no wait.
+    script = (
+        "trap 'echo got; got=yes' USR1; sleep 60 & sleeper=$!; echo ready;"
+        ' until [ "$got" ]; do sleep 0.01 & wait $!; done; kill $sleeper && echo alive'
+    )
     process = pushgate.ready(pushgate.wrap("/bin/bash", "-c", script))
     process.send_signal(signal.SIGUSR1)
     assert finish(process)[0] == b"got\nalive\n"
