@@ -9,9 +9,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pushgate import CommandEnd, Gateway, Outcome, Status
+from pushgate import CommandEnd, Gateway, MetricsFile, Outcome, Status
 from pushgate_subprocess._captures import Tail
-from pushgate_subprocess._metrics_file import MetricsFile
 from pushgate_subprocess._outcome import outcome_of
 from pushgate_subprocess._run_options import run_options
 from pushgate_subprocess._run_report import RunReport, log_writer

@@ -12,9 +12,9 @@ import time
 from _thread import start_new_thread
 from typing import TYPE_CHECKING
 
+from pushgate import MetricsFile
 from pushgate_subprocess import _output
 from pushgate_subprocess._descriptors import pipe
-from pushgate_subprocess._metrics_file import MetricsFile
 from pushgate_subprocess._signals import Signals
 from pushgate_subprocess._spawn import NotStartedError, command_environment, spawn
 

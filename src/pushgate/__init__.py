@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .delivery.direct_sink import DirectSink as DirectSink
     from .delivery.messages import failure as failure
     from .delivery.messages import was_kept as was_kept
+    from .delivery.metrics_file import MetricsFile as MetricsFile
     from .delivery.queue_sink import QueueSink as QueueSink
     from .delivery.report import Report as Report
     from .delivery.report import deadline_report as deadline_report
@@ -131,6 +132,7 @@ _MODULE_OF = {
     "failure": "delivery.messages",
     "was_kept": "delivery.messages",
     "OwnMetrics": "jobs.own_metrics",
+    "MetricsFile": "delivery.metrics_file",
     "own_metrics_key": "jobs.own_metrics",
     "JobRun": "jobs.runs",
     "Outcome": "jobs.runs",

@@ -1,27 +1,28 @@
 """The file that a job appends its own metrics to, named in `$PUSHGATE_METRICS_FILE`.
 
 It is made before the job starts and read after its end. By then the job may have put anything in
-its place.
+its place. A wrapper starts its command before it imports more, so little is imported here.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from _thread import start_new_thread
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pushgate_subprocess._descriptors import move_up
+with suppress(ImportError):  # on Windows there is no wrapper
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pushgate import Family, GroupingKey
+    from ..protocol.families import Family
+    from ..protocol.grouping_key import GroupingKey
 
-__all__ = ("MAX_BYTES", "MetricsFile")
+__all__ = ("MetricsFile",)
 
-MAX_BYTES = 1_048_576
+_MAX_BYTES = 1_048_576
 _MOST_COMPLAINTS = 20
 _PREFIX, _SUFFIX = "pushgate-", ".prom"
 
@@ -80,7 +81,7 @@ class MetricsFile:
         end = f"{os.urandom(8).hex()}{_SUFFIX}"
         path = os.path.join(folder, f"{_PREFIX}{end}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = move_up(os.open(path, flags, 0o600))
+        self._fd = _above_standard_streams(os.open(path, flags, 0o600))
         self.path = path
         with suppress(OSError):  # where no lock can be had, the name does not say that there is one
             os.fchmod(self._fd, 0o600)  # a umask of 777 would shut the job out
@@ -90,7 +91,7 @@ class MetricsFile:
             self.path = named
 
     def _make_in_memory(self) -> None:
-        self._fd = move_up(os.memfd_create("pushgate-metrics"))
+        self._fd = _above_standard_streams(os.memfd_create("pushgate-metrics"))
         self._is_in_memory = True
         # Not os.getpid(): /proc may be that of another PID namespace.
         path = f"/proc/{os.readlink('/proc/self')}/fd/{self._fd}"
@@ -98,15 +99,25 @@ class MetricsFile:
             self.path = path
 
     def _content(self) -> bytes:
-        """Return at most one byte more than MAX_BYTES."""
+        """Return at most one byte more than _MAX_BYTES."""
         if self.path is None or self._fd is None:
             return b""
         if self._is_in_memory:
-            return os.pread(self._fd, MAX_BYTES + 1, 0)
-        from pushgate import open_private  # after the command's start
+            return os.pread(self._fd, _MAX_BYTES + 1, 0)
+        from ..outbox.files import open_private  # after the command's start
 
         with open(open_private(self.path, os.O_RDONLY), "rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(_MAX_BYTES + 1)
+
+
+def _above_standard_streams(fd: int) -> int:
+    """``fd`` or a duplicate: where a standard stream is closed, the job would inherit the file."""
+    if fd > 2:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
 
 
 def _remove_leftovers(folder: str) -> None:
@@ -119,7 +130,7 @@ def _remove_leftovers(folder: str) -> None:
 
 
 def _remove_leftover(path: str, inode: str) -> None:
-    from pushgate import open_private
+    from ..outbox.files import open_private
 
     fd = open_private(path, os.O_RDWR)  # on NFS, a lock needs a descriptor for writing
     try:
@@ -132,15 +143,17 @@ def _remove_leftover(path: str, inode: str) -> None:
 
 
 def _families(data: bytes, key: GroupingKey, complain: Callable[[str], object]) -> list[Family]:
-    if len(data) > MAX_BYTES:
-        data = data[: data.rfind(b"\n", 0, MAX_BYTES) + 1]
+    if len(data) > _MAX_BYTES:
+        data = data[: data.rfind(b"\n", 0, _MAX_BYTES) + 1]
         complain(
-            f"$PUSHGATE_METRICS_FILE is over {MAX_BYTES} bytes: only the first"
+            f"$PUSHGATE_METRICS_FILE is over {_MAX_BYTES} bytes: only the first"
             f" {data.count(10)} lines of it are used; write less often, or less"
         )
     if not data.strip():
         return []
-    from pushgate import METRIC_PREFIX, own_metrics_key, parse_leniently
+    from ..jobs.own_metrics import own_metrics_key
+    from ..protocol.lenient_parse import parse_leniently
+    from ..protocol.timestamps import METRIC_PREFIX
 
     families, complaints = parse_leniently(
         data, own_metrics_key(key), reserved_prefix=METRIC_PREFIX
