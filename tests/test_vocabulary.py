@@ -3,6 +3,7 @@
 import pytest
 
 from pushgate import (
+    CommandEnd,
     DirectSink,
     Gateway,
     GroupingKey,
@@ -10,6 +11,7 @@ from pushgate import (
     Outcome,
     Status,
     end_families,
+    job_rows,
     mapped_families,
     start_families,
 )
@@ -80,6 +82,68 @@ def test_a_missed_deadline_says_nothing_of_how_the_run_goes_on(pushgateway):
 def test_a_group_of_one_run_says_when_it_may_go():
     run = JobRun(GroupingKey("j", {"run": "7"}), 100.0, expires_at=400.0)
     assert published(start_families(run))["group_expiry_timestamp_seconds"] == 400.0
+
+
+def info_of(run, outcome):
+    """The labels of `last_run_info`; None where it is not published."""
+    found = [f for f in end_families(run, outcome) if f.name == "batch_job_last_run_info"]
+    return found[0].samples[0].labels if found else None
+
+
+WHERE = {"host": "db1", "run_id": "r7", "url": "https://a.example/log?try=1"}
+FAILED = Outcome(Status.FAILURE, 130.0, exception="KeyError")
+
+
+def test_a_failed_run_says_where_to_look_and_a_success_names_its_host_alone():
+    run = RUN._replace(**WHERE)
+    assert info_of(run, FAILED) == {**WHERE, "exception": "KeyError"}
+    assert info_of(run, FAILED._replace(status="retry")) == {**WHERE, "exception": "KeyError"}
+    for status in ("success", "skipped"):  # no new series with each run of a job that goes well
+        assert info_of(run, FAILED._replace(status=status, duration=1.0)) == {"host": "db1"}
+    assert info_of(run, Outcome(Status.SKIPPED, 130.0)) is None, "no run took place"
+    assert info_of(RUN, Outcome(Status.FAILURE, 130.0)) is None, "nothing is known"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (CommandEnd(3), "exit 3"),
+        (CommandEnd(137, signal=9), "signal 9"),
+        (CommandEnd(124, signal=15, timed_out=True), "timed out"),
+    ],
+)
+def test_a_command_says_how_it_failed(command, words):
+    outcome = Outcome(Status.FAILURE, 130.0, command=command)
+    assert info_of(RUN, outcome) == {"exception": words}
+    assert info_of(RUN, outcome._replace(status=Status.SUCCESS)) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"host": "db\n1\udce4"}, {"host": "db?1?"}),
+        ({"host": "h" * 900, "run_id": "r" * 900}, {"host": "h" * 255, "run_id": "r" * 250}),
+        ({"url": "https://me:secret@a.example/log@1"}, {"url": "https://a.example/log@1"}),
+        ({"url": "https://a.example/" + "x" * 1000}, {}),
+    ],
+)
+def test_what_a_run_says_is_bounded_and_fit_for_every_gateway(given, shown):
+    outcome = Outcome(Status.FAILURE, 130.0, exception="E")
+    assert info_of(RUN._replace(**given), outcome) == {**shown, "exception": "E"}
+
+
+def test_the_next_end_replaces_what_the_last_one_said_and_the_groups_labels_stay(gateway_url):
+    gateway = Gateway(gateway_url)
+    run = JobRun(GroupingKey("j", {"host": "db9"}), 100.0, **WHERE)
+    for outcome in (FAILED, FAILED._replace(exception='Odd"\\'), Outcome("retry", 130.0)):
+        gateway.pushadd(run.key, end_families(run, outcome))
+    (group,) = gateway.groups()
+    (sample,) = group.family("batch_job_last_run_info").samples
+    assert sample.labels .items() >= {**WHERE, "job": "j", "host": "db9"}.items()
+    assert "exception" not in sample.labels
+    (row,) = job_rows([group], now=140.0)
+    assert row.info == {**WHERE, "host": "db9"}
+    assert "last_run_info" not in row.numbers
 
 
 def test_a_status_may_be_its_value_and_nothing_else():

@@ -63,6 +63,7 @@ class JobInProgress(OwnMetrics):
             Status.SUCCESS if succeeded else Status.FAILURE,
             ended_at=end_time(self._started_at, duration),
             duration=duration,
+            exception="" if error is None else type(error).__name__,
         )
 
 

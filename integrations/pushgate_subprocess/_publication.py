@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -183,6 +184,7 @@ class Publication:
             started_at,
             expected_interval=options.expect_every,
             vanished_at=vanished_at,
+            host=socket.gethostname(),
         )
 
     def _connect(self) -> Gateway | None:

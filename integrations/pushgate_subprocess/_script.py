@@ -6,6 +6,7 @@ that is logged.
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def finish(
     )
     if gateway is not None:
         sink = DirectSink(gateway, timeout=gateway.timeout or 10.0, log=log)
-        sink.finished(JobRun(key, started_at), outcome)
+        sink.finished(JobRun(key, started_at, host=socket.gethostname()), outcome)
 
 
 def _signal_of(exit_code: int) -> int:

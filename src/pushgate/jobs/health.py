@@ -19,6 +19,8 @@ from .vocabulary import (
     FAILURE,
     GROUP_EXPIRY,
     RETRY,
+    RUN_INFO,
+    RUN_INFO_LABELS,
     RUN_SUCCESS,
     SKIPPED,
     START,
@@ -78,9 +80,17 @@ def numbers_of(group: Group) -> dict[str, float]:
         family.name: value
         for family in group.families
         if family.name.startswith(METRIC_PREFIX) and len(family.samples) == 1
+        if family.name != RUN_INFO
         if math.isfinite(value := family.samples[0].value)
         and not is_impossible_time(family.name, value)
     }
+
+
+def run_info(group: Group) -> dict[str, str]:
+    """Where the last run ended, and why it failed: ``host``, ``run_id``, ``url``, ``exception``."""
+    family = group.family(RUN_INFO)
+    labels = {**group.labels, **family.samples[0].labels} if family and family.samples else {}
+    return {name: labels[name] for name in RUN_INFO_LABELS if name in labels}
 
 
 def due_at(numbers: Numbers) -> float | None:

@@ -34,6 +34,9 @@ class JobRun(NamedTuple):
     period in seconds. ``vanished_at`` is set where a run before this one started and never
     reported its end: the Unix time at which that was noticed. ``expires_at``, in Unix seconds, is
     for a key that names the run after all: from then on the group may be deleted.
+
+    ``host``, ``run_id`` and ``url`` say where to look: where it ran, what its framework calls it,
+    and the page with its log. Empty where not known.
     """
 
     key: GroupingKey
@@ -41,6 +44,9 @@ class JobRun(NamedTuple):
     expected_interval: float | None = None
     vanished_at: float | None = None
     expires_at: float | None = None
+    host: str = ""
+    run_id: str = ""
+    url: str = ""
 
 
 class CommandEnd(NamedTuple):
@@ -66,6 +72,7 @@ class Outcome(NamedTuple):
     A skipped run has a duration only if it had started; then it has also completed. ``try_number``
     counts from 1; ``queue_wait`` is how many seconds the run waited for its start. ``timed_out``
     says whether a time limit ended the run, where it is no command; None is not known.
+    ``exception`` says in a word why it failed, such as ``KeyError`` or ``exit 3``.
     """
 
     status: Status
@@ -75,3 +82,4 @@ class Outcome(NamedTuple):
     queue_wait: float | None = None
     command: CommandEnd | None = None
     timed_out: bool | None = None
+    exception: str = ""

@@ -76,6 +76,7 @@ class JobRow:
     push_time: float
     push_failure_time: float
     numbers: Mapping[str, float]
+    info: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -144,6 +145,7 @@ def _row(group: Group, numbers: Mapping[str, float], now: float) -> JobRow:
         push_time=group.push_time,
         push_failure_time=group.push_failure_time,
         numbers={name.removeprefix(METRIC_PREFIX): value for name, value in numbers.items()},
+        info=health.run_info(group),
     )
 
 

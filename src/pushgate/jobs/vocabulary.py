@@ -72,6 +72,13 @@ VANISHED = _metric(
     "last_vanished_timestamp_seconds",
     "Unix time at which it was last noticed that a run had started and never reported its end.",
 )
+RUN_INFO = _metric(
+    "last_run_info",
+    "Always 1. The labels say where the job's last run ended, and of one that failed also which run"
+    " it was, why it failed, and where its log is.",
+)
+RUN_INFO_LABELS = {"host": 255, "run_id": 250, "url": 1000, "exception": 100}
+"""The labels of ``last_run_info``, and how many characters each may have at most."""
 
 _LAST = {
     Status.SUCCESS: SUCCESS,
@@ -113,7 +120,9 @@ def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
             TIMED_OUT: outcome.timed_out,
         }
     )
-    return families + _command_families(outcome.command) if outcome.command else families
+    if outcome.command:
+        families += _command_families(outcome.command)
+    return families + _run_info(run, status, outcome.exception or _words(outcome.command))
 
 
 def deadline_families(deadline: float) -> list[Family]:
@@ -128,6 +137,45 @@ def mapped_families(counts: Mapping[str, int], longest: float | None = None) -> 
     ``longest`` is in seconds, None where no instance started.
     """
     return [_split(MAPPED_RUNS, "state", counts), *_gauges({MAPPED_LONGEST: longest})]
+
+
+def _run_info(run: JobRun, status: Status, exception: str) -> list[Family]:
+    """Where to look; see docs/adr/0020. Every other value makes a new series.
+
+    So a success tells the host alone: a job that goes well makes no series with each run. A label
+    that the group has already is left out.
+    """
+    known = {"host": run.host}
+    if status in (Status.FAILURE, Status.RETRY):
+        known |= {"run_id": run.run_id, "url": _shown_url(run.url), "exception": exception}
+    labels = {
+        name: text
+        for name, limit in RUN_INFO_LABELS.items()
+        if name not in run.key.labels and (text := _one_line(known.get(name, ""), limit))
+    }
+    return [gauge(RUN_INFO, _HELP[RUN_INFO], 1, labels)] if labels else []
+
+
+def _words(end: CommandEnd | None) -> str:
+    """How a command ended that failed."""
+    if end is None:
+        return ""
+    if end.timed_out:
+        return "timed out"
+    return f"signal {end.signal}" if end.signal else f"exit {end.exit_code}"
+
+
+def _one_line(text: str, limit: int) -> str:
+    """``text`` without what a gateway may refuse, and not longer than ``limit``."""
+    return "".join(char if char.isprintable() else "?" for char in text[:limit]).strip()
+
+
+def _shown_url(url: str) -> str:
+    """Without a password. A part of a URL is of no use, so it is all or nothing."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    url = scheme + separator + host.rpartition("@")[2] + slash + path
+    return url if len(url) <= RUN_INFO_LABELS["url"] else ""
 
 
 def _command_families(end: CommandEnd) -> list[Family]:
