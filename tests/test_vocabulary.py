@@ -139,7 +139,7 @@ def test_the_next_end_replaces_what_the_last_one_said_and_the_groups_labels_stay
         gateway.pushadd(run.key, end_families(run, outcome))
     (group,) = gateway.groups()
     (sample,) = group.family("batch_job_last_run_info").samples
-    assert sample.labels .items() >= {**WHERE, "job": "j", "host": "db9"}.items()
+    assert sample.labels.items() >= {**WHERE, "job": "j", "host": "db9"}.items()
     assert "exception" not in sample.labels
     (row,) = job_rows([group], now=140.0)
     assert row.info == {**WHERE, "host": "db9"}
