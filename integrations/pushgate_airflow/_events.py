@@ -13,6 +13,7 @@ import logging
 import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from pushgate import (
     GroupingKey,
@@ -70,7 +71,8 @@ class Event(NamedTuple):
     ``state`` is Airflow's (running, success, failed, up_for_retry, skipped, upstream_failed,
     removed) or deadline_missed; ``ended_at`` is then the deadline. Times are Unix seconds,
     ``expected_interval`` is in seconds; None is not known. ``map_index`` is -1 for a task that is
-    not mapped. ``timed_out`` is of a DAG's run that has ended.
+    not mapped. ``timed_out`` is of a DAG's run that has ended. ``exception`` is the class of what a
+    task raised. Empty texts are not known.
     """
 
     dag_id: str
@@ -84,11 +86,38 @@ class Event(NamedTuple):
     queued_at: float | None = None
     expected_interval: float | None = None
     timed_out: bool | None = None
+    host: str = ""
+    exception: str = ""
 
 
 def job_run(event: Event, key: GroupingKey) -> JobRun:
     """The run that ``event`` is about."""
-    return JobRun(key, event.started_at, event.expected_interval)
+    return JobRun(
+        key,
+        event.started_at,
+        event.expected_interval,
+        host=event.host,
+        run_id=event.run_id,
+        url=_page(event),
+    )
+
+
+def _page(event: Event) -> str:
+    """The page of the run, or of the task's log; empty without ``[api] base_url``.
+
+    As TaskInstance.log_url has it, which not all objects have that an event is made of.
+    """
+    from airflow.configuration import conf
+
+    base = conf.get("api", "base_url", fallback=None)
+    if not base:
+        return ""
+    page = f"{base.rstrip('/')}/dags/{event.dag_id}/runs/{quote(event.run_id)}"
+    if event.task_id is None:
+        return page
+    index = f"/mapped/{event.map_index}" if event.map_index >= 0 else ""
+    number = f"?try_number={event.try_number}" if event.try_number else ""
+    return f"{page}/tasks/{event.task_id}{index}{number}"
 
 
 def outcome(event: Event) -> Outcome | None:
@@ -108,6 +137,7 @@ def outcome(event: Event) -> Outcome | None:
         try_number=event.try_number,
         queue_wait=wait,
         timed_out=event.timed_out,
+        exception=event.exception,
     )
 
 

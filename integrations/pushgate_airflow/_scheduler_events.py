@@ -30,7 +30,7 @@ __all__ = (
 MAX_TASKS = 2000  # of a run; the database counts the mapped instances, which are no part of it
 _COLUMNS = (
     *("dag_id", "run_id", "task_id", "map_index", "state", "try_number"),
-    *("start_date", "end_date", "pid"),
+    *("start_date", "end_date", "pid", "hostname"),
 )
 _BEGUN = ("success", "failed")
 _WHOLE = ("failed", "success", "upstream_failed")  # the first of which there is one
@@ -191,6 +191,7 @@ def _task(values: Mapping[Any, Any]) -> Event:
         try_number=values.get("try_number") if began else None,
         started_at=_unix(values.get("start_date")) if began else None,
         ended_at=_unix(values.get("end_date")),
+        host=values.get("hostname") or "",
     )
 
 

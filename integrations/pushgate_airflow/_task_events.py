@@ -51,6 +51,8 @@ def event_of(context: Mapping[str, Any], callback: object = None) -> Event:
         )
     else:
         event = _of_lost_task(context, ti, callback)
+    if isinstance(error := context.get("exception"), BaseException):
+        event = event._replace(exception=type(error).__name__)
     dag, run = context.get("dag"), context.get("dag_run")
     if dag is None or run is None:
         return event
@@ -80,6 +82,7 @@ def _of_task(ti: Any) -> Event:
         try_number=ti.try_number,
         started_at=_unix(ti.start_date),
         ended_at=ended_at,
+        host=getattr(ti, "hostname", None) or "",
     )
 
 

@@ -51,9 +51,9 @@ def on_task_instance_success(task_instance: Any) -> None:
 
 
 @hookimpl
-def on_task_instance_failed(task_instance: Any) -> None:
+def on_task_instance_failed(task_instance: Any, error: object = None) -> None:
     """A task failed, also where it will be tried again; or it was marked so."""
-    _task(task_instance, "failed")
+    _task(task_instance, "failed", error)
 
 
 @hookimpl
@@ -103,7 +103,7 @@ def before_stopping(component: Any) -> None:
             _scheduler.stop()
 
 
-def _task(ti: Any, state: str) -> None:
+def _task(ti: Any, state: str, error: object = None) -> None:
     with _harmless():
         if not configuration().selects(ti.dag_id, ti.task_id):
             return
@@ -112,7 +112,7 @@ def _task(ti: Any, state: str) -> None:
 
             _scheduler.task(ti, state)
         else:
-            _report_task(ti)
+            _report_task(ti, error)
 
 
 def _run(dag_run: Any, state: str, *, timed_out: bool | None = None) -> None:
@@ -122,7 +122,7 @@ def _run(dag_run: Any, state: str, *, timed_out: bool | None = None) -> None:
         _scheduler.run(dag_run, state, timed_out=timed_out)
 
 
-def _report_task(ti: Any) -> None:
+def _report_task(ti: Any, error: object) -> None:
     """Push, from the task's own process, the event that ``ti`` is at.
 
     When an instance of a mapped task starts, fails or will be tried again, so does the task as a
@@ -136,7 +136,7 @@ def _report_task(ti: Any) -> None:
     from pushgate_airflow._task_reports import report
 
     options = configuration()
-    context = ti.get_template_context()
+    context = {**ti.get_template_context(), "exception": error}
     event, dag_run = event_of(context), context.get("dag_run")
     if not is_reported(dag_run, event):
         return

@@ -123,6 +123,10 @@ def test_a_whole_run_is_pushed_once_and_what_no_worker_saw_at_its_end(
     assert pushed_of(expected, listening) == expected
     pushgateway.assert_pushed("rows_loaded", 42, task_id="loads", origin="job")
     pushgateway.assert_pushed(RUN_SUCCESS, 0, task_id="each")
+    for task in ("fails", "each"):
+        pushgateway.assert_pushed(
+            "batch_job_last_run_info", task_id=task, exception="AirflowException"
+        )
 
     with stored(run) as (run, _):
         listener.on_dag_run_failed(run)

@@ -9,14 +9,17 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from airflow.sdk import BaseHook
 
+from pushgate import job_rows
 from pushgate_airflow import PushgatewayNotifier, push_outcome
 from support.faults import FaultServer, hang
 
 PREFIX = "batch_job_"
+RUN_INFO = "batch_job_last_run_info"
 END = {"last_completion_timestamp_seconds", "last_duration_seconds", "last_try_number"}
 START = {"last_start_timestamp_seconds"}
 
@@ -31,7 +34,7 @@ def published(gateway_url, pushgateway):
                 return {
                     family.name.removeprefix(PREFIX): family.samples[0].value
                     for family in group.families
-                    if not family.name.startswith("push_")
+                    if not family.name.startswith("push_") and family.name != RUN_INFO
                 }
         return None
 
@@ -78,6 +81,16 @@ def test_a_failure_keeps_its_own_metrics_and_what_comes_after_it_is_not_publishe
     assert published(dag_id="fails")["last_run_success"] == 0
     assert published(dag_id="fails", task_id="after") is None
     pushgateway.assert_pushed("rows_loaded", 7, dag_id="fails", task_id="load", origin="job")
+
+
+def test_a_failure_says_where_to_look(run_dag, pushgateway, gateway_url, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/")
+    page = f"https://airflow.example/dags/fails/runs/{quote(run_dag('fails').run_id)}"
+    told = {row.labels.get("task_id"): row.info for row in job_rows(pushgateway.groups(), now=0)}
+    assert told["load"]["url"] == f"{page}/tasks/load?try_number=1"
+    assert told["load"]["exception"] == "AirflowException"
+    assert told["load"]["host"]
+    assert told[None]["url"] == page
 
 
 def test_a_try_that_is_tried_again_is_no_failure(run_dag, published, pushgateway):
