@@ -11,21 +11,23 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pushgate_subprocess._child_end import ChildEnd, end_time, own_peak_memory
-from pushgate_subprocess._descriptors import READ, exit_descriptor, wait_ready
+from pushgate_subprocess._descriptors import wait_ready
 from pushgate_subprocess._signals import ENDING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import resource
     from collections.abc import Sequence
 
-    from pushgate_subprocess._captures import Capture
+    from pushgate_subprocess._capture import Capture
     from pushgate_subprocess._signals import Signals
 
 # What asks all of a job to end, stop or go on; anything else is a message for the command itself.
 _FOR_THE_GROUP = ENDING | {signal.SIGKILL, signal.SIGTSTP, signal.SIGCONT}
+
+_PAUSE = 0.05  # seconds between two looks at the child, where nothing tells of its end
 
 
 class Child:
@@ -38,7 +40,6 @@ class Child:
     def __init__(
         self,
         pid: int,
-        spare: tuple[int, int],
         own_group: bool,
         signals: Signals | None,
         captures: Sequence[Capture],
@@ -57,9 +58,12 @@ class Child:
         self._stopped_by: int | None = None
         self._ours = True  # the process id is the child's until it is reaped
         self._reaped: tuple[int, resource.struct_rusage] | None = None
-        self._end: ChildEnd | None = None
         self._own_peak = own_peak_memory()
-        self._exit_fd = exit_descriptor(pid, spare)
+        self._exit_fd: int | None = None
+        if signals is None:  # else SIGCHLD is among them
+            # macOS has no pidfd, nor had Linux before 5.3; a container may forbid it.
+            with suppress(AttributeError, OSError):
+                self._exit_fd = os.pidfd_open(pid)
 
     def age(self) -> float:
         """The seconds since its start, whatever is done to the wall clock."""
@@ -84,31 +88,34 @@ class Child:
         self,
         *,
         timeout: float | None = None,
-        kill_after: float | None = 10.0,
+        kill_after: float = 10.0,
         timeout_signal: int = signal.SIGTERM,
     ) -> ChildEnd:
         """Sleep until the child has ended, passing signals on; return how it ended.
 
         After `timeout` seconds from its start the child gets `timeout_signal` and CONT, and
-        `kill_after` seconds later KILL (None: never). Its descendants in the same group get them
-        too (where it leads none: on Linux). Captured streams are read until the child's end, never
-        until a grandchild closes them.
+        `kill_after` seconds later KILL. Its descendants in the same group get them too (where it
+        leads none: on Linux). Captured streams are read until the child's end, never until a
+        grandchild closes them.
 
         Raises ChildProcessError when something else in this process has reaped the child.
         """
-        if self._end is not None:
-            return self._end
         if timeout is not None and not self._timed_out:
             self._due = self._clock + timeout
         while self._reaped is None:
-            ready = self._sleep()
-            if self._exit_fd in ready:
-                self._collect(0)
-            elif self._due is not None and time.monotonic() >= self._due:
+            self._sleep()
+            self._look()
+            if self._signals is not None:
+                self._follow_stop(self._signals)
+            if self._due is not None and time.monotonic() >= self._due:
                 self._due = self._enforce(timeout_signal, kill_after)
         status, usage = self._reaped
         duration = self.age()
-        self._end = ChildEnd(
+        if self._signals is not None:
+            self._signals.settle()
+        for capture in self._captures:
+            capture.finish()
+        return ChildEnd(
             status,
             usage,
             own_peak=self._own_peak,
@@ -116,32 +123,49 @@ class Child:
             ended_at=end_time(self.started_at, duration),
             duration=duration,
         )
-        if self._signals is not None:
-            self._signals.settle()
-        for capture in self._captures:
-            capture.finish()
-        return self._end
 
-    def _sleep(self) -> set[int]:
+    def _sleep(self) -> None:
         """Sleep until something happens or is due; serve captured streams and signals."""
-        interest = {self._exit_fd: READ}
-        if self._signals is not None:
-            interest[self._signals.fd] = READ
-        open_captures = {c.fd: c for c in self._captures if c.fd is not None}
-        interest.update(dict.fromkeys(open_captures, READ))
-        ready = wait_ready(interest, self._due)
-        for fd in ready & open_captures.keys():
-            open_captures[fd].read()
-        if self._signals is not None and self._signals.fd in ready:
+        until = self._due
+        wakes = self._exit_fd if self._signals is None else self._signals.fd
+        if wakes is None:
+            until = min(until or float("inf"), time.monotonic() + _PAUSE)
+        captures = {c.fd: c for c in self._captures if c.fd is not None}
+        ready = wait_ready([*captures] if wakes is None else [wakes, *captures], until)
+        for fd in ready & captures.keys():
+            captures[fd].read()
+        if self._signals is not None and wakes in ready:
             for number in self._signals.take():
-                if number == signal.SIGCHLD:
-                    self._look_after_children(self._signals)
-                else:
-                    self.send(number)
-            self._follow_stop(self._signals)
-        return ready
+                self.send(number)
+            if os.getpid() == 1:
+                self._reap_orphans()
 
-    def _enforce(self, timeout_signal: int, kill_after: float | None) -> float | None:
+    def _look(self) -> bool:
+        """Reap the child if it has ended, or note that it stopped or goes on: whether it did."""
+        if not self._ours:
+            return False
+        flags = os.WNOHANG
+        if self._signals is not None and self._signals.terminal:
+            flags |= os.WUNTRACED | os.WCONTINUED
+        try:
+            pid, status, usage = os.wait4(self.pid, flags)
+        except ChildProcessError:
+            self._let_go()
+            raise
+        if pid == 0:
+            return False
+        self._stopped_by = os.WSTOPSIG(status) if os.WIFSTOPPED(status) else None
+        if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+            self._reaped = (status, usage)
+            self._let_go()
+        return True
+
+    def _let_go(self) -> None:
+        self._ours = False
+        if self._exit_fd is not None:
+            os.close(self._exit_fd)
+
+    def _enforce(self, timeout_signal: int, kill_after: float) -> float | None:
         """The time is over: end the child, and return when that has to be done by force."""
         again, self._timed_out = self._timed_out, True
         numbers: list[int] = [signal.SIGKILL]
@@ -158,44 +182,7 @@ class Child:
             self.send(number)
             if self._descendants:
                 _descendants.send(number, self._descendants)
-        if signal.SIGKILL in numbers or kill_after is None:
-            return None
-        return time.monotonic() + kill_after
-
-    def _collect(self, flags: int) -> int:
-        """Reap the child if it has ended; return its wait status, or 0 when there is no news."""
-        if not self._ours:
-            return 0
-        try:
-            pid, status, usage = os.wait4(self.pid, flags)
-        except ChildProcessError:
-            self._let_go()
-            raise
-        if pid == 0:
-            return 0
-        if os.WIFEXITED(status) or os.WIFSIGNALED(status):
-            self._reaped = (status, usage)
-            self._let_go()
-        return status
-
-    def _let_go(self) -> None:
-        self._ours = False
-        os.close(self._exit_fd)
-
-    def _look_after_children(self, signals: Signals) -> None:
-        if signals.terminal:
-            self._note_change()
-        if os.getpid() == 1:
-            self._reap_orphans()
-
-    def _note_change(self) -> bool:
-        """Reap the child, or note that it has stopped or goes on; return whether there was news."""
-        status = self._collect(os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
-        if os.WIFSTOPPED(status):
-            self._stopped_by = os.WSTOPSIG(status)
-        elif status != 0 or not self._ours:
-            self._stopped_by = None
-        return status != 0
+        return None if signal.SIGKILL in numbers else time.monotonic() + kill_after
 
     def _follow_stop(self, signals: Signals) -> None:
         """Stop when the child has, if a shell that watches us would continue us."""
@@ -204,7 +191,7 @@ class Child:
         number, self._stopped_by = self._stopped_by, None
         signals.stop_like(number)
         # A shell's `fg` continues the group; `kill -CONT` on us alone must reach it too.
-        if not self._note_change():
+        if not self._look():
             self.send(signal.SIGCONT)
 
     def _reap_orphans(self) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
-from _thread import start_new_thread
 from fcntl import F_DUPFD_CLOEXEC, fcntl
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # type checkers take it for typing's, which would delay the command
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
 READ = select.POLLIN
 WRITE = select.POLLOUT
@@ -41,58 +39,28 @@ def pipe() -> tuple[int, int]:
     return move_up(read_end), move_up(write_end)
 
 
-def wait_ready(interest: Mapping[int, int], deadline: float | None) -> set[int]:
-    """Sleep until one of the descriptors won't block, or `deadline` has come; return those.
+def check_left(count: int) -> None:
+    """Raise OSError unless `count` more descriptors can be opened."""
+    opened: list[int] = []
+    try:
+        while len(opened) < count:
+            opened += os.pipe()
+    finally:
+        for fd in opened:
+            os.close(fd)
 
-    `interest` is READ or WRITE by descriptor; `deadline` is on time.monotonic()'s clock. A hang-up
-    or an error counts as ready: the read or write that follows tells which it was.
+
+def wait_ready(fds: Iterable[int], deadline: float | None, *, events: int = READ) -> set[int]:
+    """Sleep until one of `fds` won't block, or `deadline` has come; return those that won't.
+
+    `events` is READ or WRITE; `deadline` is on time.monotonic()'s clock. A hang-up or an error
+    counts as ready: the read or write that follows tells which it was.
     """
     poller = select.poll()
-    for fd, events in interest.items():
+    for fd in fds:
         poller.register(fd, events)
     if deadline is None:
         return {fd for fd, _ in poller.poll()}
     seconds = max(0.0, min(deadline - time.monotonic(), _LONGEST_WAIT))
     # Rounded up: waking a fraction of a millisecond early would spin until the time has come.
     return {fd for fd, _ in poller.poll(int(seconds * 1000 + 0.999))}
-
-
-def exit_descriptor(pid: int, spare: tuple[int, int]) -> int:
-    """Return a descriptor that turns readable when the child `pid` ends, without reaping it.
-
-    `spare` is a `pipe` from before the child was started, so that running out of descriptors
-    fails when nothing runs yet; this function uses or closes it.
-    """
-    read_end, write_end = spare
-    if sys.platform != "darwin":
-        try:
-            pidfd = move_up(os.pidfd_open(pid))
-        except OSError:
-            pass  # before Linux 5.3, or a container's seccomp profile forbids it
-        else:
-            os.close(read_end)
-            os.close(write_end)
-            return pidfd
-    try:
-        start_new_thread(_announce_exit, (pid, write_end))
-    except RuntimeError:  # no thread to be had: readable at once, and wait4 sleeps instead
-        os.close(write_end)
-    return read_end
-
-
-def _announce_exit(pid: int, write_end: int) -> None:
-    """Write to and close `write_end`, which this thread owns, once the child has ended."""
-    try:
-        if sys.platform == "darwin":  # where waitid came with Python 3.13
-            queue = select.kqueue()
-            watch = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
-            queue.control([watch], 1)
-            queue.close()
-        else:
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    except OSError:
-        # ECHILD and ESRCH mean that it is already gone. macOS reports ESRCH for a child that has
-        # exited and is not reaped yet: https://github.com/libuv/libuv/pull/3451
-        pass
-    os.write(write_end, b"x")
-    os.close(write_end)

@@ -1,7 +1,4 @@
-"""A grouping key as a file name: readable where it can be, and never another key's.
-
-A GroupingKey enters; a name without its ending leaves. Pure.
-"""
+"""A grouping key as a file name: readable where it can be, and never another key's. Pure."""
 
 from __future__ import annotations
 

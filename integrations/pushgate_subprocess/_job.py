@@ -157,7 +157,7 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
             await settles_within(self._options.push_timeout)
         finally:
             if not over.is_set():
-                report.keep(settled)
+                report.keep()
                 await settles_within(KEEP_SECONDS)
             report.close()
 

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from contextlib import suppress
 
-from pushgate import open_private
+from pushgate import locked, open_private, unlock
 from pushgate_subprocess._descriptors import move_up
 
 # Scripts use the low numbers (`exec 3>&1`) and flock(1)'s manual uses 200; closing one of those
 # by accident would lose the lock.
-_OUT_OF_THE_WAY = 100
-
-_FIRST_PAUSE = 0.01
-_LONGEST_PAUSE = 0.25
+_OUT_OF_THE_WAY = (100, 10)
 
 
-def acquire(path: str | os.PathLike[str], *, wait_seconds: float = 0.0) -> int | None:
+def acquire(path: str, *, wait_seconds: float = 0.0) -> int | None:
     """Lock the file `path`, made with mode 0600 if need be; return its descriptor.
 
     Returns None when another run still holds it after `wait_seconds`. The descriptor is closed
@@ -31,57 +27,15 @@ def acquire(path: str | os.PathLike[str], *, wait_seconds: float = 0.0) -> int |
     Raises OSError when the file can't be opened, is a symbolic link or no regular file, or belongs
     to another user.
     """
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        fd = open_private(path, os.O_RDWR | os.O_CREAT)
-        try:
-            is_locked = try_lock(fd, deadline)
-            is_current = is_locked and _is_at(path, fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        if is_current:
-            record(fd, os.getpid())
-            return _out_of_the_way(fd)
-        os.close(fd)
-        if not is_locked:
-            return None
-        # A cleaner removed the file while we waited: the next run has locked another one.
-
-
-def _is_at(path: str | os.PathLike[str], fd: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
-def try_lock(fd: int, deadline: float) -> bool:
-    """Lock the open file or folder `fd`; whether that was done by `deadline`. Raises OSError."""
-    # flock(2) has no time limit but a signal, and signals are not ours to use in a thread of
-    # another program; so this asks again, at most four times a second.
-    pause = _FIRST_PAUSE
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, _LONGEST_PAUSE)
-        else:
-            return True
-
-
-def _out_of_the_way(fd: int) -> int:
-    for at_least in (_OUT_OF_THE_WAY, 10):
-        try:
+    fd = locked(path, create=True, wait=wait_seconds)
+    if fd is None:
+        return None
+    record(fd, os.getpid())
+    for at_least in _OUT_OF_THE_WAY:
+        with suppress(OSError):  # RLIMIT_NOFILE is lower
             copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, at_least)
-        except OSError:  # RLIMIT_NOFILE is lower
-            continue
-        os.close(fd)
-        return copy
+            os.close(fd)
+            return copy
     return move_up(fd)
 
 
@@ -96,7 +50,7 @@ def record(fd: int, *pids: int) -> None:
             os.pwrite(fd, b" ".join(b"%d" % pid for pid in pids) + b"\n", 0)
 
 
-def holders(path: str | os.PathLike[str]) -> tuple[int, ...]:
+def holders(path: str) -> tuple[int, ...]:
     """Return the process ids noted in the lock file `path`, or () when there are none."""
     try:
         fd = open_private(path, os.O_RDONLY)
@@ -106,7 +60,7 @@ def holders(path: str | os.PathLike[str]) -> tuple[int, ...]:
         content = os.pread(fd, 65, 0)
     finally:
         os.close(fd)
-    return tuple(int(pid) for pid in content.split()) if _only_pids(content) else ()
+    return tuple(map(int, content.split())) if _only_pids(content) else ()
 
 
 def _only_pids(content: bytes) -> bool:
@@ -118,8 +72,7 @@ def release(fd: int, *, inherited: bool = True) -> None:
 
     Without `inherited` they keep it: what a time limit left of the job may still be at work.
     """
-    try:
-        if inherited:
-            fcntl.flock(fd, fcntl.LOCK_UN)
-    finally:
+    if inherited:
+        unlock(fd)
+    else:
         os.close(fd)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pushgate_subprocess._child_end import ChildEnd
     from pushgate_subprocess._run_options import RunOptions
 
-__all__ = ("describe", "outcome_of", "vanished")
+__all__ = ("describe", "not_started", "outcome_of", "skipped", "vanished")
 
 
 def outcome_of(end: ChildEnd, options: RunOptions) -> Outcome:
@@ -32,6 +32,16 @@ def outcome_of(end: ChildEnd, options: RunOptions) -> Outcome:
             context_switches={"voluntary": usage.ru_nvcsw, "involuntary": usage.ru_nivcsw},
         ),
     )
+
+
+def not_started(exit_status: int, now: float) -> Outcome:
+    """What a command counts as that could not be started."""
+    return Outcome(Status.FAILURE, now, duration=0.0, command=CommandEnd(exit_status))
+
+
+def skipped(now: float) -> Outcome:
+    """What a run counts as that another one has locked out."""
+    return Outcome(Status.SKIPPED, now)
 
 
 def vanished(key: GroupingKey, started_at: float) -> str:

@@ -6,35 +6,21 @@ import os
 import select
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pushgate_subprocess._descriptors import WRITE, wait_ready
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pushgate_subprocess._captures import Spool, Tail
-    from pushgate_subprocess._run_options import RunOptions
+    from pushgate_subprocess._capture import Capture
 
-__all__ = ("captures", "occupy_standard_streams", "replay", "write_line")
+__all__ = ("occupy_standard_streams", "replay", "write_line")
 
 _LONGEST_WAIT = 1.0  # seconds, for a reader of our stderr
 
 
-def captures(options: RunOptions) -> tuple[Spool, Spool] | tuple[Tail, Tail] | tuple[()]:
-    """What keeps the command's stdout and stderr, where it is to be held back."""
-    if options.tail_bytes is not None:
-        from pushgate_subprocess._captures import Tail
-
-        return Tail(options.tail_bytes), Tail(options.tail_bytes)
-    if options.quiet_on_success:
-        from pushgate_subprocess._captures import Spool
-
-        return Spool(), Spool()
-    return ()
-
-
-def replay(held_back: Sequence[Spool | Tail]) -> None:
+def replay(held_back: Sequence[Capture]) -> None:
     """Write the command's stdout and stderr where they would have gone."""
     for fd, capture in enumerate(held_back, start=1):
         with suppress(OSError):  # the reader of our output is gone
@@ -59,5 +45,5 @@ def write_line(text: str) -> None:
     data = line.encode("utf-8", "backslashreplace")[: select.PIPE_BUF - 1] + b"\n"
     with suppress(OSError):  # stderr is closed or full
         # A pipe that is ready takes PIPE_BUF bytes at once; one that nobody reads must not hold us.
-        if wait_ready({2: WRITE}, time.monotonic() + _LONGEST_WAIT):
+        if wait_ready([2], time.monotonic() + _LONGEST_WAIT, events=WRITE):
             os.write(2, data)

@@ -9,9 +9,9 @@ import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pushgate import CommandEnd, Gateway, MetricsFile, Outcome, Status
-from pushgate_subprocess._captures import Tail
-from pushgate_subprocess._outcome import outcome_of
+from pushgate import Gateway, MetricsFile, Outcome, Status
+from pushgate_subprocess._capture import Capture
+from pushgate_subprocess._outcome import not_started, outcome_of
 from pushgate_subprocess._run_options import run_options
 from pushgate_subprocess._run_report import RunReport, log_writer
 from pushgate_subprocess._spawn import (
@@ -89,6 +89,8 @@ def run(
         start_push=start_push,
         tail_bytes=tail_bytes,
     )
+    if tail_bytes is not None and tail_bytes < 0:
+        raise ValueError(f"tail_bytes={tail_bytes}: give 0 or more")
     file = MetricsFile()
     report = RunReport(
         options,
@@ -107,13 +109,12 @@ def _run(
     command: Sequence[str | bytes], options: RunOptions, report: RunReport, file: MetricsFile
 ) -> Result:
     limit = options.tail_bytes
-    tails = () if limit is None else (Tail(limit), Tail(limit))
+    tails = () if limit is None else (Capture(limit), Capture(limit))
     try:
         child = spawn(command, command_environment(file.path, is_wrapper=False), captures=tails)
     except OSError as error:
         status = error.exit_status if isinstance(error, NotStartedError) else NOT_EXECUTABLE
-        not_started = CommandEnd(status)
-        report.report_end(Outcome(Status.FAILURE, time.time(), duration=0.0, command=not_started))
+        report.report_end(not_started(status, time.time()))
         raise
     try:
         report.begin()

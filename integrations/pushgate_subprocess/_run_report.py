@@ -1,16 +1,16 @@
-"""Report one run in threads beside it: its start, heartbeats, and its end.
+"""Report one run in a thread beside it: its start, heartbeats, and its end.
 
 No push delays the run: the caller decides how long to wait for the end's, and a thread that hangs
-is left behind. What publishes the run is made in a thread too: that imports all that is heavy.
+is left behind. All that is heavy is imported in the thread.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from pushgate import RateLimitedLogger
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,116 +52,103 @@ class RunReport:
         self._gateway = gateway
         self._log = RateLimitedLogger(write)
         self._judge: Callable[[], Outcome] | None = None
-        self._ended = threading.Event()
-        self._making, self._noting = threading.Lock(), threading.Lock()
+        self._settled: Callable[[], object] = lambda: None
+        self._ended, self._over = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
         self._publication: Publication | None = None
-        self._is_settled = self._is_kept = self._is_closed = self._has_fault = False
+        self._is_done = self._is_closed = False
 
     def begin(self) -> None:
         """The run has started. Returns at once."""
-        _in_background(self._accompany, "pushgate-run")
+        thread = threading.Thread(target=self._report, name="pushgate-run", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the limit on threads is reached
+            return
+        self._thread = thread
 
     def finish(self, judge: Callable[[], Outcome], settled: Callable[[], object]) -> None:
-        """The run has ended as ``judge()`` tells. Returns at once.
+        """The run has ended as ``judge()`` tells. Returns at once, where a thread can be had.
 
-        ``settled`` is called in a thread once the end is delivered, kept or lost.
+        ``settled`` is called in the thread once the end is delivered, kept or lost.
         """
-        self._judge = judge
+        self._judge, self._settled = judge, settled
         self._ended.set()
+        if self._thread is None:
+            self.begin()
+        if self._thread is None:
+            self._report()
 
-        def note() -> None:
-            self._is_settled = True
-            settled()
+    def keep(self) -> None:
+        """The time is over: keep the end in the outbox, where it is not delivered.
 
-        def run() -> None:
-            try:
-                self._made().finish(judge(), note)
-            except Exception as error:
-                self._note_fault(error)
-                note()
-
-        if not _in_background(run, "pushgate-end"):
-            run()
-
-    def keep(self, settled: Callable[[], object]) -> None:
-        """The time is over: keep the end in the outbox, where it is not delivered. Returns at once.
-
-        Wait for ``settled`` for at most KEEP_SECONDS.
+        Returns at once. Wait for ``settled`` for at most KEEP_SECONDS.
         """
-
-        def run() -> None:
-            try:
-                publication = self._made()
-                if self._judge is not None:
-                    publication.finish(self._judge(), settled)
-                publication.keep()
-                self._is_kept = True
-            except Exception as error:
-                self._note_fault(error)
-            settled()
-
-        if not _in_background(run, "pushgate-keep"):
-            run()
+        self._over.set()
 
     def report_end(self, outcome: Outcome) -> None:
         """Report the end, and wait until that is settled or its time is over."""
-        over = threading.Event()
+        settled = threading.Event()
         try:
-            self.finish(lambda: outcome, over.set)
-            over.wait(self._options.push_timeout)
+            self.finish(lambda: outcome, settled.set)
+            settled.wait(self._options.push_timeout)
         finally:
-            if not over.is_set():
-                self.keep(over.set)
-                over.wait(KEEP_SECONDS)
+            if not settled.is_set():
+                self.keep()
+                settled.wait(KEEP_SECONDS)
             self.close()
 
     def close(self) -> None:
         """Let the run's state go, and log nothing any more. The last call; returns at once."""
         self._is_closed = True
-        publication = self._publication
-        if publication is not None and self._is_settled:
-            publication.keep()
-        elif not (self._is_kept or self._has_fault):
+        if not self._is_done:
             self._log.warning("gave up waiting: the outcome was neither pushed nor kept in time")
-        if publication is not None:
-            publication.close()
+        if self._publication is not None:
+            self._publication.close()
         self._log.silence()
 
-    def _made(self) -> Publication:
-        """What publishes the run, made by the first thread that asks."""
-        with self._making:
-            if self._publication is None:
-                from pushgate_subprocess._publication import Publication
-
-                made = Publication(
-                    self._options,
-                    started_at=self._started_at,
-                    own_metrics=self._own_metrics,
-                    log=self._log,
-                    gateway=self._gateway,
-                )
-                if self._is_closed:
-                    made.close()
-                self._publication = made
-            return self._publication
+    def _report(self) -> None:
+        self._say_faults(self._accompany)
+        self._ended.wait()
+        self._say_faults(self._finish)  # which tries again what the start could not do
+        self._is_done = True
+        self._settled()
 
     def _accompany(self) -> None:
-        heartbeat = self._options.heartbeat
-        try:
-            publication = self._made()
-            if not self._ended.is_set():
-                publication.start()
-            while heartbeat is not None and not self._ended.wait(heartbeat):
-                publication.alive()
-        except Exception as error:
-            self._note_fault(error)
+        publication = self._publish()
+        if not self._ended.is_set():
+            publication.start()
+        while not self._ended.wait(self._options.heartbeat):
+            publication.alive()
 
-    def _note_fault(self, error: Exception) -> None:
-        """Say what nothing here should raise, once: the end tries again what the start did."""
-        with self._noting:
-            if not self._has_fault:
-                self._log.warning(f"a fault in pushgate, please report it: {error!r}")
-            self._has_fault = True
+    def _finish(self) -> None:
+        publication = self._publication or self._publish()
+        if self._judge is not None:
+            publication.finish(self._judge(), self._over.set)
+            self._over.wait()
+            publication.keep()
+
+    def _say_faults(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (TypeError, ValueError) as error:  # a grouping key that no gateway takes
+            self._log.warning(f"the push failed: {error}")
+        except Exception as error:
+            self._log.warning(f"a fault in pushgate, please report it: {error!r}")
+
+    def _publish(self) -> Publication:
+        from pushgate_subprocess._publication import Publication
+
+        self._publication = Publication(
+            self._options,
+            started_at=self._started_at,
+            own_metrics=self._own_metrics,
+            log=self._log,
+            gateway=self._gateway,
+        )
+        if self._is_closed:
+            self._publication.close()
+        return self._publication
 
 
 def log_writer(job: str) -> Callable[[str], None]:
@@ -173,12 +160,3 @@ def log_writer(job: str) -> Callable[[str], None]:
         logging.getLogger("pushgate").warning("%s: %s", job, line)
 
     return write
-
-
-def _in_background(target: Callable[[], None], name: str) -> bool:
-    """Run it in a daemon thread; false where the limit on threads is reached."""
-    try:
-        threading.Thread(target=target, name=name, daemon=True).start()
-    except RuntimeError:
-        return False
-    return True

@@ -31,11 +31,13 @@ def start(
 ) -> None:
     """The run starts now; ``expect_every`` is the schedule's period in seconds."""
     now = time.time()
-    state = _state.mark_started(key, now, log.warning)
+    state = _state.begin(key, now, log.warning, phase="script")
     vanished_at = None
-    if state is not None and state.previous_vanished is not None:
-        log.warning(vanished(key, state.previous_vanished))
-        vanished_at = now
+    if state is not None:
+        state.let_go()
+        if state.previous_vanished is not None:
+            log.warning(vanished(key, state.previous_vanished))
+            vanished_at = now
     run = JobRun(key, now, expect_every, vanished_at)
     if gateway is not None:
         sink = DirectSink(gateway, timeout=gateway.timeout or 10.0, log=log)

@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
 
-from pushgate_subprocess._descriptors import READ, pipe, wait_ready
+from pushgate_subprocess._descriptors import pipe, wait_ready
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
@@ -75,23 +75,20 @@ class Signals:
         self.child_mask: Iterable[int] = signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
 
     def take(self) -> list[int]:
-        """The signals received since the last call that the command should get as well.
-
-        SIGCHLD is among them; that one is for the caller: a child stopped, an orphan ended.
-        """
+        """The signals received since the last call that the command should get as well."""
         received, self._backlog = self._backlog + self._read(), b""
         if self._command_ended and not ENDING.isdisjoint(received):
             self.hurried = True
         if not _STOPPING.isdisjoint(received):
             self._stop_came = True
-        if not self.terminal:
-            return list(received)
+        not_for_it = {int(signal.SIGCHLD)}
         # A TTIN or TTOU is the terminal's, and so the whole group's. A signal that a key sends is
         # taken for one in the foreground; in the background only kill(1) can have sent it.
-        by_terminal = _READ_OR_WRITTEN
-        if not _KEYBOARD.isdisjoint(received) and _foreground_group() == os.getpgrp():
-            by_terminal |= _KEYBOARD
-        return [number for number in received if number not in by_terminal]
+        if self.terminal:
+            not_for_it |= _READ_OR_WRITTEN
+            if not _KEYBOARD.isdisjoint(received) and _foreground_group() == os.getpgrp():
+                not_for_it |= _KEYBOARD
+        return [number for number in received if number not in not_for_it]
 
     def settle(self) -> None:
         """Note that the command has ended: what ends this process from now on is `hurried`.
@@ -109,21 +106,20 @@ class Signals:
         except BlockingIOError:
             return b""
 
-    def linger(self, done_fd: int, *, seconds: float, hurried_seconds: float) -> bool:
-        """Sleep until `done_fd` is readable (true) or `seconds` are over (false).
+    def linger(self, done_fd: int, until: float, *, hurried_seconds: float) -> bool:
+        """Sleep until `done_fd` is readable (true) or time.monotonic() is `until` (false).
 
         A TERM, INT, HUP or QUIT leaves at most `hurried_seconds` more from its arrival.
         """
-        deadline = time.monotonic() + seconds
         was_hurried = False
         while True:
             self.take()
             if self.hurried and not was_hurried:
                 was_hurried = True
-                deadline = min(deadline, time.monotonic() + hurried_seconds)
-            if done_fd in wait_ready({done_fd: READ, self.fd: READ}, deadline):
+                until = min(until, time.monotonic() + hurried_seconds)
+            if done_fd in wait_ready([done_fd, self.fd], until):
                 return True
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= until:
                 return False
 
     @property

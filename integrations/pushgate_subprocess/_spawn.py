@@ -12,17 +12,18 @@ import errno
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
 
 from pushgate import child_environment
 from pushgate_subprocess._child import Child
-from pushgate_subprocess._descriptors import pipe
+from pushgate_subprocess._descriptors import check_left
 from pushgate_subprocess._signals import has_terminal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
-    from pushgate_subprocess._captures import Capture
+    from pushgate_subprocess._capture import Capture
     from pushgate_subprocess._signals import Signals
 
 NOT_FOUND = 127
@@ -78,16 +79,14 @@ def spawn(
     mask = signals.child_mask if signals else signal.pthread_sigmask(signal.SIG_BLOCK, ())
     group: dict[str, Any] = {"setpgroup": 0} if own_group else {}
     actions: list[tuple[int, int, int]] = []
-    spare = pipe()
     try:
         for number, capture in enumerate(captures, start=1):
             actions.append((os.POSIX_SPAWN_DUP2, capture.open(), number))
         if lock is not None:
             os.set_inheritable(lock, True)
-        # Two more for later, or nothing starts: an import of ours, and the libgcc_s that glibc
-        # loads when Python ends a thread at its exit; without it glibc aborts.
-        for fd in pipe():
-            os.close(fd)
+        # For a pidfd, the imports of a thread, and the libgcc_s that glibc loads when Python ends a
+        # thread at its exit, or else aborts.
+        check_left(4)
         started_at, clock = time.time(), time.monotonic()
         pid = _start(
             arguments,
@@ -105,15 +104,13 @@ def spawn(
     except BaseException:
         for capture in captures:
             capture.close()
-        for fd in spare:
-            os.close(fd)
         raise
     finally:
         if lock is not None:
             os.set_inheritable(lock, False)
         for _, fd, _ in actions:
             os.close(fd)
-    return Child(pid, spare, own_group, signals, captures, started_at, clock)
+    return Child(pid, own_group, signals, captures, started_at, clock)
 
 
 def command_environment(metrics_file: str | None, *, is_wrapper: bool) -> dict[str, str]:

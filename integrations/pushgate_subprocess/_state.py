@@ -13,9 +13,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pushgate import state_directory
+from pushgate import locked, state_directory, unlock
 from pushgate_subprocess._file_names import stem
-from pushgate_subprocess._lock import acquire, release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     Complain = Callable[[str], object]
 
-__all__ = ("State", "begin", "mark_started", "take_started")
+__all__ = ("State", "begin", "take_started")
 
 # Overwritten in place, at one length: a new file moved over it would not be the one locked, and
 # so few bytes of one sector are there as a whole or not at all.
@@ -77,7 +76,7 @@ class State:
         _held.discard(self)
         if fd is not None:
             with suppress(OSError):
-                (os.close if is_fork else release)(fd)
+                (os.close if is_fork else unlock)(fd)
 
 
 _held: set[State] = set()
@@ -91,28 +90,32 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
-def begin(key: GroupingKey, started_at: float, complain: Complain) -> State | None:
+def begin(
+    key: GroupingKey, started_at: float, complain: Complain, *, phase: str = "wrapped"
+) -> State | None:
     """A run of the job ``key`` began at ``started_at`` (Unix seconds) under this process.
 
+    With ``phase`` "script" it is one that `take_started` ends: let the state go.
+
     Returns None when another run of the job goes on, whose state this is, or when there is no
-    state to be had; ``complain`` then gets the reason. End it with `State.end`.
+    state to be had; ``complain`` then gets the reason.
     """
-    return _begin(key, started_at, "wrapped", complain)
-
-
-def mark_started(key: GroupingKey, started_at: float, complain: Complain) -> State | None:
-    """A script began, which will call for `take_started`.
-
-    Like `begin`, but nothing is held and there is nothing to end.
-    """
-    state = _begin(key, started_at, "script", complain)
-    if state is not None:
-        state.let_go()
-    return state
+    fd = _open(key, complain)
+    if fd is None:
+        return None
+    try:
+        before = _read(fd)
+        record = _Record(phase, started_at, before.own_metrics)
+        _write(fd, record)
+    except OSError as error:
+        complain(f"can't note the start of this run: {error.strerror}")
+        unlock(fd)
+        return None
+    return State(fd, before, record, complain)
 
 
 def take_started(key: GroupingKey, complain: Complain) -> float | None:
-    """Return when the run noted by `mark_started` began, and note that it has ended.
+    """Return when the run of a script began that `begin` has noted, and note that it has ended.
 
     None when there is no such run, or no state to be had; ``complain`` then gets the reason.
     """
@@ -128,23 +131,8 @@ def take_started(key: GroupingKey, complain: Complain) -> float | None:
         complain(f"can't note the end of this run: {error.strerror}")
         return None
     finally:
-        release(fd)
+        unlock(fd)
     return record.started_at
-
-
-def _begin(key: GroupingKey, started_at: float, phase: str, complain: Complain) -> State | None:
-    fd = _open(key, complain)
-    if fd is None:
-        return None
-    try:
-        before = _read(fd)
-        record = _Record(phase, started_at, before.own_metrics)
-        _write(fd, record)
-    except OSError as error:
-        complain(f"can't note the start of this run: {error.strerror}")
-        release(fd)
-        return None
-    return State(fd, before, record, complain)
 
 
 def _open(key: GroupingKey, complain: Complain) -> int | None:
@@ -153,7 +141,7 @@ def _open(key: GroupingKey, complain: Complain) -> int | None:
     try:
         directory = state_directory(os.environ)
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        return acquire(os.path.join(directory, f"{stem(key)}.state"))
+        return locked(os.path.join(directory, f"{stem(key)}.state"), create=True, wait=0)
     except OSError as error:
         complain(
             f"no state is kept in {directory or 'a home directory'}: {error.strerror};"

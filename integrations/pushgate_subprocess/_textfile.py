@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
-import time
 from typing import TYPE_CHECKING
 
 from pushgate import (
@@ -22,15 +20,17 @@ from pushgate import (
     encode,
     end_families,
     failure,
+    locked,
+    open_private,
     own_metrics_key,
     parse_leniently,
     start_families,
+    unlock,
 )
 from pushgate_subprocess._file_names import stem
-from pushgate_subprocess._lock import try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from pushgate import GroupingKey, JobRun, Outcome
 
@@ -39,7 +39,7 @@ __all__ = ("TextfileSink",)
 _SERIES = ("_bucket", "_count", "_sum")
 
 _MAX_BYTES = 16_777_216
-_LONGEST_WAIT = 1.0  # seconds, for another run that writes into the same directory
+_LONGEST_WAIT = 1.0  # seconds, for another run that writes into the same file
 
 
 class TextfileSink:
@@ -89,14 +89,18 @@ def _write(
     labelled = [_labelled(family, key.labels) for family in families]
     path = os.path.join(directory, f"{stem(key)}.prom")
     mark = f"# pushgate {key.path}\n".encode()
-    with _alone(directory):
+    with contextlib.ExitStack() as stack:
+        # So that of two runs that end together none writes over what the other has just added.
+        # Where there is no lock in time, or no file yet, it is done without.
+        with contextlib.suppress(OSError):
+            if (fd := locked(path, create=False, wait=_LONGEST_WAIT)) is not None:
+                stack.callback(unlock, fd)
         before = _content(path, mark)
-        if replace and not families:
-            if before is not None:
-                os.unlink(path)
-            return
-        kept = [] if replace else _kept(before or b"", labelled)
-        _put(path, mark + encode([*kept, *labelled]).text)
+        if families or not replace:
+            kept = [] if replace else _kept(before or b"", labelled)
+            _put(path, mark + encode([*kept, *labelled]).text)
+        elif before is not None:
+            os.unlink(path)
 
 
 def _labelled(family: Family, labels: dict[str, str]) -> Family:
@@ -122,13 +126,12 @@ def _claimed(family: Family) -> set[str]:
 def _content(path: str, mark: bytes) -> bytes | None:
     """What is in the file after its ``mark``; None when there is no file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_private(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     with open(fd, "rb") as file:
-        regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        text = file.read(_MAX_BYTES) if regular else b""
-    if not regular or (text and not text.startswith(mark)):
+        text = file.read(_MAX_BYTES)
+    if text and not text.startswith(mark):
         raise FileExistsError(
             errno.EEXIST, "not written by pushgate: move it, or choose another directory", path
         )
@@ -148,18 +151,3 @@ def _put(path: str, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-
-
-@contextlib.contextmanager
-def _alone(directory: str) -> Iterator[None]:
-    """Keep two runs that end together from writing over what the other has just added.
-
-    Where that can't be had (a directory that can't be listed, a network file system) or takes
-    too long, it is done without.
-    """
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
-            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            stack.callback(os.close, fd)
-            try_lock(fd, time.monotonic() + _LONGEST_WAIT)
-        yield

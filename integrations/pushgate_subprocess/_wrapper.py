@@ -10,7 +10,6 @@ import os
 import signal
 import time
 from _thread import start_new_thread
-from typing import TYPE_CHECKING
 
 from pushgate import MetricsFile
 from pushgate_subprocess import _output
@@ -18,11 +17,13 @@ from pushgate_subprocess._descriptors import pipe
 from pushgate_subprocess._signals import Signals
 from pushgate_subprocess._spawn import NotStartedError, command_environment, spawn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
     from pushgate import Outcome
-    from pushgate_subprocess._captures import Spool, Tail
+    from pushgate_subprocess._capture import Capture
     from pushgate_subprocess._child import Child
     from pushgate_subprocess._run_options import RunOptions
     from pushgate_subprocess._run_report import RunReport
@@ -39,6 +40,8 @@ LOCKED = 75  # EX_TEMPFAIL of sysexits.h: another run holds the lock
 _HURRIED_SECONDS = 0.25
 _HURRIED_KEEP_SECONDS = 0.75
 
+_REPLAYED, _REPORTED = b"o", b"r"  # what threads write when they are done
+
 
 def wrap(command: Sequence[str | bytes], options: RunOptions) -> int:
     """Run ``command`` and return the exit code to end with. For the main thread of a wrapper."""
@@ -50,13 +53,12 @@ def wrap(command: Sequence[str | bytes], options: RunOptions) -> int:
         if options.verbosity >= 0:
             _output.write_line(f"pushgate: {options.job}: {text}")
 
-    lock, is_free, fault = None, True, None
+    lock, fault = None, ""
     if options.lock is not None:
         from pushgate_subprocess._lock import acquire
 
         try:
             lock = acquire(options.lock, wait_seconds=options.lock_wait)
-            is_free = lock is not None
         except OSError as error:
             fault = f"can't lock {options.lock}: {error.strerror}"
     try:
@@ -64,13 +66,11 @@ def wrap(command: Sequence[str | bytes], options: RunOptions) -> int:
     except OSError as error:
         say(f"not started: {error.strerror}")
         return UNUSABLE
-    if fault is not None:
+    if fault:
         return wrapper.fail(fault, UNUSABLE)
-    if not is_free:
-        return wrapper.skip()
-    status = wrapper.run(command)
-    wrapper.end_like_the_command()
-    return status
+    if options.lock is not None and lock is None:
+        return wrapper.skip(options.lock)
+    return wrapper.run(command)
 
 
 class _Wrapper:
@@ -81,14 +81,13 @@ class _Wrapper:
         self._say = say
         self._lock = lock
         self._metrics_file: MetricsFile | None = None
-        self._command_died_of: int | None = None
         self._done_fd, self._done_write_end = pipe()
         self._signals = Signals()
 
     def run(self, command: Sequence[str | bytes]) -> int:
         """Run ``command``."""
+        options, captures = self._options, self._captures()
         file = self._metrics_file = MetricsFile()
-        captures = _output.captures(self._options)
         try:
             try:
                 child = spawn(
@@ -102,119 +101,79 @@ class _Wrapper:
                 return self.fail(str(error), error.exit_status)
             except OSError as error:
                 return self.fail(f"not started: {error.strerror}", UNUSABLE)
-            return self._accompany(child, captures, file)
+            report = self._new_report(child.started_at)
+            if report is not None:
+                report.begin()
+            self._note_start(child, file)
+            ended = child.wait(
+                timeout=options.timeout,
+                kill_after=options.kill_after,
+                timeout_signal=options.signal,
+            )
+            if self._lock is not None:
+                from pushgate_subprocess._lock import release
+
+                # The next run need not wait for our push.
+                release(self._lock, inherited=not ended.timed_out)
+            if not options.counts_as_success(ended):
+                self._replay(captures)
+            self._end(report, lambda: _outcomes().outcome_of(ended, options))
         finally:
             file.remove()
+        if self._signals.terminal and ended.signal in (signal.SIGINT, signal.SIGQUIT):
+            self._signals.die_like(ended.signal)  # so that a shell's loop ends
+        return ended.exit_status(preserve=options.preserve_status)
 
-    def end_like_the_command(self) -> None:
-        """At a terminal, die of the Ctrl-C that the command died of: a shell's loop ends then."""
-        by_hand = (signal.SIGINT, signal.SIGQUIT)
-        if self._signals.terminal and self._command_died_of in by_hand:
-            self._signals.die_like(self._command_died_of)
-
-    def skip(self) -> int:
-        """Another run holds the lock."""
+    def skip(self, path: str) -> int:
+        """Another run holds the lock ``path``."""
         from pushgate_subprocess._lock import holders
 
-        now, path = time.time(), self._options.lock or ""
-        pids = " ".join(map(str, holders(path))) or "unknown"
-        self._say(f"not started: {path} is locked, by pid {pids}")
-
-        def judge() -> Outcome:
-            from pushgate import Outcome, Status
-
-            return Outcome(Status.SKIPPED, ended_at=now)
-
-        self._end(self._new_report(now), judge)
+        now, pids = time.time(), " ".join(map(str, holders(path)))
+        self._say(f"not started: {path} is locked, by pid {pids or 'unknown'}")
+        self._end(self._new_report(now), lambda: _outcomes().skipped(now))
         return 0 if self._options.on_locked == "skip" else LOCKED
 
     def fail(self, reason: str, exit_status: int) -> int:
         """The command could not be started."""
         now = time.time()
         self._say(reason)
-
-        def judge() -> Outcome:
-            from pushgate import CommandEnd, Outcome, Status
-
-            command = CommandEnd(exit_status)
-            return Outcome(Status.FAILURE, now, duration=0.0, command=command)
-
-        self._end(self._new_report(now), judge)
+        self._end(self._new_report(now), lambda: _outcomes().not_started(exit_status, now))
         return exit_status
 
-    def _accompany(self, child: Child, captures: Sequence[Spool | Tail], file: MetricsFile) -> int:
-        """The command runs: report its start, wait for its end, report that."""
-        options = self._options
-        report = self._new_report(child.started_at)
-        if report is not None:
-            report.begin()
+    def _captures(self) -> tuple[Capture, ...]:
+        limit = self._options.tail_bytes
+        if limit is None and not self._options.quiet_on_success:
+            return ()
+        from pushgate_subprocess._capture import Capture
+
+        return Capture(limit), Capture(limit)
+
+    def _note_start(self, child: Child, file: MetricsFile) -> None:
         if self._lock is not None:
             from pushgate_subprocess._lock import record
 
             record(self._lock, os.getpid(), child.pid)
-        if options.verbosity > 0:
+        if self._options.verbosity > 0:
             self._say(f"started, pid {child.pid}")
         file.remove_leftovers()
         if file.path is None:
             self._say("no metrics file: none of $TMPDIR, /tmp and /dev/shm can be written")
-        ended = child.wait(
-            timeout=options.timeout,
-            kill_after=options.kill_after,
-            timeout_signal=options.signal,
-        )
-        if self._lock is not None:
-            from pushgate_subprocess._lock import release
 
-            # The next run need not wait for our push.
-            release(self._lock, inherited=not ended.timed_out)
-        if not options.counts_as_success(ended):
-            self._replay(captures)
-
-        def judge() -> Outcome:
-            from pushgate_subprocess._outcome import outcome_of
-
-            return outcome_of(ended, options)
-
-        self._command_died_of = ended.signal
-        self._end(report, judge)
-        return ended.exit_status(preserve=options.preserve_status)
-
-    def _replay(self, captures: Sequence[Spool | Tail]) -> None:
+    def _replay(self, captures: Sequence[Capture]) -> None:
         """Print what was held back; a signal ends that, should nobody read it."""
 
         def replay() -> None:
             _output.replay(captures)
-            self._done()
+            os.write(self._done_write_end, _REPLAYED)
 
         if captures:
             try:
                 start_new_thread(replay, ())
             except RuntimeError:  # the limit on threads is reached
                 replay()
-            self._linger(float("inf"))
-        if lost := sum(getattr(capture, "lost", 0) for capture in captures):
+            self._linger(_REPLAYED, float("inf"))
+        if lost := sum(capture.lost for capture in captures):
             self._say(f"the last {lost} bytes of output are lost: no room in $TMPDIR or /tmp")
-
-    def _end(self, report: RunReport | None, judge: Callable[[], Outcome]) -> None:
-        """Report the end, and wait for that as long as the deadline and the user allow."""
-        if report is not None:
-            report.finish(judge, self._done)
-            if not self._linger(self._options.push_timeout):
-                from pushgate_subprocess._run_report import KEEP_SECONDS
-
-                report.keep(self._done)
-                self._linger(KEEP_SECONDS, _HURRIED_KEEP_SECONDS)
-            report.close()
-
-    def _done(self) -> None:
-        os.write(self._done_write_end, b"x")
-
-    def _linger(self, seconds: float, hurried_seconds: float = _HURRIED_SECONDS) -> bool:
-        """Sleep until a thread calls `_done` (true), at most so long, less if a signal comes."""
-        if self._signals.linger(self._done_fd, seconds=seconds, hurried_seconds=hurried_seconds):
-            os.read(self._done_fd, 1)
-            return True
-        return False
 
     def _new_report(self, started_at: float) -> RunReport | None:
         """What reports this run; None where even that can't be had, which is said."""
@@ -231,3 +190,31 @@ class _Wrapper:
             own_metrics=lambda key, complain: file.read(key, complain) if file else [],
             write=self._say,
         )
+
+    def _end(self, report: RunReport | None, judge: Callable[[], Outcome]) -> None:
+        """Report the end, and wait for that as long as the deadline and the user allow."""
+        if report is not None:
+            report.finish(judge, lambda: os.write(self._done_write_end, _REPORTED))
+            if not self._linger(_REPORTED, self._options.push_timeout):
+                from pushgate_subprocess._run_report import KEEP_SECONDS
+
+                report.keep()
+                self._linger(_REPORTED, KEEP_SECONDS, _HURRIED_KEEP_SECONDS)
+            report.close()
+
+    def _linger(
+        self, awaited: bytes, seconds: float, hurried_seconds: float = _HURRIED_SECONDS
+    ) -> bool:
+        """Sleep until a thread writes `awaited`, or so long, or less if a signal comes."""
+        until = time.monotonic() + seconds
+        while self._signals.linger(self._done_fd, until, hurried_seconds=hurried_seconds):
+            if os.read(self._done_fd, 1) == awaited:  # else a thread that was left behind is done
+                return True
+        return False
+
+
+def _outcomes() -> ModuleType:
+    """The module of outcomes, which is imported in the thread that reports."""
+    from pushgate_subprocess import _outcome
+
+    return _outcome

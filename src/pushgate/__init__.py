@@ -62,7 +62,9 @@ if TYPE_CHECKING:
     from .outbox import Flushed as Flushed
     from .outbox import Outbox as Outbox
     from .outbox import WaitingGroup as WaitingGroup
+    from .outbox.files import locked as locked
     from .outbox.files import open_private as open_private
+    from .outbox.files import unlock as unlock
     from .outbox.later_run import newer_families as newer_families
     from .protocol.checked_text import checked_text as checked_text
     from .protocol.families import Family as Family
@@ -121,6 +123,8 @@ _MODULE_OF = {
     "Flushed": "outbox",
     "newer_families": "outbox.later_run",
     "open_private": "outbox.files",
+    "locked": "outbox.files",
+    "unlock": "outbox.files",
     # outcomes
     "Sink": "delivery.sink",
     "DirectSink": "delivery.direct_sink",

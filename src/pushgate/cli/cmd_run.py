@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from ..settings import readers
 from ..settings.option_table import OptionSource, did_you_mean, read_options
 
+TYPE_CHECKING = False  # type checkers take it for typing's, which would delay the command
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from pushgate_subprocess._run_options import RunOptions
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from _thread import start_new_thread
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 with suppress(ImportError):  # on Windows there is no wrapper
     import fcntl
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

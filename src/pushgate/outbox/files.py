@@ -23,7 +23,7 @@ __all__ = (
 )
 
 TEMPORARY = ".new"  # ends the name of a file that is being written
-_PAUSE = 0.004  # seconds, between two looks at a lock
+_PAUSE, _LONGEST_PAUSE = 0.004, 0.25  # seconds, between two looks at a lock
 
 
 def open_private(path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
@@ -149,13 +149,18 @@ def unlock(fd: int) -> None:
 
 
 def _flock(fd: int, ends: float) -> bool:
+    # flock(2) has no time limit but a signal, and signals are not ours to use in a thread of
+    # another program.
+    began = time.monotonic()
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= ends:
+            now = time.monotonic()
+            if now >= ends:
                 return False
-            time.sleep(_PAUSE * (os.urandom(1)[0] + 64) / 320)  # not all at the same moment
+            jitter = _PAUSE * (os.urandom(1)[0] + 64) / 320  # not all at the same moment
+            time.sleep(min(max(jitter, (now - began) / 100), _LONGEST_PAUSE, ends - now))
         else:
             return True
 

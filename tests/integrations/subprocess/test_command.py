@@ -241,7 +241,7 @@ def test_nothing_heavy_is_imported_before_the_command_runs(pushgate, tmp_path):
     words = pushgate.wrap("true", lock=tmp_path / "lock")
     assert pushgate.run([sys.executable, "-c", program, *words[3:]])[0] == 0
     loaded = (tmp_path / "modules").read_text().split()
-    heavy = {"argparse", "asyncio", "json", "logging", "sqlite3", "socket", "subprocess", "urllib"}
+    heavy = {"argparse", "asyncio", "json", "logging", "socket", "subprocess", "typing", "urllib"}
     heavy |= {"pushgate.errors", "pushgate.protocol", "pushgate.transport", "prometheus_client"}
     assert heavy.isdisjoint(loaded)
 

@@ -1,4 +1,4 @@
-"""Keep what the command writes into a stream: the end of it (`Tail`) or all of it (`Spool`).
+"""Keep what the command writes into one stream, all of it or the end of it.
 
 Opt-in. The engine's one loop reads the pipe, so a grandchild that holds it open keeps neither
 signals nor time limits from being served.
@@ -10,25 +10,31 @@ import fcntl
 import os
 import sys
 import termios
-from typing import TYPE_CHECKING
 
 from pushgate_subprocess._descriptors import WRITE, pipe, wait_ready
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from io import FileIO
 
 _CHUNK = 65_536
+_MOST_IN_MEMORY = 1_048_576
 
 
 class Capture:
-    """One captured stream; subclasses keep it. `fd` is the pipe's read end, None once closed."""
+    """One captured stream: its last `limit` bytes, or everything where that is None.
 
-    def __init__(self) -> None:
+    Of everything, a mebibyte is kept in memory and the rest in an unnamed temporary file; `lost`
+    counts the bytes that a full disk left no room for: the command goes on all the same.
+    `fd` is the pipe's read end, None once closed.
+    """
+
+    def __init__(self, limit: int | None) -> None:
         self.fd: int | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Keep `data`."""
-        raise NotImplementedError
+        self.lost = 0
+        self._limit = limit
+        self._kept = bytearray()
+        self._file: FileIO | None = None
 
     def open(self) -> int:
         """Open the pipe; return its write end, which is for the command. Raises OSError."""
@@ -46,7 +52,7 @@ class Capture:
             return False
         if not data:
             self.close()
-        self.feed(data)
+        self._keep(data)
         return bool(data)
 
     def finish(self) -> None:
@@ -65,53 +71,37 @@ class Capture:
             os.close(self.fd)
             self.fd = None
 
-
-class Tail(Capture):
-    """Keeps the last `limit` bytes. Raises ValueError for a negative limit."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        if limit < 0:
-            raise ValueError(f"a tail of {limit} bytes: give 0 or more")
-        self._limit = limit
-        self._kept = bytearray()
-
-    def feed(self, data: bytes) -> None:
-        """Keep the end of `data`."""
-        self._kept += data
-        if len(self._kept) > self._limit + _CHUNK:
-            del self._kept[: len(self._kept) - self._limit]
-
     def content(self) -> bytes:
-        """Return the last `limit` bytes."""
-        return bytes(self._kept[max(0, len(self._kept) - self._limit) :])
+        """Return what is kept in memory, which is all of it where there is a limit."""
+        self._cut()
+        return bytes(self._kept)
 
     def replay(self, fd: int) -> None:
-        """Write the last `limit` bytes to the descriptor `fd`, blocking. Raises OSError."""
+        """Write what was kept to the descriptor `fd`, blocking.
+
+        Raises OSError when `fd` can't be written, BrokenPipeError when its reader has gone.
+        """
         _write_all(fd, self.content())
+        if self._file is not None:
+            self._file.seek(0)
+            while data := self._file.read(_CHUNK):
+                _write_all(fd, data)
 
-
-class Spool(Capture):
-    """Keeps everything: the first `memory` bytes here, the rest in an unnamed temporary file.
-
-    `lost` counts the bytes that a full disk left no room for: the command goes on all the same.
-    """
-
-    def __init__(self, *, memory: int = 1_048_576) -> None:
-        super().__init__()
-        self.lost = 0
-        self._memory = memory
-        self._kept = bytearray()
-        self._file: FileIO | None = None
-
-    def feed(self, data: bytes) -> None:
-        """Keep `data`."""
-        if self.lost:  # an end that is missing is better than a gap in the middle
+    def _keep(self, data: bytes) -> None:
+        if self._limit is not None:
+            self._kept += data
+            if len(self._kept) > self._limit + _CHUNK:
+                self._cut()
+        elif self.lost:  # an end that is missing is better than a gap in the middle
             self.lost += len(data)
-        elif self._file is None and len(self._kept) + len(data) <= self._memory:
+        elif self._file is None and len(self._kept) + len(data) <= _MOST_IN_MEMORY:
             self._kept += data
         else:
             self.lost += len(data) - self._write(data)
+
+    def _cut(self) -> None:
+        if self._limit is not None:
+            del self._kept[: max(0, len(self._kept) - self._limit)]
 
     def _write(self, data: bytes) -> int:
         written = 0
@@ -126,21 +116,10 @@ class Spool(Capture):
             pass  # a full disk is no reason to disturb the command
         return written
 
-    def replay(self, fd: int) -> None:
-        """Write everything that was kept to the descriptor `fd`, blocking.
-
-        Raises OSError when `fd` can't be written, BrokenPipeError when its reader has gone.
-        """
-        _write_all(fd, bytes(self._kept))
-        if self._file is not None:
-            self._file.seek(0)
-            while data := self._file.read(_CHUNK):
-                _write_all(fd, data)
-
 
 def _write_all(fd: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(fd, data) :]
         except BlockingIOError:  # another process made the file non-blocking for all who have it
-            wait_ready({fd: WRITE}, None)
+            wait_ready([fd], None, events=WRITE)
