@@ -81,17 +81,23 @@ class PayloadChecks:
             )
         self._types[plain] = kind
 
-    def distribution(self, name: str, kind: str, samples: Iterable[Any]) -> None:
+    def distribution(
+        self,
+        name: str,
+        kind: str,
+        names: Sequence[str],
+        labels: Sequence[Mapping[str, str]],
+        values: Sequence[Any],
+    ) -> None:
         """The samples of a histogram or summary, where a gateway reads bounds and counts."""
         bound, bucket = BOUNDS[kind], name + ("_bucket" if kind == "histogram" else "")
         count = f"{name}_count"
         if self._shared:
-            self._one_series(name, bound, samples)
+            self._one_series(name, bound, labels)
         bounds: set[Any] = set()
-        for sample in samples:
-            of = sample.name
+        for of, given, value in zip(names, labels, values, strict=True):
             if of == bucket:
-                bounds.add((sample.labels or {}).get(bound))
+                bounds.add(given.get(bound))
                 if kind == "summary":
                     continue
             elif of == name:
@@ -100,7 +106,7 @@ class PayloadChecks:
                     " give it buckets, or push to a gateway that takes protobuf",
                     metric=name,
                 )
-            elif bound in (sample.labels or {}) and of in (count, f"{name}_sum"):
+            elif bound in given and of in (count, f"{name}_sum"):
                 raise InvalidPayloadError(
                     f"the sample {of!r} of a {kind} has the label {bound!r}, which a gateway drops"
                     " or refuses; rename that label",
@@ -110,10 +116,9 @@ class PayloadChecks:
             elif of != count:
                 continue
             # Written as its type wants it: a negative or missing count wraps round to 1.8e19.
-            if not float(sample.value) >= 0:
+            if not float(value) >= 0:
                 raise InvalidPayloadError(
-                    f"a sample of {of!r} has the value {sample.value!r}; a {kind}'s counts begin"
-                    " at 0",
+                    f"a sample of {of!r} has the value {value!r}; a {kind}'s counts begin at 0",
                     metric=of,
                 )
         is_number = re.compile(_GO_FLOAT).match
@@ -126,18 +131,18 @@ class PayloadChecks:
                     label=bound,
                 )
 
-    def _one_series(self, name: str, bound: str, samples: Iterable[Any]) -> None:
+    def _one_series(self, name: str, bound: str, labels: Iterable[Mapping[str, str]]) -> None:
         # The gateway puts a distribution together before it adds the grouping labels: two halves of
         # one, of which one half has such a label, are two for it.
         found: dict[frozenset[tuple[str, str]], frozenset[str]] = {}
-        for sample in samples:
-            labels = {
+        for given in labels:
+            others = {
                 label if label in self._shared else underscored_label(label): str(value)
-                for label, value in (sample.labels or {}).items()
+                for label, value in given.items()
                 if label != bound
             }
-            shared = self._shared.keys() & labels.keys()
-            own = frozenset(pair for pair in labels.items() if pair[0] not in shared)
+            shared = self._shared.keys() & others.keys()
+            own = frozenset(pair for pair in others.items() if pair[0] not in shared)
             if found.setdefault(own, frozenset(shared)) != shared:
                 label = min(shared ^ found[own])
                 raise InvalidPayloadError(
