@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .socket_io import send
@@ -107,15 +108,21 @@ def _resolve(host: str, port: int, deadline: Deadline) -> list[Any]:
     if not all(0 < len(label) < _LONGEST_LABEL for label in host.removesuffix(".").split(".")):
         raise UnicodeError("a part of the host name is empty or too long")
     # As bytes: for a str, getaddrinfo imports the codec "idna", which takes longer than a push.
-    name = host.encode() if host.isascii() else host
+    name = host.encode()
+
+    def found(flags: int = 0) -> list[Any]:
+        return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
+
+    with suppress(socket.gaierror):
+        return found(socket.AI_NUMERICHOST)  # an address needs no look-up
     # No thread would ever start once the interpreter finalizes, when a __del__ may push.
-    if left is None or _is_address(host) or sys.is_finalizing():
-        return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    if left is None or sys.is_finalizing():
+        return found()
     outcome: list[Any] = []
 
     def look_up() -> None:
         try:
-            outcome.append(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
+            outcome.append(found())
         except Exception as failure:  # handed to the waiting thread
             outcome.append(failure)
 
@@ -131,15 +138,5 @@ def _resolve(host: str, port: int, deadline: Deadline) -> list[Any]:
         raise TimeoutError(f"timed out while looking up {host}")
     if isinstance(outcome[0], Exception):
         raise outcome[0]
-    found: list[Any] = outcome[0]
-    return found
-
-
-def _is_address(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return True
-    return False
+    addresses: list[Any] = outcome[0]
+    return addresses

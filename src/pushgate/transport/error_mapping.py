@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..errors import (
@@ -12,111 +13,127 @@ from ..errors import (
     GatewayUnreachableError,
     says_not_found,
 )
-from .html_text import is_html, text_of_html
 from .proxies import proxy_for
-from .redaction import Redaction, one_line
+from .redaction import Redaction, one_line, text_of_html
 from .socket_io import is_closed, is_tls_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from email.message import Message
 
-    from .request import Request
+    from .request import Request, RequestHeaders
     from .response import Response
+
+__all__ = ("ErrorMapping",)
 
 # What OpenSSL calls the beginning of an answer in plain text; the second since 3.2.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
-
-__all__ = ("checked", "redaction_for", "rejected", "unreachable")
-
-
-def redaction_for(request: Request, secrets: Iterable[tuple[str, object]]) -> Redaction:
-    """For text of the server or proxy that gets ``request``; ``secrets`` are headers, too."""
-    proxy = proxy_for(request.origin.scheme, request.origin.authority)
-    return Redaction([*secrets, *(proxy.headers if proxy else ())])
+_LONGEST_WORD = 64  # bytes, of a body such as "OK"
 
 
-def unreachable(
-    error: Exception, request: Request, shown: str, secrets: Iterable[tuple[str, object]]
-) -> GatewayUnreachableError:
-    """The error for a request that got no response. ``shown`` is its URL without credentials."""
-    reason, retryable = _explain(error)
-    text = one_line(redaction_for(request, secrets)(reason))
-    kind: type[GatewayUnreachableError] = GatewayUnreachableError
-    if isinstance(error, TimeoutError):
-        kind = GatewayTimeoutError
-    elif isinstance(error, OSError) and is_closed(error):
-        kind = GatewayDisconnectedError
-    return kind(text, method=request.method, url=shown, retryable=retryable)
+class ErrorMapping:
+    """The errors of one request. ``shown`` is its URL without credentials.
+
+    ``first_sent`` are headers whose values no text may hold: those of the request before redirects.
+    """
+
+    def __init__(self, request: Request, shown: str, first_sent: RequestHeaders) -> None:
+        self._request = request
+        self._shown = shown
+        self._first_sent = first_sent
+
+    @cached_property
+    def redaction(self) -> Redaction:
+        """For text of the server, or of the proxy in front of it."""
+        proxy = proxy_for(self._request.origin.scheme, self._request.origin.authority)
+        headers = proxy.headers if proxy else ()
+        return Redaction((*self._first_sent.by_name.values(), *headers))
+
+    def unreachable(self, error: Exception) -> GatewayUnreachableError:
+        """The error for a request that got no response."""
+        reason, retryable = _explain(error)
+        kind: type[GatewayUnreachableError] = GatewayUnreachableError
+        if isinstance(error, TimeoutError):
+            kind = GatewayTimeoutError
+        elif isinstance(error, OSError) and is_closed(error):
+            kind = GatewayDisconnectedError
+        text = one_line(self.redaction(reason))
+        return kind(text, method=self._request.method, url=self._shown, retryable=retryable)
+
+    def checked(self, response: Response) -> Response:
+        """A success that is more than a plain acceptance, with its chunks' errors as ours.
+
+        Raises GatewayRejectedError where it can't be a Pushgateway's.
+        """
+        if _is_of_another_server(response, self._request.method):
+            if response.chunks is not None:
+                response.chunks.close()
+            raise self.rejected(response, "a web page answered; is this the URL of a Pushgateway?")
+        if response.chunks is not None:
+            response.chunks.explain = self.unreachable
+        return response
+
+    def rejected(self, response: Response, reason: str | None = None) -> GatewayRejectedError:
+        """The error for a response. ``reason`` explains it, by default the text in its body."""
+        from email.message import Message  # 8 ms, which an accepted push does without
+
+        headers = response.headers or Message()
+        body = self.redaction(response.body.decode("utf-8", "surrogateescape"))
+        phrase = one_line(self.redaction(response.reason))
+        text = body if reason is None else reason
+        kind = (headers.get("Content-Type") or "").lower()
+        if reason is None and ("html" in kind or body.lstrip()[:1] == "<"):
+            # Redacted again: a page may have a secret in another spelling.
+            text = self.redaction(text_of_html(body))
+        if says_not_found(response.status):
+            text = f"{one_line(text) or 'there is no such page'}; not a Pushgateway?"
+        text = one_line(text)
+        return GatewayRejectedError(
+            status=response.status,
+            reason=f"{phrase}: {text}" if text else phrase,
+            method=self._request.method,
+            url=self._shown,
+            headers=headers,
+            body=body.encode("utf-8", "surrogateescape"),
+            retry_after=_retry_after(headers),
+        )
 
 
 def _explain(error: Exception) -> tuple[str, bool]:
     """(the reason as text, whether a later try may help)"""
-    text, retryable = str(getattr(error, "strerror", None) or error), True
     if isinstance(error, TimeoutError):
-        text = text if text.startswith("timed out") else "timed out"
-    elif isinstance(error, UnicodeError):
-        text, retryable = "the host name is not one that can be looked up", False
-    elif isinstance(error, OSError) and _is_silent(error):
-        text = "the server closed the connection without an answer"
-    elif isinstance(error, OSError) and is_tls_error(error):
-        why = getattr(error, "verify_message", None)
-        text = f"TLS failed: {getattr(error, 'reason', None) or error}"
-        if any(reason in text for reason in _NOT_TLS):
-            text = "the port speaks plain HTTP, and not TLS; write http:// in place of https://"
-        if why:
-            text = f"the server's certificate is not trusted: {why}"
-        retryable = False
-    return text, retryable
-
-
-def _is_silent(error: OSError) -> bool:
+        text = str(error)
+        return text if text.startswith("timed out") else "timed out", True
+    if isinstance(error, UnicodeError):
+        return "the host name is not one that can be looked up", False
+    if not isinstance(error, OSError):  # MemoryError, or what can't be foreseen
+        return f"{type(error).__name__} {error}".strip(), True
     # http.client's RemoteDisconnected has no number; a reset has one, and its text says so.
-    return is_closed(error) and (error.errno is None or is_tls_error(error))
+    if is_closed(error) and (error.errno is None or is_tls_error(error)):
+        return "the server closed the connection without an answer", True
+    if not is_tls_error(error):
+        return str(error.strerror or error), True
+    text = f"TLS failed: {getattr(error, 'reason', None) or error}"
+    if any(reason in text for reason in _NOT_TLS):
+        text = "the port speaks plain HTTP, and not TLS; write http:// in place of https://"
+    if why := getattr(error, "verify_message", None):
+        text = f"the server's certificate is not trusted: {why}"
+    return text, False
 
 
-def checked(
-    response: Response, request: Request, shown: str, secrets: Iterable[tuple[str, object]]
-) -> Response:
-    """A success that is more than a plain acceptance, with its chunks' errors as DeliveryErrors.
+def _is_of_another_server(response: Response, method: str) -> bool:
+    """Whether this success can't be a Pushgateway's: a web page, or any page after a push.
 
-    Raises GatewayRejectedError where it can't be a Pushgateway's.
+    A Pushgateway answers a push with an empty body. A short word is let pass.
     """
-    if response.is_of_another_server(request.method):
-        if response.chunks is not None:
-            response.chunks.close()
-        reason = "a web page answered; is this the URL of a Pushgateway?"
-        redaction = redaction_for(request, secrets)
-        raise rejected(response, request.method, shown, redaction, reason)
-    if response.chunks is not None:
-        response.chunks.explain = lambda error: unreachable(error, request, shown, secrets)
-    return response
-
-
-def rejected(
-    response: Response, method: str, shown: str, redaction: Redaction, reason: str | None = None
-) -> GatewayRejectedError:
-    """The error for a response. ``reason`` explains it, by default the text in its body."""
-    from email.message import Message  # 8 ms, which an accepted push does without
-
-    headers = response.headers or Message()
-    body = redaction(response.body.decode("utf-8", "surrogateescape"))
-    phrase = one_line(redaction(response.reason))
-    text = reason or body
-    if reason is None and is_html(body, headers.get("Content-Type") or ""):
-        text = redaction(text_of_html(body))  # again: a page may have a secret in another spelling
-    if says_not_found(response.status):
-        text = f"{one_line(text) or 'there is no such page'}; not a Pushgateway?"
-    text = one_line(text)
-    return GatewayRejectedError(
-        status=response.status,
-        reason=f"{phrase}: {text}" if text else phrase,
-        method=method,
-        url=shown,
-        headers=headers,
-        body=body.encode("utf-8", "surrogateescape"),
-        retry_after=_retry_after(headers),
-    )
+    if response.headers is None:
+        return False
+    kind, length = response.headers.get_content_type(), response.headers.get("Content-Length")
+    if "html" in kind:
+        return length != "0"
+    if method == "GET" or not response.body:
+        return False
+    is_word = kind == "text/plain" and len(response.body) <= _LONGEST_WORD
+    return not is_word or response.body.lstrip().startswith(b"<")
 
 
 def _retry_after(headers: Message) -> float | None:

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urljoin
 
-from ..errors import DeliveryError, is_success
+from ..errors import DeliveryError, SettingsError, is_success
 from .auth import TLS, BasicAuth, BearerToken
 from .deadline import Deadline
 from .pool import exchange
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..protocol.grouping_key import GroupingKey
     from ..protocol.stored_key import StoredKey
+    from .error_mapping import ErrorMapping
 
 __all__ = ("HTTPHandler", "Handler", "default_handler", "passthrough_redirect_handler", "perform")
 
@@ -108,36 +109,34 @@ class HTTPHandler(NamedTuple):
         first_sent = sent = _complete(self, given, address.credentials)
         for hop in range(self.redirects + 1):
             tls = self.tls.context() if address.origin.scheme == "https" else None
-            request = Request(address.origin, method, target, sent, data, tls)
+            request = Request(address.origin, method, target, sent, data, tls, max_body, streamed)
             try:
-                response = exchange(request, deadline, max_body, streamed=streamed)
-            except (ResponseError, UnicodeError) as error:
+                response = exchange(request, deadline)
+            except SettingsError:
+                raise
+            except Exception as error:  # the job must not meet what nobody has thought of
                 # Not chained: text and attributes of these may repeat what was sent.
-                raise _unreachable(error, request, shown, first_sent) from None
-            except OSError as error:
-                raise _unreachable(error, request, shown, first_sent) from error
+                repeats = isinstance(error, (ResponseError, UnicodeError))
+                raise _errors(request, shown, first_sent).unreachable(error) from (
+                    None if repeats else error
+                )
             if is_success(response.status):
                 if response.headers is None:
                     return response
-                from .error_mapping import checked  # most pushes are accepted without more
-
-                return checked(response, request, shown, first_sent.by_name.values())
-            next_address = self._redirect(request, response, shown, first_sent, hop)
-            if next_address.origin != address.origin:
+                return _errors(request, shown, first_sent).checked(response)
+            there = self._redirect(request, response, _errors(request, shown, first_sent), hop)
+            if there.origin != address.origin:
                 sent = headers_of([p for n, p in sent.by_name.items() if n in _HARMLESS])
-            address, target, shown = next_address, next_address.target, next_address.shown
+            address, target, shown = there, there.target, there.shown
         raise AssertionError("unreachable")
 
     def _redirect(
-        self, request: Request, response: Response, shown: str, first_sent: RequestHeaders, hop: int
+        self, request: Request, response: Response, errors: ErrorMapping, hop: int
     ) -> Address:
         """Where a redirect leads that is to be followed. Raises GatewayRejectedError for others."""
-        from .error_mapping import redaction_for, rejected
-
-        redaction = redaction_for(request, first_sent.by_name.values())
         location = response.headers and response.headers.get("Location")
         if response.status not in _REDIRECTS or not location:
-            raise rejected(response, request.method, shown, redaction)
+            raise errors.rejected(response)
         here = f"{request.origin.scheme}://{request.origin.authority}{request.target}"
         target = location
         try:
@@ -147,12 +146,18 @@ class HTTPHandler(NamedTuple):
             advice = "which is no URL that can be followed"
         else:
             if hop < self.redirects:
-                return address._replace(shown=redaction(address.shown))
+                return address._replace(shown=errors.redaction(address.shown))
             advice = f"gave up after {hop} redirects"
             if not self.redirects:
                 advice = "use passthrough_redirect_handler, or the final URL"
-        reason = f"redirected to {redaction(without_credentials(target))}; {advice}"
-        raise rejected(response, request.method, shown, redaction, reason)
+        target = errors.redaction(without_credentials(target))
+        raise errors.rejected(response, f"redirected to {target}; {advice}")
+
+
+def _errors(request: Request, shown: str, first_sent: RequestHeaders) -> ErrorMapping:
+    from .error_mapping import ErrorMapping  # which most pushes do without
+
+    return ErrorMapping(request, shown, first_sent)
 
 
 @lru_cache(maxsize=64)  # most pushes of a process have the same
@@ -171,14 +176,6 @@ def _complete(
     if "user-agent" not in names:
         sent.append(("User-Agent", "pushgate"))
     return headers_of(sent)
-
-
-def _unreachable(
-    error: Exception, request: Request, shown: str, first_sent: RequestHeaders
-) -> DeliveryError:
-    from .error_mapping import unreachable  # which a push that arrives does without
-
-    return unreachable(error, request, shown, first_sent.by_name.values())
 
 
 _DEFAULT = HTTPHandler()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .deadline import Deadline
+    from .request import Request
 
 __all__ = ("receive_any", "receive_connected")
 
@@ -33,21 +34,15 @@ _UNREADABLE = (HTTPException, ValueError, ArithmeticError, MemoryError)
 
 
 def receive_any(
-    sock: socket.socket,
-    start: bytes,
-    method: str,
-    deadline: Deadline,
-    max_body: int | None,
-    *,
-    streamed: bool,
+    sock: socket.socket, start: bytes, request: Request, deadline: Deadline
 ) -> Response:
     """Read the response that begins with ``start``; close the socket if it can't be used again.
 
     The status of a failure counts also where its body can't be read: of that, 64 KiB are read at
-    most, in half a second at most. Arguments and errors are those of ``receive``.
+    most, in half a second at most. Errors are those of ``receive``.
     """
     source = _Source(sock, deadline, start)
-    response = HTTPResponse(source, method=method)  # type: ignore[arg-type]
+    response = HTTPResponse(source, method=request.method)  # type: ignore[arg-type]
     chunks = None
     try:
         with _as_response_error():
@@ -59,9 +54,9 @@ def receive_any(
         if not is_success(response.status):
             source.deadline = deadline.within(_FAILURE_SECONDS)
             body = _readable_part(response)
-        elif streamed:
+        elif request.streamed:
             body, chunks = b"", _stream(response, sock)
-        elif method != "GET" and response.length is None and not response.chunked:
+        elif request.method != "GET" and response.length is None and not response.chunked:
             # A success that names no length lasts until the server closes, and a push needs no
             # body: only what has come already is looked at.
             source.is_cut_off = True
@@ -69,7 +64,7 @@ def receive_any(
             sock.close()
         else:
             with _as_response_error():
-                body = b"".join(_body(response, max_body))
+                body = b"".join(_body(response, request.max_body))
     finally:
         if chunks is None:
             whole = response.isclosed() or response.length == 0

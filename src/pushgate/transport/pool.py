@@ -4,9 +4,9 @@ The request is sent in one piece, and a plain acceptance is read without http.cl
 urllib3 and http.client's own sending that is what reaches the floor of a bare socket, and it lets
 the deadline bound every step (tests/benchmarks has the figures).
 
-Safe across threads: a deque of idle connections, whose pop and append are atomic, and no lock that
-a fork could copy while it is held. Safe across fork: a connection belongs to the process that
-opened it; another one closes its copy of the descriptor, which sends nothing.
+Safe across threads: a list of idle connections, whose methods are atomic, and no lock that a fork
+could copy while it is held. Safe across fork: a connection belongs to the process that opened it;
+another one closes its copy of the descriptor, which sends nothing.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ import os
 import socket
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from ..errors import closes_idle_connection, is_success
 from .connect import dial
 from .proxies import proxy_for
-from .receiving import receive
-from .request import Request, head_of
-from .response import Response
+from .response import Response, receive
 from .socket_io import is_closed, is_readable, is_tls, is_tls_error, send
-from .urls import Origin
 
 if TYPE_CHECKING:
     import ssl
 
     from .deadline import Deadline
     from .proxies import Proxy
+    from .request import Request
+    from .urls import Origin
+
+    _Key = tuple[Origin, ssl.SSLContext | None]
 
 __all__ = ("close_idle", "exchange")
 
 _IDLE_SECONDS = 60.0  # below the idle timeouts of common load balancers and NAT gateways
-_IDLE_PER_ORIGIN = 8
-_ORIGINS = 32
+_MOST_IDLE = 16
 
 
 class _Connection:
     """A connected socket, and the proxy it goes through. Used by one thread at a time."""
 
-    __slots__ = ("idle_since", "pid", "proxy", "sock")
+    __slots__ = ("idle_since", "key", "pid", "proxy", "sock")
 
-    def __init__(self, sock: socket.socket, proxy: Proxy | None) -> None:
+    def __init__(self, key: _Key, sock: socket.socket, proxy: Proxy | None) -> None:
+        self.key = key
         self.sock = sock
         self.proxy = proxy
         self.pid = os.getpid()
@@ -62,31 +62,25 @@ class _Connection:
         return not is_readable(self.sock, 0)
 
 
-_PoolKey = tuple[Origin, "ssl.SSLContext | None"]
-_idle: dict[_PoolKey, deque[_Connection]] = {}
+_idle: list[_Connection] = []
 
 
-def exchange(
-    request: Request, deadline: Deadline, max_body: int | None = None, *, streamed: bool = False
-) -> Response:
+def exchange(request: Request, deadline: Deadline) -> Response:
     """Send the request and read the response, on an idle connection where there is one.
 
     An idle connection that is dead, or that the server closed meanwhile, is replaced once: requests
     to a Pushgateway are idempotent. One that is dead without a sign gets half of the time. Which
     proxy leads to the origin is looked up for a new connection. Raises OSError, of which
-    TimeoutError past the deadline and ResponseError, and SettingsError for a header or proxy that
+    TimeoutError past the deadline and ResponseError, and SettingsError for a method or proxy that
     can't be used.
     """
-    origin = request.origin
+    origin, data = request.origin, request.encoded()
     key = (origin, request.tls)
-    data = head_of(request) + request.body
     connection = _take_idle(key)
     if connection is not None:
         try:
             half = deadline.reserving(0.5, float("inf"))
-            response = _attempt(
-                connection, key, request, data, deadline, max_body, streamed, patience=half
-            )
+            response = _attempt(connection, request, data, deadline, half)
             if not closes_idle_connection(response.status):
                 return response
         except TimeoutError:
@@ -94,19 +88,92 @@ def exchange(
         except OSError as error:
             if not is_closed(error):
                 raise
-        _close_all(_idle.get(key))
+        close_idle(key)
     proxy = proxy_for(origin.scheme, origin.authority)
     sock = dial(origin.host, origin.port, request.tls, proxy, deadline)
-    return _attempt(_Connection(sock, proxy), key, request, data, deadline, max_body, streamed)
+    return _attempt(_Connection(key, sock, proxy), request, data, deadline)
 
 
-def close_idle() -> None:
-    """Close every idle connection of this process."""
-    while _idle:
+def _attempt(
+    connection: _Connection,
+    request: Request,
+    data: bytes,
+    deadline: Deadline,
+    patience: Deadline | None = None,
+) -> Response:
+    """``patience`` is an earlier deadline for the beginning of the response."""
+    sock = connection.sock
+    if connection.proxy is not None and request.tls is None:
+        data = request.encoded(connection.proxy)
+    try:
         try:
-            _close_all(_idle.popitem()[1])
-        except KeyError:
-            return
+            send(sock, data, patience or deadline)
+        except OSError as refusal:
+            if not is_closed(refusal):
+                raise
+            response = _early_response(sock, refusal, request, deadline)
+            sock.close()
+            return response
+        response = receive(sock, request, deadline, patience)
+    except BaseException:
+        sock.close()
+        raise
+    if response.chunks is None and sock.fileno() != -1:
+        _put_idle(connection)
+    return response
+
+
+def _early_response(
+    sock: socket.socket, refusal: OSError, request: Request, deadline: Deadline
+) -> Response:
+    """The response (413, 431, 401, a TLS alert) of a server that closed on the rest of the body.
+
+    Raises ``refusal`` if there is none, or a success, which can't be about what it did not read.
+    """
+    try:
+        response = receive(sock, request, deadline)
+    except OSError as error:
+        if is_tls_error(error) and not is_closed(error):
+            raise
+        raise refusal from None
+    if is_success(response.status):
+        raise refusal
+    return response
+
+
+def _take_idle(key: _Key) -> _Connection | None:
+    for connection in reversed(_idle.copy()):
+        if connection.key == key and _taken(connection):
+            if connection.is_usable():
+                return connection
+            connection.sock.close()
+    return None
+
+
+def _put_idle(connection: _Connection) -> None:
+    connection.idle_since = time.monotonic()
+    _idle.append(connection)
+    for oldest in _idle[:-_MOST_IDLE]:
+        if _taken(oldest):
+            oldest.sock.close()
+    if not _pooling:
+        close_idle()
+
+
+def close_idle(key: _Key | None = None) -> None:
+    """Close the idle connections of this process: those of ``key``, or all."""
+    for connection in _idle.copy():
+        if key in (None, connection.key) and _taken(connection):
+            connection.sock.close()
+
+
+def _taken(connection: _Connection) -> bool:
+    """Take it from the idle ones: whether no other thread was first."""
+    try:
+        _idle.remove(connection)
+    except ValueError:
+        return False
+    return True
 
 
 def _end_pooling() -> None:
@@ -119,94 +186,3 @@ def _end_pooling() -> None:
 # An atexit hook that is the first to import us, after the main thread's end, registers it in vain.
 _pooling = threading.main_thread().is_alive()
 atexit.register(_end_pooling)
-
-
-def _attempt(
-    connection: _Connection,
-    key: _PoolKey,
-    request: Request,
-    data: bytes,
-    deadline: Deadline,
-    max_body: int | None,
-    streamed: bool,
-    *,
-    patience: Deadline | None = None,
-) -> Response:
-    """``patience`` is an earlier deadline for the beginning of the response."""
-    sock, method = connection.sock, request.method
-    if connection.proxy is not None and request.tls is None:
-        data = head_of(request, connection.proxy) + request.body
-    try:
-        try:
-            send(sock, data, patience or deadline)
-        except OSError as refusal:
-            if not is_closed(refusal):
-                raise
-            response = _early_response(sock, refusal, method, deadline, max_body)
-            sock.close()
-            return response
-        response = receive(sock, method, deadline, max_body, streamed=streamed, patience=patience)
-    except BaseException:
-        sock.close()
-        raise
-    if response.chunks is None and sock.fileno() != -1:
-        _put_idle(key, connection)
-    return response
-
-
-def _early_response(
-    sock: socket.socket,
-    refusal: OSError,
-    method: str,
-    deadline: Deadline,
-    max_body: int | None,
-) -> Response:
-    """The response (413, 431, 401, a TLS alert) of a server that closed on the rest of the body.
-
-    Raises ``refusal`` if there is none, or a success, which can't be about what it did not read.
-    """
-    try:
-        response = receive(sock, method, deadline, max_body)
-    except OSError as error:
-        if is_tls_error(error) and not is_closed(error):
-            raise
-        raise refusal from None
-    if is_success(response.status):
-        raise refusal
-    return response
-
-
-def _take_idle(key: _PoolKey) -> _Connection | None:
-    connections = _idle.get(key)
-    while connections:
-        try:
-            connection = connections.pop()
-        except IndexError:
-            return None
-        if connection.is_usable():
-            return connection
-        connection.sock.close()
-    return None
-
-
-def _put_idle(key: _PoolKey, connection: _Connection) -> None:
-    connection.idle_since = time.monotonic()
-    if len(_idle) > _ORIGINS:
-        close_idle()
-    connections = _idle.setdefault(key, deque())
-    if len(connections) < _IDLE_PER_ORIGIN:
-        connections.append(connection)
-    else:
-        connection.sock.close()
-    if not _pooling or _idle.get(key) is not connections:
-        # The process exits, or another thread has just closed what was idle.
-        _close_all(connections)
-
-
-def _close_all(connections: deque[_Connection] | None) -> None:
-    # Each is popped first: another thread may be taking one, and must not find it closed.
-    while connections:
-        try:
-            connections.pop().sock.close()
-        except IndexError:
-            return

@@ -11,6 +11,8 @@ import sys
 from typing import NamedTuple
 
 from ..errors import SettingsError
+from .auth import BasicAuth
+from .urls import parse
 
 __all__ = ("Proxy", "proxy_for")
 
@@ -45,26 +47,22 @@ _WITH_SYSTEM = ("darwin", "win32")
 
 
 def _parse(url: str, name: str) -> Proxy:
-    import base64
-    from urllib.parse import unquote, urlsplit
+    from string import punctuation
+    from urllib.parse import quote
 
-    unusable = SettingsError(
-        f"{name} does not name a usable proxy; write it as http://host:port or"
-        " http://user:password@host:port"
-    )
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        port = parts.port or 80
-    except ValueError:
-        raise unusable from None
     # CONNECT goes to the proxy in plain text also where its URL says https, as urllib has it: many
     # an https_proxy is written so for a proxy that speaks no TLS itself.
     schemes = ("http", "https") if name == "https_proxy" else ("http",)
-    if parts.scheme not in schemes or not parts.hostname:
-        raise unusable
+    try:
+        address = parse(quote(url if "://" in url else f"http://{url}", punctuation))
+        if address.scheme not in schemes:
+            raise ValueError
+    except ValueError:
+        raise SettingsError(
+            f"{name} does not name a usable proxy; write it as http://host:port or"
+            " http://user:password@host:port"
+        ) from None
     headers: tuple[tuple[str, str], ...] = ()
-    if parts.username is not None:
-        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        token = base64.b64encode(credentials.encode("utf-8", "surrogateescape")).decode()
-        headers = (("Proxy-Authorization", f"Basic {token}"),)
-    return Proxy(parts.hostname, port, headers)
+    if address.credentials is not None:
+        headers = (("Proxy-Authorization", BasicAuth(*address.credentials).header()),)
+    return Proxy(address.host, address.port, headers)

@@ -1,19 +1,22 @@
-"""Text of a server made fit for an error: one line, printable, without the secrets it was sent."""
+"""Text of a server made fit for an error: one line, printable, no HTML, no secret it was sent."""
 
 from __future__ import annotations
 
 import base64
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("Redaction", "one_line")
+__all__ = ("Redaction", "one_line", "text_of_html")
 
 _PUBLIC = ("accept", "content-encoding", "content-length", "content-type", "host", "user-agent")
 _SHORTEST = 4  # characters; a shorter word is no secret, and a text without it is no text
 _LONGEST_LINE = 500
+# An element that is not shown; one that does not end takes the rest, or this would take for ever.
+_UNSEEN = r"(?is)<(script|style{})\b[^<>]*>.*?(?:</\1\b[^<>]*>|\Z)"
 
 
 class Redaction:
@@ -49,6 +52,19 @@ def one_line(text: str) -> str:
     """``text`` on one line, without control characters, cut."""
     line = "".join([c if c.isprintable() else "?" for c in " ".join(text.split())])
     return line if len(line) <= _LONGEST_LINE else line[:_LONGEST_LINE] + "…"
+
+
+def text_of_html(page: str) -> str:
+    """The text of ``page`` without its tags; its title only where there is nothing else."""
+    text = ""
+    for more in ("|title", ""):
+        if not text.strip():
+            text = re.sub(r"</?[a-zA-Z!?][^<>]*>", " ", re.sub(_UNSEEN.format(more), " ", page))
+    if "&" in text:
+        from html import unescape  # whose table of names takes a millisecond
+
+        text = unescape(text)
+    return text
 
 
 def _long_enough(secret: str) -> bool:
