@@ -89,8 +89,6 @@ def run(
         start_push=start_push,
         tail_bytes=tail_bytes,
     )
-    if tail_bytes is not None and tail_bytes < 0:
-        raise ValueError(f"tail_bytes={tail_bytes}: give 0 or more")
     file = MetricsFile()
     report = RunReport(
         options,

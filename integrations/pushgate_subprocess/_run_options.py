@@ -9,13 +9,13 @@ from pushgate import OptionSource, read_options, readers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from pushgate import Gateway
     from pushgate_subprocess._child_end import ChildEnd
 
-__all__ = ("RunOptions", "run_options")
+__all__ = ("READERS", "RunOptions", "run_options")
 
 
 class RunOptions(SimpleNamespace):
@@ -72,17 +72,22 @@ def run_options(
         if not isinstance(gateway, Gateway):
             raise TypeError(f"gateway={gateway!r}: give a Gateway, a URL or None")
     settings = {"gateway": gateway} if isinstance(gateway, str) else {}
-    durations, _ = read_options(
-        _DURATIONS, OptionSource({name: given.pop(name) for name in _DURATIONS if name in given})
-    )
-    return RunOptions(job=job, group=dict(group or {}), settings=settings, **durations, **given)
+    mine = {name: given.pop(name) for name in READERS if name in given}
+    values, _ = read_options(READERS, OptionSource(mine))
+    return RunOptions(job=job, group=dict(group or {}), settings=settings, **values, **given)
 
 
-_DURATIONS = {
+READERS: Mapping[str, Callable[[Any, OptionSource], Any]] = {
     "timeout": readers.positive_duration,
     "kill_after": readers.duration,
     "min_duration": readers.duration,
+    "lock": readers.path,
+    "lock_wait": readers.duration,
+    "on_locked": readers.choice("skip", "fail"),
     "expect_every": readers.positive_duration,
     "heartbeat": readers.positive_duration,
     "push_timeout": readers.positive_duration,
+    "textfile": readers.path,
+    "tail_bytes": readers.count(most=2**40),
 }
+"""What reads an option's value, in Python and on the command line."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import sys
 
+from pushgate_subprocess._run_options import READERS, RunOptions
+
 from ..settings import readers
 from ..settings.option_table import OptionSource, did_you_mean, read_options
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which would delay the command
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
-
-    from pushgate_subprocess._run_options import RunOptions
 
 __all__ = ("main",)
 
@@ -65,7 +65,8 @@ wrong option; 126 can't be executed; 127 not found; 128+N killed by signal N.
 def main(arguments: list[str]) -> int:
     """Run the command in ``arguments``. Returns its exit code, or 125 for wrong options."""
     try:
-        options, command = _parse(arguments)
+        given, command = _split(arguments)
+        options = None if given is None else _read(given)
     except ValueError as error:
         os.write(2, f"pushgate run: {error}; see 'pushgate run --help'\n".encode(errors="replace"))
         return 125
@@ -83,8 +84,8 @@ def main(arguments: list[str]) -> int:
     return wrap(command, options)
 
 
-def _parse(arguments: list[str]) -> tuple[RunOptions | None, list[str]]:
-    """The options, None for --help, and the untouched command. Raises ValueError."""
+def _split(arguments: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
+    """The options as written, None for --help, and the untouched command. Raises ValueError."""
     given: dict[str, Any] = {}
     at = 0
     while at < len(arguments) and arguments[at].startswith("-") and arguments[at] != "-":
@@ -94,11 +95,11 @@ def _parse(arguments: list[str]) -> tuple[RunOptions | None, list[str]]:
             break
         written, equals, value = word.partition("=")
         written = _SHORT.get(written, written)
-        name = written.removeprefix("--")
         if written == "--help":
             return None, []
-        if written != f"--{name}" or name not in _TABLE:
-            raise ValueError(f"there is no option {written}{did_you_mean(written, _OPTION_NAMES)}")
+        if written not in _OPTIONS:
+            raise ValueError(f"there is no option {written}{did_you_mean(written, _OPTIONS)}")
+        name = _OPTIONS[written]
         if name in _SWITCHES:
             if equals:
                 raise ValueError(f"{written} takes no value")
@@ -113,24 +114,24 @@ def _parse(arguments: list[str]) -> tuple[RunOptions | None, list[str]]:
             given.setdefault(name, []).append(value)
         else:
             given[name] = value
-    values, _ = read_options(_TABLE, OptionSource(given, "--{name}"))
-    command = arguments[at:]
-    if "job" not in values:
+    if "job" not in given:
         raise ValueError("give the job's name: --job NAME")
-    if not command:
+    if at == len(arguments):
         raise ValueError("give a command to run after the options")
-    return _run_options(values), command
+    return given, arguments[at:]
 
 
-def _run_options(values: dict[str, Any]) -> RunOptions:
-    from pushgate_subprocess._run_options import RunOptions
-
+def _read(given: dict[str, Any]) -> RunOptions:
+    values, _ = read_options(_TABLE, OptionSource(given, _option))
     settings = {field: values.pop(name) for name, field in _SETTINGS.items() if name in values}
-    if values.pop("no-start-push", False):
-        values["start-push"] = False
     loud, quiet = values.pop("verbose", False), values.pop("quiet", False)
-    fields = {name.replace("-", "_"): value for name, value in values.items()}
-    return RunOptions(settings=settings, verbosity=-1 if quiet else int(loud), **fields)
+    if values.pop("no_start_push", False):
+        values["start_push"] = False
+    return RunOptions(settings=settings, verbosity=-1 if quiet else int(loud), **values)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _as_given(value: Any, _source: OptionSource) -> Any:
@@ -142,25 +143,6 @@ def _job(value: str, _source: OptionSource) -> str:
     if not value:
         raise ValueError("the job's name is empty")
     return value
-
-
-def _groups(values: list[str], _source: OptionSource) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for text in values:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise ValueError(f"write {text!r} as LABEL=VALUE")
-        if name in labels:
-            raise ValueError(f"the label {name!r} is given twice; keep one")
-        labels[name] = value
-    return labels
-
-
-def _exit_codes(value: str, _source: OptionSource) -> frozenset[int]:
-    codes = [int(code) if code.strip().isdecimal() else -1 for code in value.split(",")]
-    if not all(0 <= code <= 255 for code in codes):
-        raise ValueError(f"write {value!r} as exit codes from 0 to 255, such as 0,3")
-    return frozenset(codes)
 
 
 def _signal(value: str, _source: OptionSource) -> int:
@@ -178,35 +160,24 @@ def _signal(value: str, _source: OptionSource) -> int:
 _SHORT = {"-h": "--help", "-v": "--verbose", "-q": "--quiet"}
 _REPEATED = ("group", "header")
 _SWITCHES = (
-    *("insecure", "utf8-names", "preserve-status", "no-start-push", "dry-run"),
-    *("quiet-on-success", "verbose", "quiet"),
+    *("insecure", "utf8_names", "preserve_status", "no_start_push", "dry_run"),
+    *("quiet_on_success", "verbose", "quiet"),
 )
 
 # The gateway's settings, by the name of the option.
 _SETTINGS = {
     **{name: name for name in ("gateway", "config", "username", "cafile", "certfile", "keyfile")},
-    **{name: name for name in ("compression", "redirects", "retries", "outbox")},
+    **{name: name for name in ("compression", "redirects", "retries", "outbox", "utf8_names")},
     "header": "headers",
     "insecure": "insecure_skip_verify",
-    "utf8-names": "utf8_names",
 }
 
-_TABLE: dict[str, Callable[[Any, OptionSource], Any]] = {
+_TABLE: Mapping[str, Callable[[Any, OptionSource], Any]] = {
     "job": _job,
-    "group": _groups,
-    "timeout": readers.positive_duration,
-    "kill-after": readers.duration,
+    "group": readers.labels,
     "signal": _signal,
-    "success-codes": _exit_codes,
-    "min-duration": readers.duration,
-    "lock": readers.path,
-    "lock-wait": readers.duration,
-    "on-locked": readers.choice("skip", "fail"),
-    "expect-every": readers.positive_duration,
-    "heartbeat": readers.positive_duration,
-    "push-timeout": readers.positive_duration,
-    "textfile": readers.path,
-    "tail-bytes": readers.count(most=2**40),
+    "success_codes": readers.exit_codes,
+    **READERS,
     **dict.fromkeys([*_SETTINGS, *_SWITCHES], _as_given),
 }
-_OPTION_NAMES = [f"--{name}" for name in _TABLE]
+_OPTIONS = {_option(name): name for name in _TABLE}

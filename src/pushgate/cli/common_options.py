@@ -149,15 +149,10 @@ def grouping_key(options: argparse.Namespace) -> GroupingKey:
 
 def read_labels(texts: Iterable[str], option: str) -> dict[str, str]:
     """The labels of texts ``LABEL=VALUE``. Raises UsageError, which names the ``option``."""
-    labels: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{option} {text!r}: write it as LABEL=VALUE")
-        if name in labels:
-            raise UsageError(f"{option} gives the label {name!r} twice; keep one")
-        labels[name] = value
-    return labels
+    try:
+        return readers.labels(texts)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def add_match_options(parser: argparse.ArgumentParser, text: str) -> None:
@@ -214,7 +209,7 @@ def age(text: str) -> float:
 
 def exit_codes(text: str) -> frozenset[int]:
     """For argparse: exit codes, with commas between them."""
-    codes = [int(code) if code.isascii() and code.isdecimal() else -1 for code in text.split(",")]
-    if not all(0 <= code <= 255 for code in codes):
-        raise argparse.ArgumentTypeError(f"write {text!r} as numbers from 0 to 255, such as 0,3")
-    return frozenset(codes)
+    try:
+        return readers.exit_codes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

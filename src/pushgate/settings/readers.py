@@ -13,16 +13,18 @@ from .secret_readers import headers, password, token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = (
     "choice",
     "compression",
     "count",
     "duration",
+    "exit_codes",
     "gateway",
     "headers",
     "job",
+    "labels",
     "names",
     "outbox",
     "parse_duration",
@@ -139,6 +141,27 @@ def names(value: object, _source: OptionSource = _ANYWHERE) -> tuple[str, ...]:
     if not all(isinstance(name, str) for name in value):
         raise ValueError(f"{value!r} holds more than texts; give a list of names")
     return tuple(value)
+
+
+def labels(value: Iterable[str], _source: OptionSource = _ANYWHERE) -> dict[str, str]:
+    """The labels of texts such as ``team=db``."""
+    found: dict[str, str] = {}
+    for label in value:
+        name, equals, content = label.partition("=")
+        if not name or not equals:
+            raise ValueError(f"{label!r}: write it as LABEL=VALUE")
+        if name in found:
+            raise ValueError(f"the label {name!r} is given twice; keep one")
+        found[name] = content
+    return found
+
+
+def exit_codes(value: str, _source: OptionSource = _ANYWHERE) -> frozenset[int]:
+    """Exit codes, with commas between them."""
+    codes = [int(code) if code.strip().isdecimal() else -1 for code in value.split(",")]
+    if not all(0 <= code <= 255 for code in codes):
+        raise ValueError(f"write {value!r} as exit codes from 0 to 255, such as 0,3")
+    return frozenset(codes)
 
 
 def path(value: object, source: OptionSource = _ANYWHERE) -> str:
