@@ -7,9 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from .families import Family, Sample
-from .line_values import LineError, read_number
 from .metric_types import BOUNDS, MEMBERS, RESERVED_FAMILIES, TYPES
-from .text_lines import read_comment, read_help, read_sample
+from .text_lines import LineError, read_comment, read_help, read_number, read_sample
 from .timestamps import is_impossible_time
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .line_values import LineError, read_number
 from .metric_types import BOUNDS, MEMBERS, TYPES
-from .text_lines import read_comment, read_help, read_sample
+from .text_lines import LineError, read_comment, read_help, read_number, read_sample
 
 if TYPE_CHECKING:
     from .families import Sample
