@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import (
-    GatewayRejectedError,
-    InvalidPayloadError,
-    refuses_content_type,
-)
+from ..errors import GatewayRejectedError, InvalidPayloadError, refuses_content_type
 from ..protocol.compression import Compression, compress
-from ..protocol.families import (
-    FamilyLike,
-    Metrics,
-    families_of,
-    has_native_histograms,
-    needs_protobuf,
-)
+from ..protocol.families import NATIVE_HISTOGRAMS, FamilyLike, Metrics, beyond_text, families_of
 from ..protocol.grouping_key import GroupingKey, joined_key
 from ..protocol.text import CONTENT_TYPE, encode
 from ..transport.auth import TLS, BasicAuth, BearerToken
@@ -217,9 +207,12 @@ class Gateway(GatewayReader):
     ) -> None:
         key = joined_key(job, grouping_key, utf8_names=self._utf8_names)
         families = list(families_of(metrics))
-        if self._protobuf and needs_protobuf(families):
+        if self._protobuf and (beyond := beyond_text(families)):
             deadline = self._deadline(timeout)
-            if self._push_protobuf(method, key, families, deadline):
+            needed = beyond == NATIVE_HISTOGRAMS
+            if self._features.takes_protobuf(deadline, needed=needed) and self._push_protobuf(
+                method, key, families, deadline
+            ):
                 return
             timeout = deadline.left()
         payload = encode(families, key, utf8_names=self._utf8_names)
@@ -236,9 +229,6 @@ class Gateway(GatewayReader):
         self, method: str, key: GroupingKey, families: Sequence[FamilyLike], deadline: Deadline
     ) -> bool:
         """By protobuf, and whether the gateway takes that; what then fails is raised."""
-        needed = has_native_histograms(families)
-        if not self._features.takes_protobuf(deadline, needed=needed):
-            return False
         from ..protocol.protobuf import CONTENT_TYPE, encode_protobuf  # which few pushes need
 
         payload = encode_protobuf(families, key, utf8_names=self._utf8_names)

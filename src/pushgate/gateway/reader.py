@@ -125,14 +125,12 @@ class GatewayReader:
     def _status_in(self, document: bytes) -> tuple[str, dict[str, str] | None]:
         import json
 
-        from ..protocol.groups import UNREADABLE
-
         try:
             data = json.loads(document)["data"]
             flags = data.get("flags")
             version = str(data["build_information"]["version"])
             return version, None if flags is None else dict(flags)
-        except UNREADABLE as error:
+        except Exception as error:  # whatever it holds
             raise PushError(f"{self.url}{_STATUS} is not the response of a Pushgateway") from error
 
     def _get(

@@ -7,6 +7,7 @@ the encoder takes either, and building our own gauges costs no import of prometh
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -14,17 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = (
+    "EXEMPLARS",
+    "NATIVE_HISTOGRAMS",
     "Collector",
     "Family",
     "FamilyLike",
     "Metrics",
     "Sample",
+    "beyond_text",
     "families_of",
     "gauge",
-    "has_native_histograms",
-    "needs_protobuf",
 )
 
+EXEMPLARS, NATIVE_HISTOGRAMS = "exemplars", "native histograms"
 _WITH_EXEMPLARS = frozenset({"counter", "histogram", "gaugehistogram"})
 _EXEMPLAR, _NATIVE = attrgetter("exemplar"), attrgetter("native_histogram")
 
@@ -116,26 +119,17 @@ def _not_metrics(thing: object) -> TypeError:
     )
 
 
-def needs_protobuf(families: Iterable[FamilyLike]) -> bool:
-    """Whether a sample has an exemplar or is a native histogram: text has neither."""
+def beyond_text(families: Iterable[FamilyLike]) -> str:
+    """What a sample has that the text format has no form for, or nothing.
+
+    That is NATIVE_HISTOGRAMS, without which a push can't be sent at all, or EXEMPLARS.
+    """
+    found = ""
     for family in families:
-        kind = family.type
-        if kind in _WITH_EXEMPLARS:
-            try:
+        if family.type in _WITH_EXEMPLARS:
+            with suppress(AttributeError):  # our own samples; those of an older prometheus_client
                 if any(map(_EXEMPLAR, family.samples)):
-                    return True
-                if kind != "counter" and any(map(_NATIVE, family.samples)):
-                    return True
-            except AttributeError:  # our own samples, and those of an older prometheus_client
-                continue
-    return False
-
-
-def has_native_histograms(families: Iterable[FamilyLike]) -> bool:
-    """Whether a sample is a native histogram, which text can't write at all."""
-    return any(
-        getattr(sample, "native_histogram", None)
-        for family in families
-        if family.type in _WITH_EXEMPLARS
-        for sample in family.samples
-    )
+                    found = EXEMPLARS
+                if any(map(_NATIVE, family.samples)):
+                    return NATIVE_HISTOGRAMS
+    return found

@@ -19,7 +19,7 @@ from .timestamps import is_impossible_time, is_possible_time
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ("UNREADABLE", "Group", "GroupFamily", "read_groups")
+__all__ = ("Group", "GroupFamily", "read_groups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +79,6 @@ class Group:
         return None
 
 
-UNREADABLE = (
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    ValueError,
-    ArithmeticError,
-    RecursionError,
-    MemoryError,
-)
-"""What reading a document raises that is not laid out as a Pushgateway's."""
-
-
 def read_groups(document: Iterable[bytes]) -> Iterator[Group]:
     """The groups in a response of ``/api/v1/metrics``, each decoded when its turn comes.
 
@@ -104,7 +91,7 @@ def read_groups(document: Iterable[bytes]) -> Iterator[Group]:
             yield _group(entry)
     except DeliveryError:
         raise
-    except UNREADABLE as error:
+    except Exception as error:  # whatever it holds, and where memory does not do
         raise PushError("/api/v1/metrics is not the response of a Pushgateway") from error
 
 

@@ -8,12 +8,11 @@ from ..errors import InvalidPayloadError
 
 __all__ = (
     "SURROGATE",
+    "bad_sample",
     "metric_of",
     "no_time",
-    "not_a_number",
     "not_unicode",
     "overwritten",
-    "with_timestamp",
 )
 
 SURROGATE = "[\ud800-\udfff]"
@@ -30,28 +29,17 @@ def overwritten(metric: str, label: str) -> InvalidPayloadError:
     )
 
 
-def with_timestamp(name: str) -> InvalidPayloadError:
-    """The error for a sample that has a timestamp."""
-    return InvalidPayloadError(
-        f"a sample of {name!r} has a timestamp, which a Pushgateway refuses; drop it, or push"
-        " the time as a gauge of its own",
-        metric=name,
-    )
-
-
-def not_a_number(name: str, value: object) -> InvalidPayloadError:
-    """The error for a value that float() does not take."""
-    return InvalidPayloadError(
-        f"a sample of {name!r} has the value {value!r}, which is not a number", metric=name
-    )
+def bad_sample(name: str, what: str) -> InvalidPayloadError:
+    """The error for a sample; ``what`` is wrong with it, and what to change."""
+    return InvalidPayloadError(f"a sample of {name!r} has {what}", metric=name)
 
 
 def no_time(name: str, value: object) -> InvalidPayloadError:
     """The error for a time of the job metrics that no clock shows."""
-    return InvalidPayloadError(
-        f"a sample of {name!r} has the value {value}, which is no time that a clock shows; give"
-        " Unix seconds (time.time()), or leave it out",
-        metric=name,
+    return bad_sample(
+        name,
+        f"the value {value}, which is no time that a clock shows; give Unix seconds (time.time()),"
+        " or leave it out",
     )
 
 

@@ -26,7 +26,7 @@ from .protobuf_fields import (
     summary,
     text,
 )
-from .sample_heads import SIDE_FAMILIES
+from .sample_heads import is_side
 from .text import encode
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class _MessageWriter:
         own: list[Any] = []
         for sample in family.samples:
             written = self._names.metric(sample.name)
-            if any(sample.name == family.name + side for side in SIDE_FAMILIES):
+            if is_side(family.name, sample.name):
                 self._scalar(written, family.documentation, "gauge", sample)
             elif written in members:
                 own.append(sample)

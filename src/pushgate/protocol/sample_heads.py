@@ -11,17 +11,14 @@ from .names import naming, quoted_label, quoted_metric
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ("SIDE_FAMILIES", "Schema", "schema_of")
-
-SIDE_FAMILIES = ("_created", "_gcount", "_gsum")
-"""Ends of samples of OpenMetrics only, written as gauge families of their own after the rest."""
+__all__ = ("Schema", "is_side", "schema_of")
 
 
 class Schema(NamedTuple):
     """How the samples of one name and one set of label names are written."""
 
     name: str
-    side: str  # the end of the side family's name, or nothing
+    is_side: bool  # written as a family of its own
     labels: tuple[str, ...]  # as they are written, in that order
     head: Callable[[Mapping[str, str]], str]  # name{label="…",…} of a sample's labels
 
@@ -35,8 +32,13 @@ def schema_of(sample: str, given: tuple[str, ...], family: str, utf8_names: bool
     names = naming(utf8_names=utf8_names)
     name, ordered = names.metric(sample), sorted(given)
     labels = tuple([names.label(label) for label in ordered])
-    side = next((end for end in SIDE_FAMILIES if sample == family + end), "")
-    return Schema(name, side, labels, _head_writer(_fixed_texts(name, labels), ordered))
+    head = _head_writer(_fixed_texts(name, labels), ordered)
+    return Schema(name, is_side(family, sample), labels, head)
+
+
+def is_side(family: str, sample: str) -> bool:
+    """Whether a sample is one of OpenMetrics only: it is written as a gauge of its own."""
+    return sample in [family + end for end in ("_created", "_gcount", "_gsum")]
 
 
 def _fixed_texts(name: str, labels: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from .checks import PayloadChecks
 from .families import Sample, families_of
 from .metric_types import BOUNDS, text_type
 from .names import from_path, naming, quoted_metric, underscored_label
-from .payload_errors import no_time, not_a_number, not_unicode, overwritten, with_timestamp
+from .payload_errors import bad_sample, no_time, not_unicode, overwritten
 from .sample_heads import schema_of
 from .timestamps import is_possible_time, is_time_name
 
@@ -145,8 +145,11 @@ def _columns_of(
         samples = list(map(_FIELDS, samples))
     names, labels, values, timestamps, *_ = zip(*samples, strict=False) if samples else [()] * 4
     if timestamps.count(None) < len(timestamps):
-        raise with_timestamp(
-            next(n for n, at in zip(names, timestamps, strict=True) if at is not None)
+        name = next(n for n, at in zip(names, timestamps, strict=True) if at is not None)
+        raise bad_sample(
+            name,
+            "a timestamp, which a Pushgateway refuses; drop it, or push the time as a gauge of its"
+            " own",
         )
     return names, labels if all(labels) else [given or {} for given in labels], values
 
@@ -225,7 +228,7 @@ class _SampleWriter:
             return self._schemas[key]
         schema = self._schemas[key] = schema_of(*key, self._family, self._utf8_names)
         owner = self._name
-        if schema.side:
+        if schema.is_side:
             owner = schema.name
             if name not in self.sides:
                 self.sides.add(name)
@@ -260,7 +263,7 @@ def _number(name: str, value: Any) -> str:
     try:
         return go_float(value)
     except (TypeError, ValueError, OverflowError):
-        raise not_a_number(name, value) from None
+        raise bad_sample(name, f"the value {value!r}, which is not a number") from None
 
 
 def go_float(value: Any) -> str:
