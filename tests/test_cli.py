@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from pushgate import Gateway, GroupingKey, gauge
+from pushgate.cli import COMMANDS
 
 TEXT = """\
 # HELP rows_total Rows loaded.
@@ -152,7 +153,7 @@ def test_show_is_readable_and_can_be_narrowed_down(cli, pushgateway):
     assert "size_count" in out
     assert "size_bucket" not in out
     assert "done_timestamp_seconds  2023-11-14 " in out.replace("15 ", "14 ")
-    _, narrow, _ = cli("show", "--job", "load", "--group", "k=1", *gateway)
+    _, narrow, _ = cli("show", "load", "k=1", *gateway)
     assert "rows_total" in narrow
     assert "done_timestamp_seconds" not in narrow
 
@@ -172,7 +173,7 @@ def test_show_as_json_has_everything_and_is_json(cli, pushgateway):
     assert {s["labels"]["le"]: s["value"] for s in buckets} == {"1": 1, "+Inf": 2}
     values = [families[name]["samples"][0]["value"] for name in ("bad", "low", "high")]
     assert values == ["NaN", "-Inf", "+Inf"]
-    assert cli("show", "--json", "--job", "none", *gateway)[1].split() == ["[]"]
+    assert cli("show", "--json", "none", *gateway)[1].split() == ["[]"]
 
 
 def test_what_others_pushed_cannot_steer_the_terminal(cli, pushgateway):
@@ -194,7 +195,6 @@ def test_delete_removes_this_group_alone(cli, pushgateway):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "--help"),
         (["shwo"], "did you mean 'show'"),
         (["--job"], "--job"),
         (["push"], "--job"),
@@ -220,13 +220,13 @@ def test_wrong_usage_is_one_line_and_2(cli, arguments, words):
     assert words in errors[0]
 
 
-@pytest.mark.parametrize("command", ["push", "show", "delete"])
+@pytest.mark.parametrize("command", [("push", "--job"), ("show",), ("delete", "--job")])
 def test_what_was_not_delivered_is_one_line_and_1(cli, monkeypatch, httpserver, command):
     httpserver.expect_request("/metrics/job/j").respond_with_data("out\nof order", status=400)
     httpserver.expect_request("/api/v1/metrics").respond_with_data("out of order", status=400)
     url = f"http://me:hunter2@{httpserver.host}:{httpserver.port}"
     monkeypatch.setenv("PUSHGATE_GATEWAY", url)
-    code, out, errors = cli(command, "--job", "j", stdin="a 1")
+    code, out, errors = cli(*command, "j", stdin="a 1")
     assert (code, out, len(errors)) == (1, "", 1)
     assert "out of order" in errors[0]
     assert "hunter2" not in errors[0]
@@ -242,15 +242,28 @@ def test_help_fits_a_screen_and_each_command_has_its_own(cli):
     assert (code, errors) == (0, [])
     assert len(out.splitlines()) <= 24
     assert max(map(len, out.splitlines())) <= 80
-    for command in ("push", "show", "delete", "gateway"):
-        code, out, _ = cli(command, "--help")
-        assert code == 0
-        assert out.startswith(f"usage: pushgate {command}")
-        assert cli("help", command)[1] == out
-    assert cli("--version")[1].startswith("pushgate 0.")
+    assert cli()[1] == cli("help")[1] == out
+    assert cli("-V") == cli("--version")
+    assert cli("-V")[1].startswith("pushgate 0.")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["show"], ["show", "--json"]])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_commands_help_fits_the_screen_and_has_each_option_once(cli, command):
+    code, out, errors = cli("help", command)
+    assert (code, errors) == (0, [])
+    assert cli(command, "--help")[1] == out
+    assert out.startswith(f"usage: pushgate {command}")
+    assert max(map(len, out.splitlines())) <= 80
+    options = [line.split()[0] for line in out.splitlines() if line.startswith("  -")]
+    assert len(options) == len(set(options))
+    if command != "run":  # which has a test of its own
+        _, _, (line,) = cli(command, "--hepl")
+        assert line.startswith("pushgate: there is no option --hepl; did you mean '--help'?")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-V"], ["push", "--help"], ["show"], ["show", "--json"]]
+)
 def test_a_reader_that_goes_away_early_makes_no_noise(pushgateway, arguments):
     Gateway(pushgateway.url).send("PUT", GroupingKey("j"), b"a 1\n")
     read, write = os.pipe()

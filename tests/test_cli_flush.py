@@ -117,7 +117,7 @@ def test_what_nobody_needs_any_more_is_discarded_and_shown(server, outbox, flush
         keep(outbox, OTHER, job)
         keep(outbox, server.url, job)
     shown = f'{{job="a"}}  PUT of 1 metric  for {OTHER}'
-    discard = ("--discard", OTHER, "--discard", "job=~a|c")
+    discard = ("--discard", OTHER, "job=~a|c")
     assert flush(*discard, "--dry-run") == (0, [shown, "1 group would be discarded"], [])
     assert flush(*discard) == (0, [shown, "1 group discarded"], [])
     assert flush("--discard", server.url)[1][-1] == "2 groups discarded"

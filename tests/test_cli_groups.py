@@ -74,13 +74,13 @@ def test_prune_says_what_goes_and_why_and_deletes_it(cli, two_days_ago):
     push(url, "c")
     prune = ("prune", "--older-than", "1d", "--gateway", url)
     line = '{job="a"}  not pushed for 2d'
-    assert cli(*prune, "--match", "job=a", "--dry-run") == (
+    assert cli(*prune, "a", "--dry-run") == (
         0,
         f"would delete  {line}\n1 group would be deleted\n",
         [],
     )
     assert len(Gateway(url).groups()) == 3
-    assert cli(*prune, "--match", "job=a") == (0, f"deleted  {line}\n1 group deleted\n", [])
+    assert cli(*prune, "a") == (0, f"deleted  {line}\n1 group deleted\n", [])
     (entry,) = json.loads(cli(*prune, "--json")[1])  # half of it needs no --yes
     assert (entry["labels"], entry["deleted"]) == ({"job": "b"}, True)
     assert [group.labels for group in Gateway(url).groups()] == [{"job": "c"}]
@@ -92,16 +92,16 @@ def test_prune_says_what_goes_and_why_and_deletes_it(cli, two_days_ago):
         (["prune"], "--older-than"),
         (["prune", "--older-than", "0d"], "above 0"),
         (["prune", "--older-than", "7"], "'7' has no unit; write 7d, 7h or 7s"),
-        (["prune", "--older-than", "1d", "--match", "backup"], "no matcher"),
-        (["delete"], "--job, or --match"),
-        (["delete", "--match", ""], "no matcher"),
-        (["delete", "--match", "job=a", "--job", "a"], "either"),
-        (["delete", "--match", "instance="], "every group without that label"),
-        (["delete", "--match", "env!=test"], 'add job=~".+"'),
-        (["delete", "--match", "job=~.*"], "every group without that label"),
-        (["delete", "--job", "a", "--json"], "are for --match"),
+        (["prune", "--older-than", "1d", "k~v"], "no matcher"),
+        (["delete"], "MATCHER, or --job"),
+        (["delete", ""], "no matcher"),
+        (["delete", "job=a", "--job", "a"], "either"),
+        (["delete", "instance="], "every group without that label"),
+        (["delete", "env!=test"], 'add job=~".+"'),
+        (["delete", "job=~.*"], "every group without that label"),
+        (["delete", "--job", "a", "--json"], "go with MATCHER"),
         (["delete", "--job", "a", "--group", "instance=", "--keep"], "--keep is not for"),
-        (["delete", "--job", "a", "--dry-run"], "are for --match"),
+        (["delete", "--job", "a", "--dry-run"], "go with MATCHER"),
         (["groups", "job=~("], "regular expression"),
     ],
 )
@@ -114,7 +114,7 @@ def test_what_could_delete_the_wrong_groups_is_wrong_usage(cli, arguments, words
 def test_delete_takes_all_that_match(cli, gateway_url):
     for job, instance in (("a", "x"), ("a", "y"), ("b", "x")):
         push(gateway_url, job, instance=instance)
-    delete = ("delete", "--gateway", gateway_url, "--match", "job=a", "--match", "instance!=y")
+    delete = ("delete", "--gateway", gateway_url, "job=a", "instance!=y")
     assert cli(*delete, "--dry-run")[1].startswith('would delete  {job="a",instance="x"}\n')
     code, out, (error,) = cli(*delete)
     assert (code, out, len(Gateway(gateway_url).groups())) == (1, "", 3)
@@ -124,9 +124,9 @@ def test_delete_takes_all_that_match(cli, gateway_url):
     )
     assert cli(*delete, "--yes")[1] == 'deleted  {job="a",instance="x"}\n1 group deleted\n'
     assert len(Gateway(gateway_url).groups()) == 2
-    (entry,) = json.loads(cli(*delete[:3], "--match", "job=b", "--json", "--yes")[1])
+    (entry,) = json.loads(cli(*delete[:3], "b", "--json", "--yes")[1])
     assert (entry["labels"]["job"], entry["deleted"]) == ("b", True)
-    cli("delete", "--gateway", gateway_url, "--match", 'job=~".+"', "--yes")
+    cli("delete", "--gateway", gateway_url, 'job=~".+"', "--yes")
     assert Gateway(gateway_url).groups() == []
 
 
@@ -136,7 +136,7 @@ def test_delete_takes_all_that_match(cli, gateway_url):
 def test_at_a_terminal_it_asks_before_it_deletes_much(pushgateway, typed, code, left):
     for job in ("a", "b\x1b"):
         push(pushgateway.url, job)
-    command = shlex.join([sys.executable, "-m", "pushgate", "delete", "--match", "job=~.+"])
+    command = shlex.join([sys.executable, "-m", "pushgate", "delete", "job=~.+"])
     child = pexpect.spawn(
         "/bin/sh", ["-c", f"{command} --gateway {pushgateway.url} 2>&1"], timeout=30
     )
@@ -186,8 +186,8 @@ def test_status_has_a_line_for_each_job_and_3_where_one_is_bad(cli, gateway_url)
     code, out, errors = cli(*status)
     assert (code, errors) == (0, [])
     assert [line.split() for line in out.splitlines()] == [
-        ["JOB", "LAST", "RUN", "WHEN", "TOOK", "NEXT"],
-        ["backup", "succeeded", "2h", "ago", "10s", "in", "21h"],
+        ["JOB", "LAST", "RUN", "WHEN", "TOOK", "LAST", "OK", "NEXT", "EVERY"],
+        ["backup", "succeeded", "2h", "ago", "10s", "2h", "ago", "in", "21h", "1d"],
         ["1", "job,", "all", "well"],
     ]
     report(gateway_url, "report", 280, Status.FAILURE, command=CommandEnd(3))
@@ -195,8 +195,8 @@ def test_status_has_a_line_for_each_job_and_3_where_one_is_bad(cli, gateway_url)
     code, out, _ = cli(*status)
     first, second = (" ".join(line.split()) for line in out.splitlines()[1:3])
     assert code == 3
-    assert first == "late succeeded 2d ago 10s overdue 38h"
-    assert second == "report failed (exit 3) 4m ago 10s - never succeeded"
+    assert first == "late succeeded 2d ago 10s 2d ago overdue 38h 1d"
+    assert second == "report failed (exit 3) 4m ago 10s never - never succeeded"
     assert out.splitlines()[-1] == "3 jobs, 2 to look at"
     assert cli(*status, "job=backup")[0] == 0
     for output in ((), ("--json",)):
@@ -256,7 +256,7 @@ def test_ages_are_by_the_gateways_clock(cli, two_days_ago):
 
 
 def test_a_table_has_colors_and_fits_only_on_terminals(cli, pushgateway, monkeypatch):
-    report(pushgateway.url, "a" * 50, 60, Status.FAILURE)
+    report(pushgateway.url, "a" * 50, 60, Status.FAILURE, every=DAY)
     report(pushgateway.url, "日本", 60)
     status = ("status", "--gateway", pushgateway.url)
     _, first, second, _ = cli(*status)[1].splitlines()
@@ -264,10 +264,13 @@ def test_a_table_has_colors_and_fits_only_on_terminals(cli, pushgateway, monkeyp
     assert second.startswith(f"日本{' ' * 46}  succeeded")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "60")
-    _, first, second, _ = cli(*status)[1].splitlines()
-    assert re.match(r"(a+)…(a+)  \x1b\[31mfailed *\x1b\[0m  ", first)
-    assert len(re.sub(r"\x1b\[\d+m", "", second)) <= 60
+    for columns, last in ((80, "EVERY"), (65, "NEXT"), (52, "NEXT")):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = cli(*status)[1].splitlines()
+        assert lines[0].split()[-1] == last
+        assert re.match(r"(a+)…(a+)  \x1b\[31mfailed *\x1b\[0m  ", lines[1])
+        assert lines[2] == "    never succeeded"
+        assert max(len(re.sub(r"\x1b\[\d+m", "", line)) for line in lines) <= columns
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in cli(*status)[1]
 

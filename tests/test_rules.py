@@ -115,7 +115,7 @@ def test_labels_and_names_are_the_users(cli):
         (["rules", "--label", "a-b=c"], "can't have the label 'a-b'"),
         (["rules", "--group-name", "a\nb"], "is no name"),
         (["scrape-config"], "no gateway is configured"),
-        (["dashboard", "x"], "unrecognized arguments: x"),
+        (["dashboard", "x"], "it takes no x"),
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_prints_nothing(cli, arguments, output):

@@ -208,7 +208,7 @@ def test_the_command_line_has_them_too(utf8_gateway, tmp_path, capsys):
     file.write_text('{"rows.loaded","db.name"="shop"} 42\n')
     where = ["--gateway", utf8_gateway.url, "--job", "j", "--group", "foo.bar=x"]
     assert cli.main(["push", *where, "--utf8-names", str(file)]) == 0
-    assert cli.main(["show", *where]) == 0
+    assert cli.main(["show", *where[:2], '"foo.bar"=x']) == 0
     shown = capsys.readouterr().out
     assert '{job="j","foo.bar"="x"}' in shown
     assert 'rows.loaded{"db.name"="shop"}  42' in shown

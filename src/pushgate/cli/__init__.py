@@ -1,8 +1,9 @@
 """The command line: finds the command and runs it.
 
-Each command is a module ``cmd_<command>`` with ``main(arguments) -> int``. It is imported only when
-it is used: an import must not slow down another command. ``run`` starts with every job, so nothing
-is imported before it.
+Each command is a module ``cmd_<command>`` with ``parser()``, which makes its parser, and
+``run(options)``, which returns the exit code. It is imported only when it is used: an import must
+not slow down another command. ``pushgate run`` starts with every job, so nothing is imported
+before it; it reads its arguments itself.
 """
 
 from __future__ import annotations
@@ -13,37 +14,36 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("main",)
+__all__ = ("COMMANDS", "main")
 
-_COMMANDS = (
-    "run",
-    "start",
-    "finish",
-    "push",
-    "status",
-    "groups",
-    "show",
-    "delete",
-    "prune",
-    "flush",
-    "doctor",
-    "rules",
-    "dashboard",
-    "scrape-config",
-    "gateway",
-)
-
+COMMANDS = {
+    "run": "run a command and push how it went",
+    "start": "a script's job starts",
+    "finish": "a script's job has ended",
+    "push": "push Prometheus text",
+    "status": "how each job is doing, the worst first",
+    "groups": "the gateway's groups",
+    "show": "the gateway's groups with their metrics",
+    "delete": "delete one group, or all that match",
+    "prune": "delete groups that nobody pushes to any more",
+    "flush": "deliver what waits in this host's outbox",
+    "doctor": "find what is wrong, and what to do about it",
+    "rules": "alert rules for Prometheus",
+    "dashboard": "a dashboard for Grafana",
+    "scrape-config": "the scrape configuration for Prometheus",
+    "gateway": "an in-memory gateway, for development",
+}
 _HELP = """\
 pushgate - the outcome of every batch job in Prometheus, through a Pushgateway
 
-usage: pushgate COMMAND [options], COMMAND --help, --help or --version
+usage: pushgate COMMAND [options], help COMMAND, -V or --version
   run --job NAME -- COMMAND ...      run a command, push how it went
   start, finish --job NAME           in a script: the job starts, has ended
   push --job NAME [--add] [FILE|-]   push Prometheus text
   flush [--list]                     deliver what waits in this host's outbox
   status [MATCHER ...]               how each job is doing, the worst first
-  groups [MATCHER ...], show         the gateway's groups; with their metrics
-  delete --job NAME | --match ...    delete one group, or all that match
+  groups, show [MATCHER ...]         the gateway's groups; with their metrics
+  delete MATCHER ... | --job NAME    delete all groups that match, or one group
   prune --older-than 7d [--dry-run]  delete groups that nobody pushes any more
   doctor [--push]                    find what is wrong, and what to do about it
   rules, dashboard, scrape-config    for Prometheus and Grafana
@@ -59,11 +59,12 @@ secret itself or to file:/path.
 
 exit status: 0 done, 1 not delivered, 2 wrong usage; run: the command's or 125
 """
+_IN_SCRIPTS = ("start", "finish")  # a script with "set -e" must not end because of its monitoring
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with ``argv``, by default the process's. Returns the exit code."""
-    command, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if command == "run":
         # Without a guard: it has exit codes of its own and never writes to stdout.
         from .cmd_run import main as run
@@ -73,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A thread may hang in a push. Python's shutdown takes 10 ms, and has crashed on it.
             _end_process(code)
         return code
-    from .exit_status import guarded
+    from .exit_status import guarded, harmless
 
-    return guarded(lambda: _dispatch(command, rest))
+    return (harmless if command in _IN_SCRIPTS else guarded)(lambda: _dispatch(command, rest))
 
 
 def _end_process(code: int) -> None:
@@ -91,18 +92,23 @@ def _end_process(code: int) -> None:
 def _dispatch(command: str, rest: list[str]) -> int:
     if command == "help":
         command, rest = (rest[0], ["--help"]) if rest else ("--help", [])
-    if command in _COMMANDS:
+    if command in COMMANDS:
         from importlib import import_module
 
-        module = command.replace("-", "_")
-        return int(import_module(f".cmd_{module}", __name__).main(rest))
+        from .exit_status import silenced
+
+        module = import_module(f".cmd_{command.replace('-', '_')}", __name__)
+        options = module.parser().parse_args(rest)
+        if options.quiet:
+            return silenced(lambda: int(module.run(options)))
+        return int(module.run(options))
     if command in ("--help", "-h"):
-        sys.stdout.write(_HELP)
+        print(_HELP, end="")
         return 0
-    if command == "--version":
+    if command in ("--version", "-V"):
         from importlib.metadata import version
 
-        sys.stdout.write(f"pushgate {version('pushgate')}\n")
+        print(f"pushgate {version('pushgate')}")
         return 0
     from .exit_status import UsageError
 
@@ -110,11 +116,10 @@ def _dispatch(command: str, rest: list[str]) -> int:
 
 
 def _what_is_wrong(command: str) -> str:
-    if not command:
-        return "give a command; see 'pushgate --help'"
-    if command.startswith("-"):
-        return f"there is no option {command!r} before the command; see 'pushgate --help'"
     from ..settings.option_table import did_you_mean
 
-    advice = did_you_mean(command, _COMMANDS) or f"; there are {', '.join(_COMMANDS)}"
+    if command.startswith("-"):
+        advice = did_you_mean(command, ("--help", "--version")) or "; write it after the command"
+        return f"there is no option {command} before the command{advice}"
+    advice = did_you_mean(command, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
     return f"there is no command {command!r}{advice}"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from ..prometheus.dashboard import dashboard
-from .common_options import Parser
 from .formatting import print_json
+from .parser import ParsedOptions, Parser
 
 
-def main(arguments: list[str]) -> int:
-    """Returns 0."""
-    Parser(
+def parser() -> Parser:
+    """The command's parser."""
+    return Parser(
         "dashboard",
-        "Print a Grafana dashboard of all jobs as JSON, for Grafana 9 to 11: import it, or put it\n"
-        "into a folder that Grafana loads dashboards from.",
-    ).parse_args(arguments)
+        "Print a Grafana dashboard of all jobs as JSON, for Grafana 9 to 11: import it,\n"
+        "or put it into a folder that Grafana loads dashboards from.",
+    )
+
+
+def run(_options: ParsedOptions) -> int:
+    """Returns 0."""
     print_json(dashboard())
     return 0

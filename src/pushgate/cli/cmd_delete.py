@@ -1,83 +1,69 @@
-"""``pushgate delete``: delete exactly one group, or all groups that match."""
+"""``pushgate delete``: delete all groups that match, or exactly one group."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from ..jobs.matchers import selective_matchers
 from ..jobs.prune import delete_groups
 from ..jobs.staleness import StaleGroup
-from .common_options import (
-    Parser,
-    add_gateway_options,
-    add_group_options,
-    add_json_option,
-    add_match_options,
-    grouping_key,
-    load_settings,
-    read_labels,
-)
 from .deletion_report import delete_and_report
 from .exit_status import UsageError
 from .keep_option import add_keep_option, send
-
-if TYPE_CHECKING:
-    import argparse
+from .parser import ParsedOptions, Parser, read_labels
 
 
-def main(arguments: list[str]) -> int:
-    """Returns 0, also where there was no such group."""
-    parser = Parser(
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser(
         "delete",
-        "Delete the group of this job and these labels, and no other; or, with --match,\n"
-        "all groups that match. It is no error if there is no such group.",
+        "Delete all groups that match; or, with --job and --group, the group with these\n"
+        "labels and no other. It is no error if there is no such group.",
     )
-    add_group_options(parser, job_required=False)
-    add_match_options(
-        parser, "all groups that match, such as 'job=~old-.*'; if repeated, all have to match"
-    )
-    add_json_option(parser, "with --match, for scripts")
-    add_keep_option(parser)
-    add_gateway_options(parser)
-    options = parser.parse_args(arguments)
-    if options.match:
+    made.add_matchers("the groups to delete")
+    made.add_group(job_required=False)
+    made.add_deletion()
+    add_keep_option(made)
+    made.add_output("json", "quiet", "verbose", json="with MATCHER, for scripts")
+    made.add_gateway("request", "push", "outbox")
+    return made
+
+
+def run(options: ParsedOptions) -> int:
+    """Returns 0, also where there was no such group."""
+    if options.matchers:
         return _delete_matching(options)
     if options.job is None:
-        raise UsageError("give --job, or --match; see 'pushgate delete --help'")
+        raise UsageError("give a MATCHER, or --job; see 'pushgate delete --help'")
     if options.dry_run or options.json:
-        raise UsageError("--dry-run and --json are for --match; --job and --group name one group")
+        raise UsageError("--dry-run and --json go with MATCHER; --job and --group name one group")
     if "instance=" in options.group:
         return _delete_with_empty_instance(options)
-    key = grouping_key(options)
-    return send(load_settings(options), "DELETE", key, b"", keep=options.keep)
+    return send(options, "DELETE", options.grouping_key(), b"")
 
 
-def _delete_with_empty_instance(options: argparse.Namespace) -> int:
+def _delete_with_empty_instance(options: ParsedOptions) -> int:
     # A GroupingKey refuses an empty instance: beside the group without an instance it breaks every
     # scrape. Other clients make such groups, and a matcher can't tell the two apart.
     if options.keep:
         raise UsageError("--keep is not for a group with an empty instance")
     labels = {"job": options.job, **read_labels(options.group, "--group")}
-    load_settings(options).to_gateway().delete_group(labels)
+    options.open_gateway().delete_group(labels)
     return 0
 
 
-def _delete_matching(options: argparse.Namespace) -> int:
+def _delete_matching(options: ParsedOptions) -> int:
     if options.job is not None or options.group:
-        raise UsageError("give either --job and --group, or --match")
+        raise UsageError("give either MATCHER, or --job and --group")
     if options.keep:
-        raise UsageError("--keep is for --job and --group, not for --match")
+        raise UsageError("--keep goes with --job and --group, not with MATCHER")
     try:
-        matchers = selective_matchers(options.match)
+        matchers = selective_matchers(options.read_matchers())
     except ValueError as error:
         raise UsageError(str(error)) from None
-    gateway = load_settings(options).to_gateway()
+    gateway = options.open_gateway()
     return delete_and_report(
+        options,
         lambda force: [
             StaleGroup(group, "")
             for group in delete_groups(gateway, matchers, dry_run=options.dry_run, force=force)
         ],
-        force=options.yes,
-        dry_run=options.dry_run,
-        as_json=options.json,
     )

@@ -6,53 +6,56 @@ import os
 from typing import TYPE_CHECKING
 
 from ..doctor import Finding, examine
-from ..doctor.finding import fail
+from ..doctor.finding import FAIL, fail
 from ..errors import SettingsError
-from .common_options import Parser, add_gateway_options, add_json_option, load_settings
 from .formatting import colored, print_json, printable
+from .parser import ParsedOptions, Parser
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
-_COLORS = {"FAIL": "red", "warn": "yellow"}
+_COLORS = {FAIL: "red", "warn": "yellow"}
 
 
-def main(arguments: list[str]) -> int:
-    """Returns 1 where a check failed, else 0."""
-    parser = Parser(
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser(
         "doctor",
-        "Check the settings, the network, the gateway, its groups and the outbox. Nothing is\n"
-        "written to the gateway without --push.",
+        "Check the settings, the network, the gateway, its groups and the outbox. Nothing\n"
+        "is written to the gateway without --push.",
         "exit status: 0 no check failed, 1 one did, 2 wrong usage",
     )
-    parser.add_argument(
+    made.add_argument(
         "--push", action="store_true", help='also push a group {job="pushgate_doctor"}, delete it'
     )
-    add_json_option(parser, "for scripts, a list of the findings")
-    add_gateway_options(parser)
-    options = parser.parse_args(arguments)
-    checks = []
-    for check in _checks(options):
-        checks.append(check)
+    made.add_output("json", "quiet", json="for scripts, a list of the findings")
+    made.add_gateway("request", "push", "outbox")
+    return made
+
+
+def run(options: ParsedOptions) -> int:
+    """Returns 1 where a check failed, else 0."""
+    findings = []
+    for finding in _findings(options):
+        findings.append(finding)
         if not options.json:
-            _print(check)
+            _print(finding)
     if options.json:
-        print_json([check._asdict() for check in checks])
-    return 1 if any(check.level == "FAIL" for check in checks) else 0
+        print_json([finding._asdict() for finding in findings])
+    return 1 if any(finding.level == FAIL for finding in findings) else 0
 
 
-def _checks(options: argparse.Namespace) -> Iterator[Finding]:
+def _findings(options: ParsedOptions) -> Iterator[Finding]:
     try:
-        settings = load_settings(options)
+        settings = options.load_settings()
     except SettingsError as error:
         yield fail("settings", str(error))
         return
     yield from examine(settings, os.environ, push=options.push)
 
 
-def _print(check: Finding) -> None:
-    level = colored(f"{check.level:<4}", _COLORS.get(check.level, ""))
-    print(f"{level}  {check.subject}: {printable(check.text)}", flush=True)
-    if check.advice:
-        print(f"      -> {printable(check.advice)}", flush=True)
+def _print(finding: Finding) -> None:
+    level = colored(f"{finding.level:<4}", _COLORS.get(finding.level, ""))
+    print(f"{level}  {finding.subject}: {printable(finding.text)}", flush=True)
+    if finding.advice:
+        print(f"      -> {printable(finding.advice)}", flush=True)

@@ -5,52 +5,40 @@ The exit code is 0 whether or not the push arrives, and for wrong options too.
 
 from __future__ import annotations
 
-from ..log import RateLimitedLogger
-from .common_options import (
-    Parser,
-    add_gateway_options,
-    add_group_options,
-    exit_codes,
-    gateway_or_complaint,
-    grouping_key,
-)
-from .exit_status import complain, harmless
+from ..settings import readers
+from .cmd_start import open_gateway
+from .exit_status import UsageError
+from .parser import ParsedOptions, Parser, value_of
 
-__all__ = ("main",)
+_TIMEOUT = 10.0  # seconds
 
 
-def main(arguments: list[str]) -> int:
-    """Report the end. Returns 0, whatever is wrong: that is said."""
-    return harmless(lambda: _finish(arguments))
-
-
-def _finish(arguments: list[str]) -> int:
-    parser = Parser("finish", "Report that a job has ended, after 'pushgate start'.")
-    add_group_options(parser)
-    parser.add_argument(
-        "--exit-code", type=exit_codes, required=True, metavar="N", help="the job's: $?"
-    )
-    parser.add_argument(
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser("finish", "Report that a job has ended, after 'pushgate start'.")
+    made.add_group()
+    codes = value_of(readers.exit_codes)
+    made.add_argument("--exit-code", type=codes, required=True, metavar="N", help="the job's: $?")
+    made.add_argument(
         "--success-codes",
-        type=exit_codes,
+        type=codes,
         default=frozenset({0}),
         metavar="N,...",
         help="exit codes that count as success",
     )
-    add_gateway_options(parser)
-    options = parser.parse_args(arguments)
+    made.add_output("quiet")
+    made.add_gateway("request", "push", "outbox")
+    return made
+
+
+def run(options: ParsedOptions) -> int:
+    """Report the end. Returns 0."""
     if len(options.exit_code) != 1:
-        parser.error("--exit-code takes one number")
-    key = grouping_key(options)
+        raise UsageError("--exit-code takes one number")
+    key = options.grouping_key()
     from pushgate_subprocess._script import finish
 
-    log = RateLimitedLogger(complain)
-    gateway = gateway_or_complaint(options, timeout=10.0, say=complain)
-    finish(
-        key,
-        gateway,
-        exit_code=min(options.exit_code),
-        success_codes=options.success_codes,
-        log=log,
-    )
+    gateway, log = open_gateway(options, _TIMEOUT)
+    (code,) = options.exit_code
+    finish(key, gateway, exit_code=code, success_codes=options.success_codes, log=log)
     return 0

@@ -6,24 +6,29 @@ import errno
 import signal
 
 from ..embedded import EmbeddedGateway
-from .common_options import Parser
 from .exit_status import CommandError, UsageError
+from .parser import ParsedOptions, Parser
 
 
-def main(arguments: list[str]) -> int:
-    """Returns 0 after Ctrl-C or TERM. Raises CommandError where it can't listen."""
-    parser = Parser(
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser(
         "gateway",
-        "An in-memory Pushgateway for development and tests. It keeps nothing on disk and asks\n"
-        "for no password: leave it on a loopback address.",
+        "An in-memory Pushgateway for development and tests. It keeps nothing on disk and\n"
+        "asks for no password: leave it on a loopback address.",
     )
-    parser.add_argument(
+    made.add_argument(
         "--listen",
         default="127.0.0.1:9091",
         metavar="[ADDRESS:]PORT",
         help="where to listen, by default %(default)s; port 0 takes a free one",
     )
-    host, port = _address(parser.parse_args(arguments).listen)
+    return made
+
+
+def run(options: ParsedOptions) -> int:
+    """Returns 0 after Ctrl-C or TERM. Raises CommandError where it can't listen."""
+    host, port = _address(options.listen)
     gateway = EmbeddedGateway(host, port)
     # Also INT: a shell starts its background jobs with INT ignored.
     stopping = (signal.SIGTERM, signal.SIGINT)

@@ -2,70 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..protocol.names import selector
-from .common_options import (
-    MATCHERS,
-    Parser,
-    add_gateway_options,
-    add_json_option,
-    load_settings,
-    matching_groups,
-    read_matchers,
-)
 from .exit_status import complain
-from .formatting import ago, counted, group_fields, print_json, print_table
+from .formatting import ago, counted, group_fields, print_json_list, print_table
+from .parser import ParsedOptions, Parser, matching_groups
 
 if TYPE_CHECKING:
     from ..protocol.groups import Group
 
 
-def main(arguments: list[str]) -> int:
-    """Returns 0, also where no group matches."""
-    parser = Parser(
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser(
         "groups",
         "List the groups that a gateway holds, the one that was pushed longest ago first.",
-        MATCHERS,
     )
-    parser.add_argument("matchers", nargs="*", metavar="MATCHER", help="only groups that match all")
-    add_json_option(parser)
-    add_gateway_options(parser)
-    options = parser.parse_args(arguments)
-    matchers = read_matchers(options.matchers)
-    gateway = load_settings(options).to_gateway()
+    made.add_matchers("only groups that match")
+    made.add_output("json")
+    made.add_gateway("request")
+    return made
+
+
+def run(options: ParsedOptions) -> int:
+    """Returns 0, also where no group matches."""
+    matchers = options.read_matchers()
+    gateway = options.open_gateway()
     found, now = matching_groups(gateway, matchers)
-    groups = list(found)
-    groups.sort(key=lambda group: (max(group.push_time, group.push_failure_time), *group.labels))
+    # Of each group, what is shown alone: a gateway may hold 15,000 with millions of samples.
+    rows = [_row(group) for group in found]
+    rows.sort(key=lambda row: (max(row["push_time"], row["push_failure_time"]), *row["labels"]))
     if options.json:
-        print_json(
-            [
-                {**group_fields(g), "families": len(g.families), "samples": _samples(g)}
-                for g in groups
-            ]
-        )
-    elif not groups:
+        print_json_list(rows)
+    elif not rows:
         complain(f"{gateway.url} holds no {'matching ' if matchers else ''}group")
     else:
-        print_table(
-            ("GROUP", "LAST PUSH", "REFUSED", "FAMILIES", "SAMPLES"),
-            [_cells(group, now) for group in groups],
-        )
-        total = sum(map(_samples, groups))
-        print(f"{counted(len(groups), 'group')}, {counted(total, 'sample')}")
+        heads = ("GROUP", "LAST PUSH", "REFUSED", "FAMILIES", "SAMPLES")
+        print_table(heads, [_cells(row, now) for row in rows])
+        total = sum(row["samples"] for row in rows)
+        print(f"{counted(len(rows), 'group')}, {counted(total, 'sample')}")
     return 0
 
 
-def _cells(group: Group, now: float) -> tuple[str | tuple[str, str], ...]:
-    refused = ago(group.push_failure_time, now) if group.push_failure_time else ""
+def _row(group: Group) -> dict[str, Any]:
+    samples = sum(len(family.samples) for family in group.families)
+    return group_fields(group) | {"families": len(group.families), "samples": samples}
+
+
+def _cells(row: dict[str, Any], now: float) -> tuple[str | tuple[str, str], ...]:
+    refused = ago(row["push_failure_time"], now) if row["push_failure_time"] else ""
     return (
-        selector(group.labels),
-        ago(group.push_time, now),
-        refused if group.last_push_successful else (refused, "red"),
-        str(len(group.families)),
-        str(_samples(group)),
+        selector(row["labels"]),
+        ago(row["push_time"], now),
+        refused if row["last_push_successful"] else (refused, "red"),
+        str(row["families"]),
+        str(row["samples"]),
     )
-
-
-def _samples(group: Group) -> int:
-    return sum(len(family.samples) for family in group.families)

@@ -14,29 +14,48 @@ from ..errors import DeliveryError, InvalidPayloadError, PushError
 from ..protocol.checked_text import checked_text
 from ..protocol.names import quoted_metric, selector
 from ..protocol.parse import parse_text
-from .common_options import (
-    Parser,
-    add_gateway_options,
-    add_group_options,
-    grouping_key,
-    load_settings,
-)
 from .exit_status import CommandError, complain
 from .keep_option import add_keep_option, send
+from .parser import ParsedOptions, Parser
 
 if TYPE_CHECKING:
     from ..gateway.client import Gateway
     from ..protocol.parse import TextFamily
 
 
-def main(arguments: list[str]) -> int:
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser(
+        "push",
+        "Push metrics in Prometheus's text format. By default they replace all metrics of\n"
+        "the group. Metrics that a gateway would refuse are refused here, with the line.",
+        "example; it is a gauge without a line such as '# TYPE rows_loaded counter':\n"
+        "  echo rows_loaded 42 | pushgate push --job nightly-load --add",
+    )
+    made.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="the metrics; - or none is stdin"
+    )
+    made.add_group()
+    how = made.add_mutually_exclusive_group()
+    how.add_argument(
+        "--add", action="store_true", help="keep the group's metrics of other names (POST)"
+    )
+    how.add_argument(
+        "--clear", action="store_true", help="allow an empty FILE, which empties the group"
+    )
+    add_keep_option(made)
+    made.add_output("quiet", "verbose")
+    made.add_gateway("request", "push", "outbox")
+    return made
+
+
+def run(options: ParsedOptions) -> int:
     """Returns 0 when the gateway, or with ``--keep`` the outbox, has the metrics.
 
     Raises CommandError for metrics that a gateway would refuse.
     """
-    options = _parser().parse_args(arguments)
-    key = grouping_key(options)
-    settings = load_settings(options)
+    key = options.grouping_key()
+    settings = options.load_settings()
     gateway = settings.to_gateway()  # raises before stdin is read
     name = "stdin" if options.file == "-" else options.file
     try:
@@ -59,7 +78,7 @@ def main(arguments: list[str]) -> int:
     families = parse_text(payload.text, utf8_names=settings.utf8_names)
     method = "POST" if options.add else "PUT"
     try:
-        return send(settings, method, key, _typed(payload.text, families), keep=options.keep)
+        return send(options, method, key, _typed(payload.text, families))
     except (CommandError, DeliveryError) as error:
         if "is not a " not in str(error):
             raise
@@ -103,30 +122,6 @@ def _advice_on_types(gateway: Gateway, families: dict[str, TextFamily]) -> str:
         "another group has this metric with another type: put a line '# TYPE NAME TYPE' before the"
         " sample, or rename the metric"
     )
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        "push",
-        "Push metrics in Prometheus's text format. By default they replace all metrics of the\n"
-        "group. Metrics that a gateway would refuse are refused here, with the line.",
-        "example; without a line such as '# TYPE rows_loaded counter' before it, it is a gauge:\n"
-        "  echo rows_loaded 42 | pushgate push --job nightly-load --add",
-    )
-    parser.add_argument(
-        "file", nargs="?", default="-", metavar="FILE", help="the metrics; - or none is stdin"
-    )
-    add_group_options(parser)
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--add", action="store_true", help="keep the group's metrics of other names (POST)"
-    )
-    how.add_argument(
-        "--clear", action="store_true", help="allow an empty FILE, which empties the group"
-    )
-    add_keep_option(parser)
-    add_gateway_options(parser)
-    return parser
 
 
 def _read(file: str) -> bytes:

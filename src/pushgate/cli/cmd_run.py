@@ -1,65 +1,34 @@
 """``pushgate run``: which words are options, and which are the command.
 
 Not argparse: it would start the command 7 ms later, and it moves words between our options and the
-command's. The values are read by the common table of options.
+command's. The values are read by the common table of options; ``run_help.py`` has the help.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 
 from pushgate_subprocess._run_options import READERS, RunOptions
 
 from ..settings import readers
-from ..settings.option_table import OptionSource, did_you_mean, read_options
+from ..settings.option_table import OptionSource, read_options
+from .unknown_option import what_is_wrong_with
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which would delay the command
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-__all__ = ("main",)
+    from .parser import Parser
 
-HELP = """\
-pushgate run - run a command and put how it went into Prometheus
+__all__ = ("main", "parser")
 
-usage: pushgate run --job NAME [options] [--] COMMAND [ARGUMENT ...]
 
-The command's exit code, signals, terminal and streams are as without pushgate,
-whatever the gateway does. A push that fails is one line on stderr.
+def parser() -> Parser:
+    """The command's parser, for its help."""
+    from .run_help import parser
 
-job         --job NAME           and --group LABEL=VALUE, which may be repeated
-gateway     --gateway URL        else PUSHGATE_GATEWAY or the --config FILE
-            --username NAME, --header 'NAME: VALUE', --cafile FILE, --insecure,
-            --certfile FILE, --keyfile FILE, --compression NAME, --redirects N,
-            --utf8-names, --retries N (until --push-timeout is over);
-            secrets: PUSHGATE_PASSWORD, PUSHGATE_TOKEN
-            --outbox FILE        keeps what can't be delivered now; off: none
-time limit  --timeout 90m        then --signal NAME (TERM); the exit code is 124
-            --kill-after 10s     then KILL; the exit code is 137
-            --preserve-status    the exit code is the command's own
-success     --success-codes 0,3  the exit codes that count as success (0)
-            --min-duration 1s    a run that is shorter counts as failed
-overlap     --lock FILE          one run at a time; see --lock-wait 5m (0s)
-            --on-locked skip     publish a skipped run, exit 0; or fail: exit 75
-publishing  --expect-every 24h   the schedule, for the alert on missed runs
-            --heartbeat 60s      an empty push now and then while it runs
-            --no-start-push      only push the end
-            --push-timeout 10s   the longest that pushing the end may take
-            --textfile DIR       write DIR/NAME.prom for node_exporter as well,
-                                 or only, where no gateway is set
-            --dry-run            print the metrics to stderr, push nothing
-output      --quiet-on-success   hold the output back; print it if the run fails
-            --tail-bytes N       the same, with the last N bytes of each stream
-            -v, -q               lines at start and end too; no line at all
-
-The command may append metrics of its own, in Prometheus text:
-  echo "rows_loaded 42" >> "$PUSHGATE_METRICS_FILE"
-
-Durations: 90s, 15m, 2h, 1d. Exit codes: the command's; 124 time limit; 125
-wrong option; 126 can't be executed; 127 not found; 128+N killed by signal N.
-"""
+    return parser()
 
 
 def main(arguments: list[str]) -> int:
@@ -73,7 +42,7 @@ def main(arguments: list[str]) -> int:
     if options is None:
         from .exit_status import guarded
 
-        return guarded(lambda: sys.stdout.write(HELP) and 0)
+        return guarded(lambda: parser().parse_args(["--help"]) and 0)
     try:
         import fcntl  # noqa: F401 - which the wrapper needs, and Windows has not
     except ImportError:
@@ -98,7 +67,7 @@ def _split(arguments: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
         if written == "--help":
             return None, []
         if written not in _OPTIONS:
-            raise ValueError(f"there is no option {written}{did_you_mean(written, _OPTIONS)}")
+            raise ValueError(what_is_wrong_with(written, _OPTIONS))
         name = _OPTIONS[written]
         if name in _SWITCHES:
             if equals:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from ..prometheus.scrape import scrape_config
-from .common_options import Parser, add_gateway_options, load_settings
 from .exit_status import UsageError
+from .parser import ParsedOptions, Parser
 
 
-def main(arguments: list[str]) -> int:
-    """Returns 0."""
-    parser = Parser(
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser(
         "scrape-config",
-        "Print the scrape configuration for the gateway, as a part of prometheus.yml. It holds no\n"
-        "secret: where the gateway wants one, it names a file that Prometheus reads.",
+        "Print the scrape configuration for the gateway, as a part of prometheus.yml. It\n"
+        "holds no secret: where the gateway wants one, it names a file for Prometheus.",
     )
-    parser.add_argument(
+    made.add_argument(
         "--scrape-job",
         metavar="NAME",
         default="pushgateway",
         help="the job_name (%(default)s); give the same to 'pushgate rules'",
     )
-    add_gateway_options(parser)
-    options = parser.parse_args(arguments)
-    settings = load_settings(options)
+    made.add_gateway()
+    return made
+
+
+def run(options: ParsedOptions) -> int:
+    """Returns 0."""
+    settings = options.load_settings()
     settings.to_gateway()  # raises where no gateway is set
     try:
         text = scrape_config(settings, scrape_job=options.scrape_job)

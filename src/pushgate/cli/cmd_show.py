@@ -6,19 +6,10 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..jobs.matchers import Matcher
 from ..protocol.names import selector
-from .common_options import (
-    Parser,
-    add_gateway_options,
-    add_group_options,
-    add_json_option,
-    load_settings,
-    matching_groups,
-    read_labels,
-)
 from .exit_status import complain
-from .formatting import ago, group_fields, print_json, printable
+from .formatting import ago, group_fields, print_json_list, printable
+from .parser import ParsedOptions, Parser, matching_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,31 +20,29 @@ if TYPE_CHECKING:
 _WIDEST = 60  # columns for names; longer ones push their value to the right
 
 
-def main(arguments: list[str]) -> int:
-    """Returns 0, also where no group has the labels."""
-    parser = Parser(
-        "show",
-        "Show the groups that a gateway holds, with their metrics. Without --job and --group, all.",
-    )
-    add_group_options(parser, job_required=False)
-    add_json_option(parser, "all of it for scripts, histograms' buckets included")
-    add_gateway_options(parser)
-    options = parser.parse_args(arguments)
-    wanted = read_labels(options.group, "--group")
-    if options.job is not None:
-        wanted["job"] = options.job
-    gateway = load_settings(options).to_gateway()
-    matchers = [Matcher(name, "=", value) for name, value in wanted.items()]
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser("show", "Show the groups that a gateway holds, with their metrics.")
+    made.add_matchers("only groups that match")
+    made.add_output("json", json="all of it for scripts, histograms' buckets included")
+    made.add_gateway("request")
+    return made
+
+
+def run(options: ParsedOptions) -> int:
+    """Returns 0, also where no group matches."""
+    matchers = options.read_matchers()
+    gateway = options.open_gateway()
     found, now = matching_groups(gateway, matchers)
-    groups = list(found)
     if options.json:
-        print_json([_as_json(group) for group in groups])
-    elif not groups:
-        complain(f"{gateway.url} holds no {'matching ' if wanted else ''}group")
-    else:
-        for group in sorted(groups, key=lambda group: list(group.labels.items())):
-            for line in _lines(group, now):
-                print(printable(line))
+        print_json_list(map(_as_json, found))
+        return 0
+    groups = sorted(found, key=lambda group: list(group.labels.items()))
+    for group in groups:
+        for line in _lines(group, now):
+            print(printable(line))
+    if not groups:
+        complain(f"{gateway.url} holds no {'matching ' if matchers else ''}group")
     return 0
 
 

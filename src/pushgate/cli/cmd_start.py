@@ -6,44 +6,63 @@ The exit code is 0 whether or not the push arrives, and for wrong options too: a
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ..errors import SettingsError
 from ..log import RateLimitedLogger
-from .common_options import (
-    Parser,
-    add_gateway_options,
-    add_group_options,
-    duration,
-    gateway_or_complaint,
-    grouping_key,
-)
-from .exit_status import complain, harmless
+from ..settings import readers
+from .exit_status import complain
+from .parser import ParsedOptions, Parser, value_of
 
-__all__ = ("main",)
+if TYPE_CHECKING:
+    from ..gateway.client import Gateway
+
+_TIMEOUT = 2.0  # seconds
 
 
-def main(arguments: list[str]) -> int:
-    """Report the start. Returns 0, whatever is wrong: that is said."""
-    return harmless(lambda: _start(arguments))
-
-
-def _start(arguments: list[str]) -> int:
-    parser = Parser(
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser(
         "start",
-        "Report that a job starts, from a script that can't be wrapped. Unless --timeout says\n"
-        "otherwise, the script waits for the push for 2 seconds at most.",
+        "Report that a job starts, from a script that can't be wrapped. Unless --timeout\n"
+        "says otherwise, the script waits for the push for 2 seconds at most.",
     )
-    add_group_options(parser)
-    parser.add_argument(
+    made.add_group()
+    made.add_argument(
         "--expect-every",
-        type=duration,
+        type=value_of(readers.positive_duration),
         metavar="DURATION",
         help="the schedule's period, such as 24h, for the alert on missed runs",
     )
-    add_gateway_options(parser)
-    options = parser.parse_args(arguments)
-    key = grouping_key(options)
+    made.add_output("quiet")
+    made.add_gateway("request", "push", "outbox")
+    return made
+
+
+def run(options: ParsedOptions) -> int:
+    """Report the start. Returns 0."""
+    key = options.grouping_key()
     from pushgate_subprocess._script import start
 
-    log = RateLimitedLogger(complain)
-    gateway = gateway_or_complaint(options, timeout=2.0, say=complain)
+    gateway, log = open_gateway(options, _TIMEOUT)
     start(key, gateway, expect_every=options.expect_every, log=log)
     return 0
+
+
+def open_gateway(
+    options: ParsedOptions, timeout: float
+) -> tuple[Gateway | None, RateLimitedLogger]:
+    """The gateway with its outbox, None where the settings are wrong, and what writes lines.
+
+    The script goes on although its monitoring is broken. ``timeout``, in seconds, is for a
+    configuration without one.
+    """
+    log = RateLimitedLogger(complain)
+    try:
+        settings = options.load_settings()
+        if "timeout" not in settings.origins:
+            settings = settings._replace(timeout=timeout)
+        return settings.to_gateway(settings.to_outbox(log)), log
+    except SettingsError as error:
+        complain(str(error))
+        return None, log

@@ -2,81 +2,119 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import PushError
 from ..jobs.ages import roughly
 from ..jobs.status import JobRow, job_rows
 from ..protocol.timestamps import METRIC_PREFIX
-from .common_options import (
-    MATCHERS,
-    Parser,
-    add_gateway_options,
-    add_json_option,
-    load_settings,
-    matching_groups,
-    read_matchers,
-)
-from .exit_status import complain
-from .formatting import ago, counted, print_json, print_table, span
+from ..settings import readers
+from .exit_status import UsageError, complain
+from .formatting import ago, counted, is_terminal, print_json, print_table, span
+from .parser import ParsedOptions, Parser, matching_groups, value_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..gateway.client import Gateway
+    from ..jobs.matchers import Matcher
     from ..settings.loader import Settings
 
 _ALARM = 3
+_CLEAR = "\x1b[H\x1b[2J"
+_HEADS = ("JOB", "LAST RUN", "WHEN", "TOOK", "LAST OK", "NEXT", "EVERY", "HOST", "")
 
 
-def main(arguments: list[str]) -> int:
+class _Picture(NamedTuple):
+    """What is shown: ``now`` is by the gateway's clock, ``refused`` counts groups without a row."""
+
+    rows: list[JobRow]
+    now: float
+    refused: int
+    waiting: str
+
+
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser(
+        "status",
+        "How each job is doing, the worst first, from what a gateway holds. Jobs are\n"
+        "groups with metrics of the vocabulary (batch_job_...); own metrics are left out.",
+        "exit status: 0 all is well, 1 the gateway can't be read, 2 wrong usage, 3 a\n"
+        "job's last run failed, a job is overdue, a run is stuck, runs start and none\n"
+        "ends, a job never succeeded, or no job matches",
+    )
+    made.add_matchers("only jobs that match")
+    made.add_argument(
+        "--watch",
+        type=value_of(readers.positive_duration),
+        metavar="DURATION",
+        help="show it again every 5s, or so; Ctrl-C ends that",
+    )
+    made.add_output("json", "quiet")
+    made.add_gateway("request", "outbox")
+    return made
+
+
+def run(options: ParsedOptions) -> int:
     """Returns 3 where a job is bad or no job matches, else 0.
 
     Raises PushError where the gateway can't be read.
     """
-    options = _parser().parse_args(arguments)
-    matchers = read_matchers(options.matchers)
-    settings = load_settings(options)
+    if options.watch is not None and options.json:
+        raise UsageError("give either --watch or --json, not both")
+    matchers = options.read_matchers()
+    settings = options.load_settings()
     gateway = settings.to_gateway()
-    try:
-        found, now = matching_groups(gateway, matchers)
-        groups = [group.only(METRIC_PREFIX) for group in found]
-    except PushError:
-        if waiting := _waiting(settings):
-            complain(waiting)
-        raise
-    rows = job_rows(groups, now=now)
-    waiting = _waiting(settings)
-    if options.json:
-        print_json([_as_json(row) for row in rows])
-        if waiting:
-            complain(waiting)
-    else:
-        if rows:
-            _print(rows, now)
+    while True:
+        try:
+            picture = _read(gateway, settings, matchers)
+        except PushError as error:
+            if waiting := _waiting(settings):
+                complain(waiting)
+            if options.watch is None:
+                raise
+            complain(str(error))
         else:
-            complain(f"{gateway.url} holds no {'matching ' if matchers else ''}job")
-        known = [row.labels for row in rows]
-        refused = [g for g in groups if not g.last_push_successful and g.labels not in known]
-        if refused:
-            print(f"{counted(len(refused), 'more group')} with a refused push: pushgate groups")
-        if waiting:
-            print(waiting)
-    # It is bad, too, when no job matches: it was never reported, or its group was deleted.
-    return _ALARM if any(row.bad for row in rows) or (matchers and not rows) else 0
+            if options.watch is not None and is_terminal():
+                print(_CLEAR, end="")
+            _show(picture, gateway, matchers, options)
+        if options.watch is None:
+            # It is bad, too, when no job matches: it was never reported, or its group was deleted.
+            is_bad = any(row.bad for row in picture.rows) or (matchers and not picture.rows)
+            return _ALARM if is_bad else 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        time.sleep(options.watch)
 
 
-def _parser() -> Parser:
-    parser = Parser(
-        "status",
-        "How each job is doing, the worst first, from what a gateway holds. Jobs are groups\n"
-        "with metrics of the vocabulary (batch_job_...); their own metrics are left out.",
-        f"{MATCHERS}\n\n"
-        "exit status: 0 all is well, 1 the gateway can't be read, 2 wrong usage, 3 a job's\n"
-        "last run failed, a job is overdue, a run is stuck, runs start and none ends, a job\n"
-        "never succeeded, or no job matches",
-    )
-    parser.add_argument("matchers", nargs="*", metavar="MATCHER", help="only jobs that match all")
-    add_json_option(parser)
-    add_gateway_options(parser)
-    return parser
+def _read(gateway: Gateway, settings: Settings, matchers: Iterable[Matcher]) -> _Picture:
+    found, now = matching_groups(gateway, matchers)
+    groups = [group.only(METRIC_PREFIX) for group in found]
+    rows = job_rows(groups, now=now)
+    known = {id(row.labels) for row in rows}
+    refused = sum(not g.last_push_successful and id(g.labels) not in known for g in groups)
+    return _Picture(rows, now, refused, _waiting(settings))
+
+
+def _show(
+    picture: _Picture, gateway: Gateway, matchers: Iterable[Matcher], options: ParsedOptions
+) -> None:
+    if options.json:
+        print_json([_as_json(row) for row in picture.rows])
+        if picture.waiting:
+            complain(picture.waiting)
+        return
+    if picture.rows:
+        _print_rows(picture.rows, picture.now)
+    else:
+        complain(f"{gateway.url} holds no {'matching ' if matchers else ''}job")
+    if picture.refused:
+        print(f"{counted(picture.refused, 'more group')} with a refused push: pushgate groups")
+    if picture.waiting:
+        print(picture.waiting)
 
 
 def _waiting(settings: Settings) -> str:
@@ -88,21 +126,28 @@ def _waiting(settings: Settings) -> str:
     return text if count else ""
 
 
-def _print(rows: list[JobRow], now: float) -> None:
+def _print_rows(rows: list[JobRow], now: float) -> None:
     cells = [
         (
             row.name,
             (_last(row), "red" if row.failed or row.stuck or row.ends_missing else ""),
             ago(row.at, now) if row.at else "-",
             "-" if row.duration is None else span(row.duration),
+            ago(row.last_success, now),
             (_next(row, now), "red" if row.overdue else ""),
+            span(row.interval) if row.interval else "",
+            row.info.get("host", ""),
             (_notes(row, now), "yellow" if row.doubtful else ""),
         )
         for row in rows
     ]
-    print_table(("JOB", "LAST RUN", "WHEN", "TOOK", "NEXT", ""), cells)
-    bad, doubtful = sum(row.bad for row in rows), sum(row.doubtful and not row.bad for row in rows)
-    found = [f"{bad} to look at"] * bool(bad) + [f"{doubtful} in doubt"] * bool(doubtful)
+    print_table(_HEADS, cells, optional=("HOST", "EVERY", "TOOK", "WHEN", "NEXT"))
+    counts = {
+        "to look at": sum(row.bad for row in rows),
+        "in doubt": sum(row.doubtful and not row.bad for row in rows),
+        "paused": sum(row.paused_until is not None for row in rows),
+    }
+    found = [f"{number} {what}" for what, number in counts.items() if number]
     print(f"{counted(len(rows), 'job')}, {', '.join(found) or 'all well'}")
 
 
@@ -125,6 +170,7 @@ def _next(row: JobRow, now: float) -> str:
 
 def _notes(row: JobRow, now: float) -> str:
     notes = {
+        f"paused for {roughly((row.paused_until or now) - now)}": row.paused_until,
         "runs start and none ends": row.ends_missing,
         "no run has ended yet": row.never_ended,
         "never succeeded": row.never_succeeded,

@@ -1,4 +1,4 @@
-"""Deletes many groups and prints which, for ``prune`` and ``delete --match``."""
+"""Deletes many groups and prints which, for ``prune`` and ``delete MATCHER``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..jobs.staleness import StaleGroup
+    from .parser import ParsedOptions
 
 __all__ = ("delete_and_report",)
 
@@ -21,9 +22,9 @@ _SHOWN = 10  # groups before the question
 
 
 def delete_and_report(
-    delete: Callable[[bool], Sequence[StaleGroup]], *, force: bool, dry_run: bool, as_json: bool
+    options: ParsedOptions, delete: Callable[[bool], Sequence[StaleGroup]]
 ) -> int:
-    """Call ``delete`` and print the groups that it deleted. Returns 0.
+    """Call ``delete`` and print the groups that it deleted, as the options say. Returns 0.
 
     ``delete`` takes whether to delete what has to be confirmed; at a terminal, that is asked.
     Raises DeletionError after printing which groups were deleted and which are left, CommandError
@@ -32,20 +33,16 @@ def delete_and_report(
     failure: DeletionError | None = None
     left: Sequence[StaleGroup] = ()
     try:
-        deleted = _delete_confirmed(delete, force)
+        deleted = _delete_confirmed(delete, options.yes)
     except DeletionError as error:
         failure, deleted, left = error, error.deleted, error.left
-    done = "would delete" if dry_run else "deleted"
+    done = "would delete" if options.dry_run else "deleted"
     entries = [(entry, done) for entry in deleted] + [(entry, "left") for entry in left]
-    if as_json:
+    if options.json:
         print_json(
             [
-                {
-                    **group_fields(entry.group),
-                    "reason": entry.reason,
-                    "deleted": state == "deleted",
-                }
-                for entry, state in entries
+                group_fields(e.group) | {"reason": e.reason, "deleted": state == "deleted"}
+                for e, state in entries
             ]
         )
     else:
@@ -53,7 +50,7 @@ def delete_and_report(
             reason = f"  {entry.reason}" if entry.reason else ""
             print(printable(f"{state}  {selector(entry.group.labels)}{reason}"))
         number = counted(len(deleted), "group")
-        print(f"{number} would be deleted" if dry_run else f"{number} deleted")
+        print(f"{number} would be deleted" if options.dry_run else f"{number} deleted")
     if failure is not None:
         raise failure
     return 0

@@ -6,6 +6,7 @@ There is never a traceback for an error that is not a bug of pushgate.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -23,10 +24,11 @@ from .formatting import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("CommandError", "UsageError", "complain", "guarded", "harmless")
+__all__ = ("CommandError", "UsageError", "complain", "guarded", "harmless", "silenced")
 
 _READER_GONE = 128 + 13  # as if SIGPIPE had ended us, which shells take as normal
 _INTERRUPTED = 128 + 2
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _SECRETS = (
     "; 'pushgate run' passes no secret on to its command: set PUSHGATE_PASSWORD or PUSHGATE_TOKEN"
     " to file:/path, which it does pass on, or write to $PUSHGATE_METRICS_FILE"
@@ -41,6 +43,9 @@ class CommandError(Exception):
     """The command can't do its work; the text says why."""
 
 
+_USAGE = (UsageError, SettingsError, InvalidGroupingKeyError)
+
+
 def guarded(action: Callable[[], int]) -> int:
     """The exit code of ``action``: 1 where it failed, 2 for wrong usage."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -52,15 +57,14 @@ def guarded(action: Callable[[], int]) -> int:
     except BrokenPipeError:
         _discard_stdout()
         return _READER_GONE
-    except (UsageError, SettingsError, InvalidGroupingKeyError) as error:
+    except _USAGE as error:
         complain(str(error))
         return 2
     except (CommandError, PushError) as error:
-        complain(f"{error}{_SECRETS if _lacks_secrets(error) else ''}")
+        complain(f"{error}{_next_step(error)}")
         return 1
     except OSError as error:
-        _discard_stdout()
-        complain(f"can't write the output: {error.strerror or error}")
+        complain(_what_failed(error))
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -72,14 +76,41 @@ def harmless(action: Callable[[], int]) -> int:
     try:
         code = guarded(action)
     except Exception as error:  # a bug of ours must not end the user's script
-        complain(f"{type(error).__name__}: {error}")
+        complain(f"a fault in pushgate, please report it: {error!r}")
         code = 0
     return code if code == _INTERRUPTED else 0
 
 
-def _lacks_secrets(error: Exception) -> bool:
-    """Whether this command failed because a wrapped script has no secrets of its wrapper's."""
-    return asks_for_credentials(error) and is_wrapped(os.environ)
+def silenced(action: Callable[[], int]) -> int:
+    """The exit code of ``action``, which writes nothing. Raises what wrong usage raises."""
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        try:
+            return action()
+        except _USAGE:
+            raise
+        except (CommandError, PushError):
+            return 1
+
+
+def _next_step(error: Exception) -> str:
+    if not asks_for_credentials(error):
+        return ""
+    if is_wrapped(os.environ):  # the wrapper has them
+        return _SECRETS
+    return "; see 'pushgate doctor'"
+
+
+def _what_failed(error: OSError) -> str:
+    """The text of an OSError that nothing has explained: of stdout, or of something else."""
+    if error.filename is None and error.errno in _OF_WRITING:
+        _discard_stdout()
+        return f"can't write the output: {error.strerror}"
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}"
 
 
 def _code_of(action: Callable[[], int]) -> int:

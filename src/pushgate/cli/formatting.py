@@ -12,7 +12,7 @@ from unicodedata import combining, east_asian_width
 from ..jobs.ages import roughly
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..protocol.groups import Group
 
@@ -21,7 +21,9 @@ __all__ = (
     "colored",
     "counted",
     "group_fields",
+    "is_terminal",
     "print_json",
+    "print_json_list",
     "print_table",
     "printable",
     "span",
@@ -70,6 +72,16 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
+def print_json_list(values: Iterable[object]) -> None:
+    """Print a list for a script, each value when its turn comes: for lists that are long."""
+    before = "[\n"
+    for value in values:
+        lines = json.dumps(value, indent=2).splitlines()
+        print(before + "\n".join(f"  {line}" for line in lines), end="")
+        before = ",\n"
+    print("[]" if before == "[\n" else "\n]")
+
+
 def group_fields(group: Group) -> dict[str, Any]:
     """The fields of a group that every command's JSON has."""
     return {
@@ -80,37 +92,57 @@ def group_fields(group: Group) -> dict[str, Any]:
     }
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str | tuple[str, str]]]) -> None:
+def print_table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str | tuple[str, str]]],
+    *,
+    optional: Sequence[str] = (),
+) -> None:
     """Print columns. A cell is a text, or a text and its color (red, yellow) on terminals.
 
-    Where a terminal is too narrow for the rows, the first column is cut in the middle.
+    On a terminal that is too narrow for the rows, the columns with the heads ``optional`` are left
+    out, one after the other; then the first column is cut in the middle. An optional column in
+    which no row has anything is always left out. A last column without a head has remarks, which
+    have a line of their own where they do not fit.
     """
     cells = [[(c, "") if isinstance(c, str) else c for c in row] for row in rows]
-    lines = [list(heads), *([printable(text) for text, _ in row] for row in cells)]
-    colors = [[""] * len(heads), *([color for _, color in row] for row in cells)]
-    widths = [max(map(_columns, column)) for column in zip(*lines, strict=True)]
-    if _is_terminal():
-        fixed = len(widths) if heads[-1] else len(widths) - 1  # remarks may go on in a new line
-        others = sum(widths[1:fixed]) + len(_GAP) * (fixed - 1)
-        widths[0] = min(widths[0], max(_NARROWEST, shutil.get_terminal_size().columns - others))
-    for line, line_colors in zip(lines, colors, strict=True):
-        line[0] = _cut(line[0], widths[0])
+    table = [[(head, "") for head in heads], *([(printable(t), c) for t, c in r] for r in cells)]
+    room = shutil.get_terminal_size().columns if is_terminal() else sys.maxsize
+    remarks = [row.pop() for row in table] if not heads[-1] else [("", "")] * len(table)
+    is_used = [any(text for text, _ in column[1:]) for column in zip(*table, strict=True)]
+    wanted = [
+        i for i, head in enumerate(heads[: len(table[0])]) if is_used[i] or head not in optional
+    ]
+    for head in (None, *optional):
+        wanted = [i for i in wanted if heads[i] != head]
+        widths = [max(_columns(row[i][0]) for row in table) for i in wanted]
+        others = sum(widths[1:]) + len(_GAP) * (len(widths) - 1)
+        if min(widths[0], _NARROWEST) + others <= room:
+            break
+    widths[0] = min(widths[0], max(_NARROWEST, room - others))
+    for row, (remark, color) in zip(table, remarks, strict=True):
+        row[0] = (_cut(row[0][0], widths[0]), row[0][1])
         padded = [
-            text + " " * (width - _columns(text)) for text, width in zip(line, widths, strict=True)
+            colored(row[i][0] + " " * (width - _columns(row[i][0])), row[i][1])
+            for i, width in zip(wanted, widths, strict=True)
         ]
-        padded[-1] = line[-1]
-        print(_GAP.join(map(colored, padded, line_colors)).rstrip())
+        used = widths[0] + others + len(_GAP) + _columns(remark)
+        if used <= room:
+            print(_GAP.join([*padded, colored(remark, color)]).rstrip())
+        else:
+            print(_GAP.join(padded).rstrip() + f"\n    {colored(remark, color)}" * bool(remark))
 
 
 def colored(text: str, color: str) -> str:
     """``text`` in red or yellow; unchanged where colors are not wanted, https://no-color.org/."""
-    wanted = _is_terminal() and os.environ.get("TERM") != "dumb"
+    wanted = is_terminal() and os.environ.get("TERM") != "dumb"
     if not color or not wanted or os.environ.get("NO_COLOR"):
         return text
     return f"{_COLORS[color]}{text}\x1b[0m"
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Whether stdout is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()  # None: closed, as by >&-
 
 

@@ -10,38 +10,37 @@ from ..log import RateLimitedLogger
 from .exit_status import CommandError, complain
 
 if TYPE_CHECKING:
-    import argparse
-
     from ..protocol.grouping_key import GroupingKey
-    from ..settings.loader import Settings
+    from .parser import ParsedOptions, Parser
 
 __all__ = ("add_keep_option", "send")
 
 
-def add_keep_option(parser: argparse.ArgumentParser) -> None:
+def add_keep_option(parser: Parser) -> None:
     """Add ``--keep``."""
     parser.add_argument(
         "--keep",
         action="store_true",
-        help="if it can't be delivered now, let it wait in the outbox for the next push or"
-        " 'pushgate flush'; the exit status is 0 then",
+        help="what can't be delivered now waits in the outbox for the next push or 'pushgate"
+        " flush'; the exit status is 0 then",
     )
 
 
-def send(settings: Settings, method: str, key: GroupingKey, text: bytes, *, keep: bool) -> int:
-    """Send one request. Returns 0 if it was delivered or, with ``keep``, waits now.
+def send(options: ParsedOptions, method: str, key: GroupingKey, text: bytes) -> int:
+    """Send one request. Returns 0 if it was delivered or, with ``--keep``, waits now.
 
-    Raises SettingsError; without ``keep`` DeliveryError; with ``keep`` CommandError for a request
-    that was neither delivered nor kept.
+    Raises SettingsError; without ``--keep`` DeliveryError; with it CommandError for a request that
+    was neither delivered nor kept.
     """
-    if not keep:
-        settings.to_gateway().send(method, key, text)
-        return 0
+    settings = options.load_settings()
     remarks: list[str] = []
-    outbox = settings.to_outbox(RateLimitedLogger(remarks.append))
+    outbox = settings.to_outbox(RateLimitedLogger(remarks.append)) if options.keep else None
+    gateway = settings.to_gateway(outbox)
     try:
-        settings.to_gateway(outbox).send(method, key, text)
+        gateway.send(method, key, text)
     except DeliveryError as error:
+        if not options.keep:
+            raise
         if outbox is None:
             remarks.append("there is no outbox to keep it in: see PUSHGATE_OUTBOX")
         if not error.kept:
@@ -50,4 +49,6 @@ def send(settings: Settings, method: str, key: GroupingKey, text: bytes, *, keep
         return 0
     for remark in remarks:
         complain(remark)
+    if options.verbose:
+        complain(f"{'deleted' if method == 'DELETE' else 'pushed'} {key} at {gateway.url}")
     return 0

@@ -157,7 +157,7 @@ def _remedy(suspects: Sequence[Mapping[str, str]]) -> str:
             f"--group {quote(f'{name}={value}')}" for name, value in labels.items() if name != "job"
         ]
     else:
-        options = [f"--match {quote(selector(labels))} --yes"]
+        options = [f"{quote(selector(labels))} --yes"]
     more = f" and {len(suspects) - 1} more like it" if len(suspects) > 1 else ""
     return f"pushgate delete {' '.join(options)}{more}"
 

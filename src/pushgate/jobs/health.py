@@ -18,6 +18,8 @@ from .vocabulary import (
     EXPECTED_INTERVAL,
     FAILURE,
     GROUP_EXPIRY,
+    NEXT_RUN,
+    PAUSED_UNTIL,
     RETRY,
     RUN_INFO,
     RUN_INFO_LABELS,
@@ -43,6 +45,9 @@ INTERVAL_GRACE_SHARE = 0.5
 """A scheduled job may start this share of its interval late, …"""
 INTERVAL_GRACE_LEAST = 60.0
 """… and this many seconds in any case: a cron minute, a scrape and a push."""
+
+EXACT_GRACE_MOST = 300.0
+"""So many seconds late at most, where the schedule says the time of the next run exactly."""
 
 STUCK_AFTER_DURATIONS = 3.0
 """A run is stuck when it takes this many times as long as the one before, …"""
@@ -96,11 +101,16 @@ def run_info(group: Group) -> dict[str, str]:
 def due_at(numbers: Numbers) -> float | None:
     """When the next run is expected; None where the job has no schedule or never started.
 
-    A run that was skipped, or whose upstream failed, was on time: its schedule is alive.
+    A run that was skipped, or whose upstream failed, was on time: its schedule is alive. An exact
+    time that a run has passed says nothing any more: the job has another schedule now.
     """
     started = [numbers[name] for name in (START, SKIPPED, UPSTREAM_FAILED) if name in numbers]
+    if not started:
+        return None
+    if numbers.get(NEXT_RUN, 0.0) > max(started):
+        return numbers[NEXT_RUN]
     interval = numbers.get(EXPECTED_INTERVAL, 0.0)
-    return max(started) + interval if started and interval > 0 else None
+    return max(started) + interval if interval > 0 else None
 
 
 def is_overdue(numbers: Numbers, now: float) -> bool:
@@ -108,8 +118,15 @@ def is_overdue(numbers: Numbers, now: float) -> bool:
     due = due_at(numbers)
     if due is None:
         return False
-    grace = max(INTERVAL_GRACE_LEAST, INTERVAL_GRACE_SHARE * numbers[EXPECTED_INTERVAL])
-    return now > due + grace
+    share = INTERVAL_GRACE_SHARE * numbers.get(EXPECTED_INTERVAL, 0.0)
+    grace = max(INTERVAL_GRACE_LEAST, share)
+    return now > due + (min(grace, EXACT_GRACE_MOST) if due == numbers.get(NEXT_RUN) else grace)
+
+
+def paused_until(numbers: Numbers, now: float) -> float | None:
+    """Until when nobody is to be alarmed by the job; None where it is not paused now."""
+    until = numbers.get(PAUSED_UNTIL, 0.0)
+    return until if until > now else None
 
 
 def is_retrying(numbers: Numbers) -> bool:

@@ -36,7 +36,8 @@ class JobRun(NamedTuple):
     for a key that names the run after all: from then on the group may be deleted.
 
     ``host``, ``run_id`` and ``url`` say where to look: where it ran, what its framework calls it,
-    and the page with its log. Empty where not known.
+    and the page with its log. Empty where not known. ``next_run_at``, in Unix seconds, is for a
+    schedule that says it exactly: the period until then alone says nothing of the runs that follow.
     """
 
     key: GroupingKey
@@ -47,6 +48,7 @@ class JobRun(NamedTuple):
     host: str = ""
     run_id: str = ""
     url: str = ""
+    next_run_at: float | None = None
 
 
 class CommandEnd(NamedTuple):

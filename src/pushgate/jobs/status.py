@@ -16,11 +16,13 @@ from .vocabulary import (
     COMPLETION,
     DURATION,
     EXIT_CODE,
+    EXPECTED_INTERVAL,
     RETRY,
     RUN_SUCCESS,
     SIGNAL,
     SKIPPED,
     START,
+    SUCCESS,
     TIMED_OUT,
     TRY_NUMBER,
     UPSTREAM_FAILED,
@@ -47,13 +49,15 @@ class JobRow:
 
     ``outcome`` is one of succeeded, failed, running, retrying, skipped, upstream failed and
     unknown; ``detail`` adds to it ("exit 3"). ``at`` is when that was; of a run that goes on, when
-    it started. ``due`` is when the next run is expected. ``failed`` stays true until the job
-    succeeds, also while it runs. ``ends_missing``: runs start, and none reports its end.
-    ``never_ended``: a run goes on, and none has ever ended, so that it can't be told whether they
-    are killed. ``vanished``: it was noticed within a day that a run had never reported its end.
-    ``clock_ahead``: by how many seconds the last start is later than the last push by the gateway's
-    clock, 0 for a minute or less. ``numbers`` are the vocabulary's metrics that have a single
-    value, without their prefix.
+    it started. ``due`` is when the next run is expected, ``interval`` the schedule's period.
+    ``failed`` stays true until the job succeeds, also while it runs. ``ends_missing``: runs start,
+    and none reports its end. ``never_ended``: a run goes on, and none has ever ended, so that it
+    can't be told whether they are killed. ``vanished``: it was noticed within a day that a run had
+    never reported its end. ``clock_ahead``: by how many seconds the last start is later than the
+    last push by the gateway's clock, 0 for a minute or less. ``paused_until`` is None where it is
+    not paused now; a job that is paused is not bad, whatever it does. ``info`` says where the last
+    run ended and why it failed, ``numbers`` are the single values of the vocabulary, without the
+    prefix of their names.
     """
 
     labels: Mapping[str, str]
@@ -61,7 +65,10 @@ class JobRow:
     detail: str
     at: float | None
     duration: float | None
+    last_success: float | None
     due: float | None
+    interval: float | None
+    paused_until: float | None
     overdue: bool
     stuck: bool
     ends_missing: bool
@@ -86,7 +93,7 @@ class JobRow:
     @property
     def bad(self) -> bool:
         """Whether it needs a look: it failed, is overdue, stuck or killed, or never succeeded."""
-        return (
+        return self.paused_until is None and (
             self.failed or self.overdue or self.stuck or self.ends_missing or self.never_succeeded
         )
 
@@ -130,7 +137,10 @@ def _row(group: Group, numbers: Mapping[str, float], now: float) -> JobRow:
         detail=detail,
         at=at,
         duration=numbers.get(DURATION),
+        last_success=numbers.get(SUCCESS),
         due=health.due_at(numbers),
+        interval=numbers.get(EXPECTED_INTERVAL),
+        paused_until=health.paused_until(numbers, now),
         overdue=health.is_overdue(numbers, now),
         stuck=health.is_stuck(numbers, now),
         ends_missing=health.ends_missing(numbers) and not health.may_still_end(numbers, now),
@@ -182,6 +192,7 @@ def _rank(row: JobRow) -> int:
         row.doubtful,
         row.outcome == "retrying",
         row.outcome == "running",
+        row.paused_until is not None,
         True,
     )
     return order.index(True)

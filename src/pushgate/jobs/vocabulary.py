@@ -65,6 +65,13 @@ MAPPED_LONGEST = _metric(
     "last_mapped_longest_seconds", "Duration of the longest of the mapped task's last instances."
 )
 EXPECTED_INTERVAL = _metric("expected_interval_seconds", "Period of the job's schedule.")
+NEXT_RUN = _metric(
+    "next_run_timestamp_seconds",
+    "Unix time at which the job's next run is expected, where its schedule says it exactly.",
+)
+PAUSED_UNTIL = _metric(
+    "paused_until_timestamp_seconds", "Unix time until which nobody is to be alarmed by the job."
+)
 GROUP_EXPIRY = _metric(
     "group_expiry_timestamp_seconds", "Unix time from which on the group may be deleted."
 )
@@ -97,6 +104,7 @@ def start_families(run: JobRun) -> list[Family]:
         {
             START: run.started_at,
             EXPECTED_INTERVAL: run.expected_interval,
+            NEXT_RUN: run.next_run_at,
             VANISHED: run.vanished_at,
             GROUP_EXPIRY: run.expires_at,
         }
@@ -107,7 +115,7 @@ def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
     """The metrics of a run's end. They include the start, whose push may not have arrived."""
     status = Status(outcome.status)  # raises ValueError for anything else
     if status in _NOT_STARTED and outcome.duration is None:
-        return _gauges({_LAST[status]: outcome.ended_at})
+        return _gauges({_LAST[status]: outcome.ended_at, NEXT_RUN: run.next_run_at})
     has_ended = status is not Status.RETRY
     families = start_families(run) + _gauges(
         {
@@ -128,6 +136,11 @@ def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
 def deadline_families(deadline: float) -> list[Family]:
     """The metric of a run that had not ended at ``deadline``, in Unix seconds."""
     return _gauges({DEADLINE_MISSED: deadline})
+
+
+def pause_families(until: float) -> list[Family]:
+    """The metric of a job that is paused until then, in Unix seconds; 0 ends the pause."""
+    return _gauges({PAUSED_UNTIL: until})
 
 
 def mapped_families(counts: Mapping[str, int], longest: float | None = None) -> list[Family]:

@@ -35,7 +35,15 @@ class Alert(NamedTuple):
 
 
 def job_alerts(series: Series) -> tuple[Alert, ...]:
-    """Alerts on the vocabulary that all adapters share."""
+    """Alerts on the vocabulary that all adapters share. A job that is paused alarms nobody."""
+    paused = queries.paused(series)
+    return tuple(
+        alert._replace(expression=f"(\n{alert.expression}\n) unless {paused}")
+        for alert in _of_all_jobs(series)
+    )
+
+
+def _of_all_jobs(series: Series) -> tuple[Alert, ...]:
     return (
         Alert(
             "BatchJobMissed",

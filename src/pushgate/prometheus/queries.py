@@ -14,6 +14,7 @@ from ..jobs.health import (
     ENDS_MISSING_DURATIONS,
     ENDS_MISSING_INTERVALS,
     ENDS_MISSING_LEAST,
+    EXACT_GRACE_MOST,
     INTERVAL_GRACE_LEAST,
     INTERVAL_GRACE_SHARE,
     STALE_AFTER,
@@ -30,6 +31,8 @@ from ..jobs.vocabulary import (
     EXPECTED_INTERVAL,
     FAILURE,
     GROUP_EXPIRY,
+    NEXT_RUN,
+    PAUSED_UNTIL,
     RETRY,
     RUN_SUCCESS,
     SKIPPED,
@@ -48,6 +51,7 @@ __all__ = (
     "never_succeeded",
     "next_due",
     "overdue",
+    "paused",
     "push_failing",
     "retrying",
     "running",
@@ -106,15 +110,23 @@ def last_reported(series: Series) -> str:
 def next_due(series: Series) -> str:
     """When the next run is expected, in Unix seconds. A run that was skipped was on time."""
     begun = series.highest(START, SKIPPED, UPSTREAM_FAILED)
-    return f"{begun} + {series.of(EXPECTED_INTERVAL)}"
+    return f"{series.of(NEXT_RUN)} > {begun}\n  or {begun} + {series.of(EXPECTED_INTERVAL)}"
 
 
 def overdue(series: Series) -> str:
     """Seconds since a run last started, where the next one should have started by now."""
     begun = series.highest(START, SKIPPED, UPSTREAM_FAILED)
-    interval = series.of(EXPECTED_INTERVAL)
+    interval, exact = series.of(EXPECTED_INTERVAL), f"{series.of(NEXT_RUN)} > {begun}"
     grace = f"clamp_min({INTERVAL_GRACE_SHARE:g} * {interval}, {INTERVAL_GRACE_LEAST:g})"
-    return f"time() - {begun}\n  > {interval} + {grace}"
+    return (
+        f"time() - {begun}\n  > {interval} + {grace}\n  unless {exact}\n"
+        f"or time() - {begun}\n  and time() - ({exact}) > clamp_max({grace}, {EXACT_GRACE_MOST:g})"
+    )
+
+
+def paused(series: Series) -> str:
+    """Until when nobody is to be alarmed by the job, in Unix seconds, where it is paused now."""
+    return f"{series.of(PAUSED_UNTIL)} > time()"
 
 
 def running(series: Series) -> str:

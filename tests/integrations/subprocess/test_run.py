@@ -138,18 +138,11 @@ def cli(capfd):
     return cli
 
 
-def test_the_help_fits_a_screen(cli):
-    code, out, err = cli("--help")
-    assert (code, err) == (0, [])
-    assert len(out.splitlines()) <= 45
-    assert max(map(len, out.splitlines())) <= 80
-
-
 def test_every_option_in_the_help_exists(cli):
     _, out, _ = cli("--help")
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", out.partition("COMMAND [ARG")[2]))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", out))
     assert len(named) > 30
-    for option in named:
+    for option in named - {"--help"}:
         _, _, (line,) = cli("--job", "backup", option)
         assert "there is no option" not in line, option
 

@@ -1,0 +1,249 @@
+"""The options that several commands share, and what they stand for.
+
+A command's ``parser()`` returns a :class:`Parser`, whose result is a :class:`ParsedOptions`. No
+option takes a secret: every process of a host can read the arguments of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..errors import SettingsError
+from ..jobs.matchers import Matcher, matches, parse_matchers
+from ..protocol.grouping_key import GroupingKey
+from ..protocol.names import to_path
+from ..settings import readers
+from ..settings.loader import Settings
+from .exit_status import UsageError
+from .unknown_option import what_is_wrong_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from ..gateway.client import Gateway
+    from ..protocol.groups import Group
+
+__all__ = ("ParsedOptions", "Parser", "matching_groups", "read_labels", "read_matchers", "value_of")
+
+# Option, setting, placeholder, help, and for which commands. The setting is also the name in the
+# namespace; without a placeholder, it is a switch.
+_OPTIONS: tuple[tuple[str, str, str, str, str], ...] = (
+    ("--gateway", "gateway", "URL", "the Pushgateway, http://host:9091 or host:port", "all"),
+    ("--config", "config", "FILE", "settings from this TOML file", "all"),
+    ("--timeout", "timeout", "DURATION", "for a request and its retries: 2.5, 30s, 1m", "request"),
+    ("--retries", "retries", "N", "how often to try again what may succeed later", "retries"),
+    ("--redirects", "redirects", "N", "how many redirects to follow", "retries"),
+    ("--compression", "compression", "NAME", "gzip, snappy or none", "push"),
+    ("--utf8-names", "utf8_names", "", "any text as names, if the gateway takes it", "push"),
+    ("--outbox", "outbox", "PATH", "where undelivered pushes wait, or off", "outbox"),
+    ("--username", "username", "NAME", "with PUSHGATE_PASSWORD", "all"),
+    ("--header", "headers", "'NAME: VALUE'", "add a header; may be repeated", "all"),
+    ("--cafile", "cafile", "FILE", "authorities to trust instead of the system's", "all"),
+    ("--certfile", "certfile", "FILE", "the client certificate", "all"),
+    ("--keyfile", "keyfile", "FILE", "its key, if that is in another file", "all"),
+    ("--insecure", "insecure_skip_verify", "", "do not check the server's certificate", "all"),
+)
+_MATCHERS = """\
+A MATCHER is a job's name, or LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEXP or
+LABEL!~REGEXP, as in PromQL: backup, job=backup, 'instance=~db.*'. All have to
+match.
+"""
+_ARGPARSE = (  # its words, and ours
+    (r"the following arguments are required: (.+)", r"give \1"),
+    (r"argument (\S+?)(?:/\S+)?: expected (?:one|at least one) argument", r"\1 needs a value"),
+    (r"argument (\S+): not allowed with argument (\S+)", r"give either \1 or \2, not both"),
+    (r"unrecognized arguments: (.+)", r"it takes no \1"),
+    (r"argument (\S+?)(?:/\S+)?: ignored explicit argument .*", r"\1 takes no value"),
+    (r"argument (\S+?)(?:/\S+)?: (.+)", r"\1: \2"),
+)
+
+
+class ParsedOptions(argparse.Namespace):
+    """What a command was given."""
+
+    quiet: bool = False
+
+    def load_settings(self) -> Settings:
+        """The settings by these options, the environment and the file. Raises SettingsError."""
+        names = [setting for _, setting, *_ in _OPTIONS]
+        return Settings.load({name: getattr(self, name, None) for name in names}, os.environ)
+
+    def open_gateway(self) -> Gateway:
+        """The gateway of these options, without an outbox. Raises SettingsError."""
+        return self.load_settings().to_gateway()
+
+    def read_matchers(self) -> tuple[Matcher, ...]:
+        """The MATCHER arguments. Raises UsageError."""
+        return read_matchers(self.matchers)
+
+    def grouping_key(self) -> GroupingKey:
+        """The group of ``--job`` and ``--group``. Raises UsageError or InvalidGroupingKeyError."""
+        labels, utf8_names = read_labels(self.group, "--group"), False
+        if any(to_path(name) != name for name in labels):
+            with suppress(SettingsError):  # the command reports it when it makes the gateway
+                utf8_names = self.load_settings().utf8_names
+        return GroupingKey(self.job, labels, utf8_names=utf8_names)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with UsageError in place of an exit, suggestions, and a short usage line."""
+
+    def __init__(self, command: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"pushgate {command}",
+            description=description,
+            epilog=epilog,
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
+        )
+        self._positionals.title = "arguments"
+        self.add_argument("-h", "--help", action="help", help="show this help")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The options in ``args``. Raises UsageError."""
+        known = self._option_string_actions
+        for word in args:
+            if word == "--":
+                break
+            option = word.partition("=")[0]
+            is_option = re.match("--?[a-zA-Z]", option) is not None
+            together = not option.startswith("--") and {f"-{c}" for c in option[1:]} <= known.keys()
+            if is_option and option not in known and not together:
+                self.error(what_is_wrong_with(option, known))
+        return super().parse_args(args, ParsedOptions() if namespace is None else namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        for theirs, ours in _ARGPARSE:
+            message, changed = re.subn(f"^{theirs}$", ours, message)
+            if changed:
+                break
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+    def format_help(self) -> str:
+        """The help, whose first line has the arguments that are not optional alone."""
+        required = [a for a in self._actions if a.required and a.option_strings]
+        rest = [a for a in self._actions if not a.option_strings]
+        usage = [f"{a.option_strings[0]} {a.metavar}" for a in required] + ["[options]"]
+        shown = {None: "{}", "?": "[{}]", "*": "[{} ...]", argparse.REMAINDER: "[--] {} [ARG ...]"}
+        usage += [shown[a.nargs].format(a.metavar) for a in rest]  # type: ignore[index]
+        self.usage = " ".join([self.prog, *usage])
+        return super().format_help()
+
+    def print_help(self, _file: Any = None) -> None:
+        """Print the help. Raises OSError, which argparse would hide."""
+        print(self.format_help(), end="")
+
+    def add_gateway(self, *kinds: str) -> None:
+        """Add the options for the gateway that have an effect on this command.
+
+        ``kinds`` are ``request`` where it sends any (``retries``: with another time-out), ``push``
+        where it pushes, ``outbox`` where it uses the outbox.
+        """
+        if "request" in kinds:
+            kinds += ("retries",)
+        group = self.add_argument_group("gateway")
+        for option, setting, placeholder, text, kind in _OPTIONS:
+            if kind not in ("all", *kinds):
+                continue
+            if not placeholder:
+                group.add_argument(
+                    option, dest=setting, action="store_const", const=True, help=text
+                )
+            else:
+                action = "append" if setting == "headers" else "store"
+                group.add_argument(
+                    option, dest=setting, metavar=placeholder, action=action, help=text
+                )
+
+    def add_group(self, *, job_required: bool = True) -> None:
+        """Add ``--job`` and ``--group``, which name one group."""
+        self.add_argument("--job", required=job_required, metavar="NAME", help="the job's name")
+        self.add_argument(
+            "--group",
+            action="append",
+            default=[],
+            metavar="LABEL=VALUE",
+            help="a further label of the group; may be repeated",
+        )
+
+    def add_matchers(self, text: str) -> None:
+        """Add MATCHER arguments, which select groups."""
+        self.add_argument("matchers", nargs="*", metavar="MATCHER", help=text)
+        self.epilog = f"{_MATCHERS}\n{self.epilog}" if self.epilog else _MATCHERS
+
+    def add_deletion(self) -> None:
+        """Add ``--dry-run`` and ``--yes``, for commands that delete many groups."""
+        self.add_argument("--dry-run", action="store_true", help="only show what would be deleted")
+        self.add_argument(
+            "--yes",
+            action="store_true",
+            help="do not ask before more than half of the gateway's groups are deleted, or one that"
+            " was pushed within an hour; needed for that where there is no terminal",
+        )
+
+    def add_output(self, *names: str, json: str = "for scripts, with all numbers") -> None:
+        """Add ``--json``, ``-q`` or ``-v``, those of them that ``names`` has."""
+        if "json" in names:
+            self.add_argument("--json", action="store_true", help=json)
+        if "quiet" in names:
+            self.add_argument(
+                "-q", "--quiet", action="store_true", help="no line at all; see the exit status"
+            )
+        if "verbose" in names:
+            self.add_argument("-v", "--verbose", action="store_true", help="say what is done")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        # Not the terminal's width: pages of the manual and tests have the same lines.
+        super().__init__(prog, max_help_position=27, width=80)
+
+
+def read_labels(texts: Iterable[str], option: str) -> dict[str, str]:
+    """The labels of texts ``LABEL=VALUE``. Raises UsageError, which names the ``option``."""
+    try:
+        return readers.labels(texts)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def read_matchers(texts: Sequence[str]) -> tuple[Matcher, ...]:
+    """The matchers in these texts; a bare word is a job's name. Raises UsageError."""
+    found: list[Matcher] = []
+    for text in texts:
+        if text and not set(text) & set('=~!{"'):
+            found.append(Matcher("job", "=", text))
+            continue
+        try:
+            found += parse_matchers(text)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    return tuple(found)
+
+
+def matching_groups(gateway: Gateway, matchers: Iterable[Matcher]) -> tuple[Iterator[Group], float]:
+    """The gateway's groups that fulfil all matchers, and the time by its clock in Unix seconds.
+
+    Each group is read when its turn comes, and what fails meanwhile is raised then.
+    """
+    now = time.time() + gateway.clock_offset()
+    return (group for group in gateway.iter_groups() if matches(group.labels, matchers)), now
+
+
+def value_of(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """For argparse: a reader whose ValueError is the error's text."""
+
+    def convert(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert

@@ -1,0 +1,23 @@
+"""What to write in place of an option that there is not. Imports nothing: ``run`` needs it."""
+
+from __future__ import annotations
+
+from ..settings.option_table import did_you_mean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ("what_is_wrong_with",)
+
+_HIDE = "; arguments can be read by every user of this host: set {} to it, or to file:/path"
+_ADVICE = {
+    "--password": _HIDE.format("PUSHGATE_PASSWORD"),
+    "--token": _HIDE.format("PUSHGATE_TOKEN"),
+}
+
+
+def what_is_wrong_with(option: str, options: Iterable[str]) -> str:
+    """The text of the error on ``option``, which is none of ``options``."""
+    advice = _ADVICE.get(option) or did_you_mean(option, options)
+    return f"there is no option {option}{advice}"
