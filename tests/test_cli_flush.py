@@ -2,7 +2,6 @@
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 
@@ -63,15 +62,6 @@ def test_what_the_gateway_holds_newer_is_told_on_stderr(server, outbox, flush):
     code, (line,), (complaint,) = flush()
     assert (code, line) == (0, f"0 groups delivered to {server.url}, 1 not, or not whole")
     assert '{job="a"}: x not sent: the gateway holds a push from' in complaint
-
-
-def test_what_a_killed_process_left_does_not_make_it_fail(server, outbox, flush, tmp_path):
-    keep(outbox, server.url)
-    (path,) = Path(outbox.path).glob("*.json")
-    flush()
-    path.touch()
-    assert flush("--quiet") == (0, [], [])
-    assert outbox.is_empty()
 
 
 def test_it_fails_while_something_is_left(server, outbox, flush):

@@ -8,6 +8,7 @@ only; other code asks the functions at its end.
 from __future__ import annotations
 
 import io
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
@@ -369,14 +370,12 @@ def says_not_found(status: int) -> bool:
 
 
 def require_posix(what: str) -> None:
-    """Raise PushError where there is no ``fcntl``, as on Windows. ``what`` begins the text."""
-    try:
-        import fcntl  # noqa: F401
-    except ImportError:
+    """Raise PushError where this is not a POSIX system, as Windows. ``what`` begins the text."""
+    if not hasattr(os, "fork"):
         raise PushError(
             f"{what} needs Linux, macOS or another POSIX system; on this one use Gateway and the"
             " push functions"
-        ) from None
+        )
 
 
 def explain(error: BaseException, *, has_credentials: bool) -> tuple[str, str]:

@@ -12,7 +12,6 @@ from ..log import RateLimitedLogger
 from ..outbox import flush as _flush  # noqa: F401
 from ..outbox import folder as _folder  # noqa: F401
 from ..outbox import ordered_send as _ordered_send  # noqa: F401
-from ..outbox import transfer as _transfer  # noqa: F401
 from ..protocol import groups as _groups  # noqa: F401
 from ..transport import error_mapping as _error_mapping  # noqa: F401
 from ..transport import handler as _handler  # noqa: F401

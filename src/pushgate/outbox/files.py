@@ -17,9 +17,9 @@ __all__ = (
     "locked",
     "make_private_folder",
     "open_private",
-    "replace_file",
     "sync_folder",
     "unlock",
+    "write_file",
 )
 
 TEMPORARY = ".new"  # ends the name of a file that is being written
@@ -86,12 +86,12 @@ def check_folder(path: str) -> None:
         raise PermissionError(errno.EPERM, "it belongs to another user", path)
 
 
-def replace_file(path: str, data: bytes) -> None:
-    """Put ``data`` into the file ``path``, whole or not at all, also over a power cut.
+def write_file(path: str, data: bytes) -> None:
+    """Make the file ``path`` with this content, whole or not at all, also over a power cut.
 
-    Over a power cut, a new name is there only after :func:`sync_folder`. Raises OSError.
+    Its name survives a power cut only after :func:`sync_folder`. Raises OSError.
     """
-    temporary = f"{path}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}"
+    temporary = f"{path}{TEMPORARY}"
     fd = open_private(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     try:
         try:
@@ -101,7 +101,7 @@ def replace_file(path: str, data: bytes) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-        os.replace(temporary, path)
+        os.rename(temporary, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
@@ -136,7 +136,7 @@ def locked(path: str, *, create: bool, wait: float) -> int | None:
         except BaseException:
             os.close(fd)
             raise
-        unlock(fd)  # if it was ours: the one before has replaced or removed the file
+        unlock(fd)  # if it was ours: somebody has removed the file meanwhile
         if not is_ours:
             return None
 

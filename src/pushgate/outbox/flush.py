@@ -1,41 +1,44 @@
-"""Delivering what waits for one gateway, by the rule in rule.py.
+"""Delivering what waits for one gateway, by the rule in rule.py; or removing it.
 
-No file is locked while a request is on its way: what was stored meanwhile shows when the file is to
-be removed, and is looked at again.
+What was stored while a request was on its way shows before files are removed: they are looked at
+again, together.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError, PushError, concerns_one_group, forbids_reading, is_permanent
 from ..protocol.grouping_key import GroupingKey
 from ..transport.deadline import Deadline
 from .failure_texts import describe, waiting_error
-from .record import Flushed, labels_text
+from .files import unlock
+from .record import Flushed, labels_text, url_prefix
 from .rule import Plan, plan, unseen_plan
-from .transfer import readdress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..gateway.client import Gateway
     from ..gateway.clock import ClockOffset
     from ..protocol.groups import Group
     from .entry import StoredFamily
-    from .flush_options import FlushOptions
     from .folder import Folder
-    from .record import Record
+    from .record import Record, WaitingGroup
 
-__all__ = ("Flush",)
+__all__ = ("Flush", "discard")
 
 _SEEN_FOR = 5.0  # seconds; then the gateway is read again
 _ROUNDS = 5  # of one group that keeps changing
+_WAIT = 0.5  # seconds, for another process that merges or delivers
+_LONG_WAIT = 5.0  # the same, before what waits is removed
 _PAUSE = 10.0  # seconds to the next flush in passing, after one in which the gateway failed
 _LONG_PAUSE = 60.0  # ... after one that may not read the gateway
+_LONGEST_PAUSE = 600.0  # a pause that ends later was noted by a clock that was set back
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 
@@ -51,13 +54,30 @@ class _SkipError(_StopError):
 
 
 class Flush:
-    """One go at all that waits for ``gateway``."""
+    """One go at all that waits for ``gateway``; see Outbox.flush for the options.
 
-    def __init__(self, folder: Folder, gateway: Gateway, options: FlushOptions) -> None:
+    ``in_passing``: nobody has asked for it.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        gateway: Gateway,
+        *,
+        timeout: float | None = None,
+        unseen: bool = False,
+        dry_run: bool = False,
+        former_url: str | None = None,
+        in_passing: bool = False,
+    ) -> None:
         self._folder = folder
         self._gateway = gateway
-        self._options = options
-        self._deadline = Deadline(options.timeout)
+        self._unseen = unseen
+        self._dry_run = dry_run
+        self._former_url = former_url if former_url != gateway.url else None
+        self._prefixes = [url_prefix(url) for url in (gateway.url, self._former_url) if url]
+        self._in_passing = in_passing
+        self._deadline = Deadline(timeout)
         self._wanted: set[str] = set()
         self._groups: dict[str, Group] | None = None
         self._seen_at = 0.0
@@ -68,68 +88,68 @@ class Flush:
 
     def run(self) -> Flushed:
         """Raises OSError of the folder's; what the gateway raises is in ``Flushed.error``."""
-        url, former_url = self._gateway.url, self._options.former_url
         self._folder.tidy()
-        names = self._folder.names(url)
-        if former_url is not None and self._options.dry_run:
-            names += self._folder.names(former_url)
-        elif former_url is not None:
-            try:
-                names = readdress(self._folder, former_url, url)
-            except DeliveryError as busy:
-                return Flushed(left=len(self._folder.names(former_url)), error=busy)
-        if not names:
+        own, *_ = prefixes = self._prefixes
+        if not self._left(prefixes):
             return Flushed()
-        lock = self._folder.delivering(url)
-        if lock is None:
-            text = "another process of this host is delivering what waits in the outbox"
-            return Flushed(left=len(names), error=waiting_error(text, url))
-        with lock:
-            if self._options.in_passing and lock.pauses(time.time()):
-                return Flushed(left=len(names))
-            error = self._deliver_all(names)
-            if self._pause:
-                with suppress(OSError):
-                    lock.pause(time.time() + self._pause)
-        left = len(self._folder.names(url))
+        try:
+            if self._former_url is not None and not self._dry_run:
+                _readdress(self._folder, self._former_url, self._gateway.url)
+            wait = 0.0 if self._in_passing else _WAIT
+            with _locked(self._folder, self._gateway.url, wait) as lock:
+                error = None if self._pauses(lock) else self._deliver_all()
+                if self._pause:
+                    with suppress(OSError):  # the time of the lock's file is the pause's end
+                        os.utime(lock, (time.time() + self._pause,) * 2)
+        except DeliveryError as busy:
+            return Flushed(left=self._left(prefixes), error=busy)
+        left = self._left([own])
         return Flushed(self._delivered, tuple(self._dropped), left, error if left else None)
 
-    def _deliver_all(self, names: list[str]) -> Exception | None:
+    def _left(self, prefixes: Iterable[str]) -> int:
+        """How many groups wait."""
+        names = [name for prefix in prefixes for name in self._folder.names(prefix)]
+        return len({name.partition(".")[0] for name in names})
+
+    def _pauses(self, lock: int) -> bool:
+        now = time.time()
+        return self._in_passing and now < os.fstat(lock).st_mtime <= now + _LONGEST_PAUSE
+
+    def _deliver_all(self) -> Exception | None:
         """What ended it early, or kept a group from arriving."""
-        records = [r for name in names if (r := self._folder.read(name)[0]) is not None]
+        records = [r for prefix in self._prefixes for r, _ in self._folder.load(prefix)]
         self._wanted = {labels_text(record.labels) for record in records}
         error = None
         try:
             for record in sorted(records, key=lambda record: record.since):
                 try:
-                    self._deliver(record.file_name)
+                    self._deliver(record.stem)
                 except _SkipError as skip:
                     error = skip.error
         except _StopError as stop:
             error = stop.error
         return error
 
-    def _deliver(self, name: str) -> None:
+    def _deliver(self, stem: str) -> None:
         for _ in range(_ROUNDS):
-            record, content = self._folder.read(name)
-            if record is None or self._deliver_record(record.recovered(time.time()), content):
+            for record, names in self._folder.load(stem):
+                todo = self._plan(record)
+                done: list[str | None] = [None] if todo.method else []
+                if not self._dry_run:
+                    done = self._send(record, names, todo)
+                    if self._folder.names(stem) != names:
+                        break  # something was stored meanwhile
+                    self._folder.remove(names)
+                if why := "; ".join(filter(None, (todo.reason, *done))):
+                    self._dropped.append(f"{_key(record)}: {why}")
+                self._delivered += not record.is_empty and (None in done or not why)
                 return
             self._groups = None  # what was sent is there now, and compared to what came since
 
-    def _deliver_record(self, record: Record, content: bytes) -> bool:
-        """False where what waits has changed meanwhile."""
-        todo = self._plan(record)
-        refused, is_sent = ([], True) if self._options.dry_run else self._send(record, todo)
-        if not self._options.dry_run and not self._folder.remove(record.file_name, content):
-            return False
-        if todo.reason or refused:
-            why = "; ".join(filter(None, (todo.reason, *refused)))
-            self._dropped.append(f"{_key(record)}: {why}")
-        self._delivered += (is_sent and todo.method is not None) or not (todo.reason or refused)
-        return True
-
     def _plan(self, record: Record) -> Plan:
-        if self._options.unseen:
+        if record.is_empty:
+            return Plan(None)
+        if self._unseen:
             return unseen_plan(record.entry)
         held = self._held().get(labels_text(record.labels))
         unanswered = set(record.unanswered)
@@ -178,50 +198,80 @@ class Flush:
             raise _StopError(waiting_error(text, self._gateway.url))
         return left if timeout is None else min(left, timeout)
 
-    def _send(self, record: Record, todo: Plan) -> tuple[list[str], bool]:
-        """What the gateway refused for good, with its reasons; and whether it took any."""
+    def _send(self, record: Record, names: list[str], todo: Plan) -> list[str | None]:
+        """Of each request why the gateway refuses it for good; None where it does not."""
         if todo.method is None:
-            return [], False
+            return []
         families = {name: record.entry.families[name] for name in todo.names}
-        refusal = self._request(record, todo.method, families)
-        if refusal is None:
-            return [], True
+        refusal = self._request(record, names, todo.method, families)
         base = record.entry if todo.method != "POST" else record.entry._replace(base=None)
         changes = list(base._replace(families=families).changes())
-        if len(changes) == 1:
-            return [refusal], False
+        if refusal is None or len(changes) == 1:
+            return [refusal]
         # One bad change does not take the others with it: each by itself, in order. A PUT of
         # nothing is done by a DELETE: should we be killed before the next, nobody has emptied it.
-        refused = []
-        for change in changes:
-            method = change.method if change.families or change.method == "POST" else "DELETE"
-            if why := self._request(record, method, change.families):
-                refused.append(why)
-        return refused, len(refused) < len(changes)
+        return [
+            self._request(
+                record,
+                names,
+                change.method if change.families or change.method == "POST" else "DELETE",
+                change.families,
+            )
+            for change in changes
+        ]
 
     def _request(
-        self, record: Record, method: str, families: Mapping[str, StoredFamily]
+        self,
+        record: Record,
+        names: list[str],
+        method: str,
+        families: Mapping[str, StoredFamily],
     ) -> str | None:
         """Why the gateway refuses it for good, if it does."""
         body = "".join(stored.text for stored in families.values())
-        encoded = body.encode("utf-8", "surrogateescape")
+        timeout = self._time_left()
         try:
-            timeout = self._time_left()
+            encoded = body.encode("utf-8", "surrogateescape")
             self._gateway.send_directly(method, _key(record), encoded, timeout=timeout)
-        except _StopError:  # there was no time to send it
-            raise
         except Exception as error:
             text = describe(error)
             if is_permanent(error):
                 return f"{', '.join(sorted(families)) or method} refused: {text}"
             with suppress(OSError):
-                self._folder.update(
-                    record.file_name,
-                    lambda now: now and now.recovered(time.time()).failed(text),
-                    create=False,
-                )
+                self._folder.replace(names, record.failed(text))
             raise (_SkipError if concerns_one_group(error) else _StopError)(error) from error
         return None
+
+
+def discard(folder: Folder, records: Iterable[Record]) -> list[WaitingGroup]:
+    """What was removed. Raises DeliveryError while another process delivers it."""
+    gone = []
+    for record in records:
+        with _locked(folder, record.url, _LONG_WAIT):
+            for now, names in folder.load(record.stem):
+                folder.remove(names)
+                gone.append(now.shown())
+    return gone
+
+
+def _readdress(folder: Folder, old_url: str, new_url: str) -> None:
+    """Have what waits for ``old_url`` wait for ``new_url``."""
+    with _locked(folder, old_url, _LONG_WAIT):
+        for record, names in folder.load(url_prefix(old_url)):
+            folder.replace(names, record._replace(url=new_url))
+
+
+@contextmanager
+def _locked(folder: Folder, url: str, wait: float) -> Iterator[int]:
+    """Hold the lock of a gateway. Raises DeliveryError where another process has it."""
+    lock = folder.lock(url, wait=wait)
+    if lock is None:
+        text = "another process of this host is delivering what waits in the outbox"
+        raise waiting_error(text, url)
+    try:
+        yield lock
+    finally:
+        unlock(lock)
 
 
 def _key(record: Record) -> GroupingKey:

@@ -1,7 +1,8 @@
-"""The outbox's folder: a file for each gateway and group, and a lock for the one that delivers.
+"""The outbox's folder: for each gateway and group some files, and for each gateway a lock.
 
-A file is replaced as a whole, under a lock of its own that lasts for milliseconds. A file that is
-broken, or that somebody planted, is moved aside and logged: it costs its own group only.
+A file is written once, under a name of its own, and never changed: so whoever stores something
+waits for nobody. Files are taken away only by the process that holds the gateway's lock. A file
+that is broken, or that somebody planted, is moved aside and logged: it costs its own group only.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import reduce
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import PushError
@@ -19,27 +21,26 @@ from .files import (
     locked,
     make_private_folder,
     open_private,
-    replace_file,
     sync_folder,
     unlock,
+    write_file,
 )
-from .record import SUFFIX, BrokenFileError, OtherVersionError, Record, url_prefix
+from .record import SUFFIX, Record, url_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
     from ..log import RateLimitedLogger
 
-__all__ = ("DeliveryLock", "Folder")
+__all__ = ("Folder",)
 
 T = TypeVar("T")
 
-_WAIT = 3.0  # seconds, for others that write to the same file
 _MOST_FILES = 10_000
 _MOST_BYTES = 256 * 1024**2
+_MOST_OF_A_GROUP = 8  # files; then they are merged into one
 _ABANDONED = 60.0  # seconds; a file that is written for so long has lost its writer
 _PLANTED = (errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.EPERM)
-_LONGEST_PAUSE = 600.0  # seconds; a pause that ends later was noted by a clock that was set back
 
 
 class Folder:
@@ -65,82 +66,60 @@ class Folder:
             self._log.warning(f"the outbox {self.path} can't be used: {why}; {fate}; {advice}")
         return None
 
-    def names(self, url: str | None = None) -> list[str]:
-        """The files in which something waits, for one gateway or for any."""
-        prefix = "" if url is None else url_prefix(url)
+    def names(self, prefix: str = "") -> list[str]:
+        """The files in which something waits and whose names begin so, the oldest of a group first.
+
+        ``prefix`` is that of a gateway or of a group.
+        """
         return [n for n in self._all_names() if n.startswith(prefix) and n.endswith(SUFFIX)]
 
-    def has(self, name: str) -> bool:
-        """Whether something may wait in the file ``name``."""
-        return os.path.lexists(self._path(name))
-
-    def read(self, name: str) -> tuple[Record | None, bytes]:
-        """What waits in a file, and the file's content. None where nothing does."""
-        data = b""
-        try:
-            fd = open_private(self._path(name), os.O_RDONLY)
-            try:
-                data = _content(fd)
-            finally:
-                os.close(fd)
-            return self._parsed(name, data), data
-        except FileNotFoundError:
-            return None, b""
-        except BrokenFileError:
-            with self._locked(name, create=False) as locked_fd:
-                if locked_fd is not None and _content(locked_fd) == data:
-                    self._move_aside(name, "it is broken")
-        except OSError as error:
-            self._refuse_planted(name, error)
-        return None, b""
-
-    def update(
-        self,
-        name: str,
-        change: Callable[[Record | None], Record | None],
-        *,
-        create: bool = True,
-    ) -> None:
-        """Replace what waits in a file by what ``change`` makes of it.
-
-        It gets None where nothing waits; where that is so and ``create`` is False, it is not
-        called. On disk when this returns; a new file only after :meth:`sync`.
-        """
-        if create:
-            make_private_folder(self.path)
+    def load(self, prefix: str) -> list[tuple[Record, list[str]]]:
+        """What waits for each group of :meth:`names`, and the files that say so."""
         while True:
-            with self._locked(name, create=create) as fd:
-                if fd is None:
-                    return
-                data = _content(fd)
-                try:
-                    before = self._parsed(name, data)
-                except BrokenFileError:
-                    self._move_aside(name, "it is broken")
-                    continue
-                try:
-                    after = change(before) if create or before else None
-                    if after is not None and not after.is_empty:
-                        if after != before:
-                            self._write(name, after.to_bytes(), len(data))
-                        return
-                except BaseException:
-                    if not data:
-                        with suppress(OSError):
-                            os.unlink(self._path(name))
-                    raise
-                os.unlink(self._path(name))
-                return
+            groups: dict[str, list[str]] = {}
+            for name in self.names(prefix):
+                groups.setdefault(name.partition(".")[0], []).append(name)
+            with suppress(FileNotFoundError):  # it was delivered meanwhile, or merged: look again
+                joined = [self._joined(names) for names in groups.values()]
+                return [(record, names) for record, names in joined if record is not None]
 
-    def remove(self, name: str, content: bytes) -> bool:
-        """Remove a file: whether it still had this content. Gone is gone."""
-        with self._locked(name, create=False) as fd:
-            if fd is None:
-                return True
-            if _content(fd) != content:
-                return False
-            os.unlink(self._path(name))
-            return True
+    def add(self, record: Record) -> str:
+        """Write a further file; return its name.
+
+        The file is on disk when this returns. Its name survives a power cut after :meth:`sync`.
+        """
+        make_private_folder(self.path)
+        data = record.to_bytes()
+        self._refuse_too_much(len(data))
+        name = f"{record.stem}.{time.time_ns()}-{os.urandom(4).hex()}{SUFFIX}"
+        write_file(self._path(name), data)
+        return name
+
+    def replace(self, names: Iterable[str], record: Record) -> None:
+        """Write ``record``, if it says anything, and remove the files ``names``: it is in place of
+        them. The gateway's lock must be held."""
+        if not record.is_empty:
+            self.add(record)
+            self.sync()
+        self.remove(names)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files, in this order. The gateway's lock must be held."""
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(name))
+
+    def merge(self, url: str, stem: str) -> None:
+        """Have a group's files stay few; does nothing while another process holds the lock."""
+        if len(self.names(stem)) <= _MOST_OF_A_GROUP:
+            return
+        lock = self.lock(url)
+        if lock is not None:
+            try:
+                for record, names in self.load(stem):
+                    self.replace(names, record)
+            finally:
+                unlock(lock)
 
     def sync(self) -> None:
         """Have new files survive a power cut."""
@@ -149,23 +128,24 @@ class Folder:
     def tidy(self) -> None:
         """Remove what killed writers have left."""
         for name in self._all_names():
-            path = self._path(name)
-            with suppress(OSError):
-                if name.endswith(TEMPORARY):
-                    age = time.time() - os.lstat(path).st_mtime
+            if name.endswith(TEMPORARY):
+                with suppress(OSError):
+                    age = time.time() - os.lstat(self._path(name)).st_mtime
                     if not -_ABANDONED < age < _ABANDONED:
-                        os.unlink(path)
-                elif name.endswith(SUFFIX) and os.lstat(path).st_size == 0:
-                    self.remove(name, b"")
+                        os.unlink(self._path(name))
 
-    def delivering(self, url: str, *, wait: float = 0.0) -> DeliveryLock | None:
-        """The lock of the one on this host that delivers to a gateway, to be used in ``with``.
+    def lock(self, url: str, *, wait: float = 0.0) -> int | None:
+        """The lock of the one on this host that delivers to a gateway; end it with ``unlock``.
 
         None where another one has it after ``wait`` seconds.
         """
         check_folder(self.path)
-        fd = self._lock(f"{url_prefix(url)}lock", create=True, wait=wait)
-        return None if fd is None else DeliveryLock(fd)
+        name = f"{url_prefix(url)}lock"
+        try:
+            return locked(self._path(name), create=True, wait=wait)
+        except OSError as error:
+            self._refuse_planted(name, error)
+        return locked(self._path(name), create=True, wait=wait)
 
     def _all_names(self) -> list[str]:
         try:
@@ -174,61 +154,42 @@ class Folder:
         except FileNotFoundError:
             return []
 
-    @contextmanager
-    def _locked(self, name: str, *, create: bool) -> Iterator[int | None]:
-        """None where there is no file and ``create`` is False."""
-        try:
-            fd = self._lock(name, create=create, wait=_WAIT)
-        except FileNotFoundError:
-            if create:  # the whole folder was removed
-                raise
-            yield None
-            return
-        if fd is None:
-            raise TimeoutError(errno.ETIMEDOUT, "other processes write to it all the time")
-        try:
-            yield fd
-        finally:
-            unlock(fd)
+    def _joined(self, names: list[str]) -> tuple[Record | None, list[str]]:
+        """The record that all of these make, and those of them that could be read."""
+        now = time.time()
+        read = [(name, record) for name in names if (record := self._read(name)) is not None]
+        if not read:
+            return None, []
+        # What was stored before the clock was set back is older than all else.
+        records = sorted((record for _, record in read), key=lambda record: record.since <= now)
+        return reduce(lambda one, more: one.joined(more, now), records), [name for name, _ in read]
 
-    def _lock(self, name: str, *, create: bool, wait: float) -> int | None:
+    def _read(self, name: str) -> Record | None:
+        """None for a file that had to be moved aside."""
         try:
-            return locked(self._path(name), create=create, wait=wait)
+            fd = open_private(self._path(name), os.O_RDONLY)
         except OSError as error:
             self._refuse_planted(name, error)
-        return locked(self._path(name), create=create, wait=wait)
-
-    def _parsed(self, name: str, data: bytes) -> Record | None:
-        """Raises BrokenFileError; OSError for a file of another version."""
-        if not data:  # its writer is at it, or was killed
             return None
-        try:
-            record = Record.from_bytes(data)
-        except OtherVersionError:
-            text = f"{name} is of another version of pushgate, and is left alone"
-            raise OSError(errno.EPROTO, text) from None
-        if record.file_name != name:
-            raise BrokenFileError
-        return record
+        with open(fd, "rb") as file:
+            record = Record.from_bytes(file.read())
+        if record is not None and name.startswith(record.stem):
+            return record
+        self._move_aside(name, "it is broken")
+        return None
 
-    def _write(self, name: str, data: bytes, size_before: int) -> None:
-        self._refuse_too_much(len(data), size_before)
-        replace_file(self._path(name), data)
-
-    def _refuse_too_much(self, size: int, size_before: int) -> None:
+    def _refuse_too_much(self, size: int) -> None:
         """Raise OSError where the folder would grow over its bounds."""
         is_small = size <= _MOST_BYTES // _MOST_FILES  # so many of these are within both bounds
-        if size <= size_before or (size_before and is_small):
-            return
         total = 0
         with os.scandir(self.path) as entries:
             for number, entry in enumerate(entries, 1):
-                if number > _MOST_FILES + 1:  # the new one is there already, and empty
+                if number > _MOST_FILES:
                     raise OSError(errno.ENOSPC, f"it is full: it holds {_MOST_FILES} files")
                 if not is_small:
                     with suppress(FileNotFoundError):
                         total += entry.stat(follow_symlinks=False).st_size
-        if total - size_before + size > _MOST_BYTES:
+        if total + size > _MOST_BYTES:
             raise OSError(errno.ENOSPC, f"it is full: it may hold {_MOST_BYTES >> 20} MiB")
 
     def _refuse_planted(self, name: str, error: OSError) -> None:
@@ -246,33 +207,3 @@ class Folder:
 
     def _path(self, name: str) -> str:
         return os.path.join(self.path, name)
-
-
-class DeliveryLock:
-    """Held while delivering to one gateway. Its file holds until when nobody needs to try again."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def __enter__(self) -> DeliveryLock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        unlock(self._fd)
-
-    def pauses(self, now: float) -> bool:
-        """Whether it is too early for a flush that nobody has asked for."""
-        try:
-            until = float(_content(self._fd))
-        except ValueError:
-            return False
-        return now < until <= now + _LONGEST_PAUSE
-
-    def pause(self, until: float) -> None:
-        """Note the time, in Unix seconds, before which no such flush is needed."""
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, b"%.3f" % until, 0)
-
-
-def _content(fd: int) -> bytes:
-    return os.pread(fd, os.fstat(fd).st_size, 0)

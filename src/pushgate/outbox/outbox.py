@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import require_posix
 from ..log import RateLimitedLogger
 from ..protocol.text import CONTENT_TYPE
 from ..transport.deadline import Deadline
 from ..transport.urls import without_credentials
-from .flush_options import FlushOptions
 from .push import Push
 
 if TYPE_CHECKING:
@@ -92,20 +91,16 @@ class Outbox:
         deadline = Deadline(gateway.timeout if timeout is None else timeout)
         push = Push(gateway, method, key, body, content_type, text)
         if self.is_empty():
-            began = time.time()
-            try:
-                push.send(deadline)
-            except Exception as error:
-                from .ordered_send import store_failed
-
-                store_failed(self._folder, push, began, error)
-                raise
+            self._send_or_store(push, deadline)
             return
-        from .ordered_send import send_in_order
+        from .ordered_send import send_in_order, something_waits
 
         if method == "POST" and not body:  # a heartbeat goes after what waits
             self._flush_by_the_way(gateway, deadline, 0.5)
-        send_in_order(self._folder, push, deadline)
+        if something_waits(self._folder, push):
+            send_in_order(self._folder, push, deadline)
+        else:
+            self._send_or_store(push, deadline)
         self._flush_by_the_way(gateway, deadline, 1.0)
 
     def keep(
@@ -124,8 +119,7 @@ class Outbox:
         """
         from .ordered_send import store_all
 
-        address = without_credentials(url)
-        return store_all(self._folder, address, changes, unanswered)
+        return store_all(self._folder, without_credentials(url), changes, unanswered)
 
     def flush(
         self,
@@ -143,16 +137,20 @@ class Outbox:
         nothing, and returns what would be. ``from_url`` is the former URL of a gateway that moved:
         what waits for that is delivered too. Never raises: the result has what ended it early.
         """
-        former_url = None if from_url is None else without_credentials(from_url)
-        return self._flush(gateway, FlushOptions(timeout, unseen, dry_run, former_url))
+        return self._flush(
+            gateway,
+            timeout=timeout,
+            unseen=unseen,
+            dry_run=dry_run,
+            former_url=from_url and without_credentials(from_url),
+        )
 
     def waiting(self, url: str | None = None) -> list[WaitingGroup]:
         """What waits, for the gateway ``url`` or for any, what waits longest first.
 
         Empty, and logged, where the folder can't be read.
         """
-        address = None if url is None else without_credentials(url)
-        return [record.shown() for record in self._records(address)]
+        return [record.shown() for record in self._records(url)]
 
     def discard(
         self, url: str | None = None, matches: Callable[[Mapping[str, str]], bool] | None = None
@@ -161,11 +159,11 @@ class Outbox:
 
         Returns what was removed. Raises DeliveryError while another process delivers it.
         """
-        from .transfer import discard
+        from .flush import discard
 
-        address = None if url is None else without_credentials(url)
-        records = [r for r in self._records(address) if matches is None or matches(r.labels)]
-        return discard(self._folder, records)
+        records = self._records(url)
+        wanted = [r for r in records if matches is None or matches(r.shown().labels)]
+        return discard(self._folder, wanted)
 
     @property
     def _folder(self) -> Folder:
@@ -173,23 +171,33 @@ class Outbox:
 
         return Folder(self.path, self._log)
 
+    def _send_or_store(self, push: Push, deadline: Deadline) -> None:
+        began = time.time()
+        try:
+            push.send(deadline)
+        except Exception as error:
+            from .ordered_send import store_failed
+
+            store_failed(self._folder, push, began, error)
+            raise
+
     def _records(self, url: str | None) -> list[Record]:
+        from .record import url_prefix
+
         folder = self._folder
-
-        def work() -> list[Record]:
-            folder.tidy()
-            found = [record for name in folder.names(url) if (record := folder.read(name)[0])]
-            return sorted(found, key=lambda record: record.since)
-
-        return folder.attempt(work) or []
+        folder.attempt(folder.tidy)
+        prefix = "" if url is None else url_prefix(without_credentials(url))
+        found = folder.attempt(lambda: folder.load(prefix)) or []
+        records = [record for record, _ in found if not record.is_empty]
+        return sorted(records, key=lambda record: record.since)
 
     def _flush_by_the_way(self, gateway: Gateway, deadline: Deadline, share: float) -> None:
         left = deadline.left(0.0)
         timeout = _BY_THE_WAY if left is None else min(_BY_THE_WAY, left * share)
         if timeout >= _LEAST:
-            self._flush(gateway, FlushOptions(timeout, in_passing=True))
+            self._flush(gateway, timeout=timeout, in_passing=True)
 
-    def _flush(self, gateway: Gateway, options: FlushOptions) -> Flushed:
+    def _flush(self, gateway: Gateway, *, dry_run: bool = False, **options: Any) -> Flushed:
         from .record import Flushed
 
         if self.is_empty():
@@ -198,9 +206,9 @@ class Outbox:
         from .flush import Flush
 
         folder = self._folder
-        flushed = folder.attempt(Flush(folder, gateway, options).run)
+        flushed = folder.attempt(Flush(folder, gateway, dry_run=dry_run, **options).run)
         if flushed is None:
             return Flushed(error=PushError(f"the outbox {self.path} can't be used"))
-        for line in () if options.dry_run else flushed.dropped:
+        for line in () if dry_run else flushed.dropped:
             self._log.warning(f"{gateway.url} {line}")
         return flushed

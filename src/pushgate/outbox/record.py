@@ -1,26 +1,20 @@
-"""All that one file of the outbox says about one group of one gateway, as a value and as bytes."""
+"""What waits for one group of one gateway, as a value and as the bytes of a file."""
 
 from __future__ import annotations
 
+import errno
 import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .entry import Entry, StoredChange, StoredFamily, fingerprints, merged, without
+from .entry import Entry, StoredFamily, fingerprints, merged, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = (
-    "BrokenFileError",
-    "Flushed",
-    "OtherVersionError",
-    "Record",
-    "WaitingGroup",
-    "file_name",
-    "labels_text",
-    "url_prefix",
-)
+    from .entry import StoredChange
+
+__all__ = ("Flushed", "Record", "WaitingGroup", "file_stem", "labels_text", "url_prefix")
 
 SUFFIX = ".json"
 _HEAD = b"pushgate outbox "
@@ -28,14 +22,6 @@ _VERSION = b"1"
 _UNANSWERED = 32  # fingerprints of one family that are remembered
 
 Fingerprint = tuple[str, str]  # a family's name, and a hash of its content
-
-
-class BrokenFileError(Exception):
-    """The file is not as it was written."""
-
-
-class OtherVersionError(Exception):
-    """The file was written by another version of pushgate."""
 
 
 class WaitingGroup(NamedTuple):
@@ -68,7 +54,7 @@ class Flushed(NamedTuple):
 
 
 class Record(NamedTuple):
-    """``entry`` waits. ``ahead`` is a change that is being sent before it: written down first.
+    """``entry`` waits; all that is stored for a group is joined to one record.
 
     ``unanswered`` are fingerprints of families that were or are being sent and may arrive late: the
     gateway may hold them, and they are older than ``entry`` all the same. ``since`` is in Unix
@@ -79,20 +65,19 @@ class Record(NamedTuple):
     labels: Mapping[str, str]
     since: float
     entry: Entry = Entry()
-    ahead: StoredChange | None = None
     unanswered: tuple[Fingerprint, ...] = ()
     tries: int = 0
     last_error: str | None = None
 
     @property
-    def file_name(self) -> str:
-        """The name of the file that it is in."""
-        return file_name(self.url, self.labels)
+    def stem(self) -> str:
+        """The beginning of the names of its files."""
+        return file_stem(self.url, self.labels)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits."""
-        return self.entry.is_empty and self.ahead is None
+        return self.entry.is_empty
 
     def stored(self, change: StoredChange, now: float) -> Record:
         """The record once ``change`` waits too.
@@ -108,26 +93,24 @@ class Record(NamedTuple):
         gone = (found for found in before if found not in after)
         return self._replace(entry=entry).expecting(gone)
 
-    def recovered(self, now: float) -> Record:
-        """The record once the sender of ``ahead`` was killed: nobody knows whether it arrived."""
-        if self.ahead is None:
-            return self
-        text = "its process was killed while it sent this"
-        record = self._replace(ahead=None).stored(self.ahead, now)
-        return record.failed(text)
+    def joined(self, other: Record, now: float) -> Record:
+        """The record of all that the two say. To join one that is in it already changes nothing."""
+        record = self
+        for change in other.entry.changes():
+            record = record.stored(change, now)
+        return record.expecting(other.unanswered)._replace(
+            since=min(self.since, other.since),
+            tries=self.tries + other.tries,
+            last_error=other.last_error or self.last_error,
+        )
 
     def delivered(self, change: StoredChange, now: float) -> Record:
-        """The record once the gateway has taken ``change``, which was ``ahead``.
+        """The record once the gateway has taken ``change``.
 
         A change that came meanwhile is not older than this one, whatever time the gateway notes.
         """
-        record = self.given_up(change)._replace(entry=without(self.entry, change, now))
+        record = self._replace(entry=without(self.entry, change, now))
         return record.expecting(fingerprints(change.method, change.families))
-
-    def given_up(self, change: StoredChange) -> Record:
-        """The record once ``change`` is no longer ``ahead``."""
-        is_ahead = self.ahead is not None and self.ahead.at == change.at
-        return self._replace(ahead=None) if is_ahead else self
 
     def failed(self, error: str) -> Record:
         """The record once a try to deliver it has failed."""
@@ -162,37 +145,26 @@ class Record(NamedTuple):
         return b"%b%b %b\n%b\n" % (_HEAD, _VERSION, _checksum(_VERSION, body), body)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Record:
-        """Raises BrokenFileError, OtherVersionError."""
+    def from_bytes(cls, data: bytes) -> Record | None:
+        """None for a file that is broken. Raises OSError for one of another version."""
         head, _, body = data.partition(b"\n")
         body = body.removesuffix(b"\n")
-        if not head.startswith(_HEAD) or len(words := head[len(_HEAD) :].split(b" ")) != 2:
-            raise BrokenFileError
-        version, checksum = words
-        if checksum != _checksum(version, body):
-            raise BrokenFileError
+        version, _, checksum = head.removeprefix(_HEAD).partition(b" ")
+        if not head.startswith(_HEAD) or checksum != _checksum(version, body):
+            return None
         if version != _VERSION:
-            raise OtherVersionError
-        try:
-            return cls._from_values(json.loads(body))
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise BrokenFileError from error
-
-    @classmethod
-    def _from_values(cls, values: dict[str, Any]) -> Record:
+            text = "a file in it is of another version of pushgate, and is left alone"
+            raise OSError(errno.EPROTO, text)
+        values: dict[str, Any] = json.loads(body)
         base, base_at, families = values.pop("entry")
-        ahead = values.pop("ahead")
-        if ahead is not None:
-            method, sent, at = ahead
-            ahead = StoredChange(method, _families(sent), at)
+        stored = {name: StoredFamily(*family) for name, family in families.items()}
         unanswered = tuple((name, found) for name, found in values.pop("unanswered"))
-        entry = Entry(base, base_at, _families(families))
-        return cls(**values, entry=entry, ahead=ahead, unanswered=unanswered)
+        return cls(**values, entry=Entry(base, base_at, stored), unanswered=unanswered)
 
 
-def file_name(url: str, labels: Mapping[str, str]) -> str:
-    """The name of the file of this gateway and group."""
-    return f"{url_prefix(url)}{_hash(labels_text(labels), 16)}{SUFFIX}"
+def file_stem(url: str, labels: Mapping[str, str]) -> str:
+    """The beginning of the names of the files of this gateway and group, up to the first dot."""
+    return f"{url_prefix(url)}{_hash(labels_text(labels), 16)}"
 
 
 def url_prefix(url: str) -> str:
@@ -211,7 +183,3 @@ def _hash(text: str, size: int) -> str:
 
 def _checksum(version: bytes, body: bytes) -> bytes:
     return blake2b(version + body, digest_size=8).hexdigest().encode()
-
-
-def _families(values: Mapping[str, Any]) -> dict[str, StoredFamily]:
-    return {name: StoredFamily(*stored) for name, stored in values.items()}
