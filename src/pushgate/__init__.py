@@ -59,13 +59,13 @@ if TYPE_CHECKING:
     from .jobs.vocabulary import mapped_families as mapped_families
     from .jobs.vocabulary import start_families as start_families
     from .log import RateLimitedLogger as RateLimitedLogger
-    from .outbox import Flushed as Flushed
-    from .outbox import Outbox as Outbox
-    from .outbox import WaitingGroup as WaitingGroup
     from .outbox.files import locked as locked
     from .outbox.files import open_private as open_private
     from .outbox.files import unlock as unlock
     from .outbox.later_run import newer_families as newer_families
+    from .outbox.outbox import Outbox as Outbox
+    from .outbox.record import Flushed as Flushed
+    from .outbox.record import WaitingGroup as WaitingGroup
     from .protocol.checked_text import checked_text as checked_text
     from .protocol.families import Family as Family
     from .protocol.families import Sample as Sample
@@ -118,9 +118,9 @@ _MODULE_OF = {
     "BearerToken": "transport.auth",
     "TLS": "transport.auth",
     # what could not be delivered
-    "Outbox": "outbox",
-    "WaitingGroup": "outbox",
-    "Flushed": "outbox",
+    "Outbox": "outbox.outbox",
+    "WaitingGroup": "outbox.record",
+    "Flushed": "outbox.record",
     "newer_families": "outbox.later_run",
     "open_private": "outbox.files",
     "locked": "outbox.files",

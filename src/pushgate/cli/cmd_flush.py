@@ -20,7 +20,8 @@ from .parser import ParsedOptions, Parser, read_matchers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..outbox import Flushed, Outbox, WaitingGroup
+    from ..outbox.outbox import Outbox
+    from ..outbox.record import Flushed, WaitingGroup
 
 _IS_URL = re.compile(r"^[a-z]+://|^[^=~!]+:[0-9]+(/|$)")  # also host:9091, without a scheme
 

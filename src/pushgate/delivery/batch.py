@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..gateway.client import Gateway
     from ..log import RateLimitedLogger
-    from ..outbox import Outbox
+    from ..outbox.outbox import Outbox
     from ..protocol.families import Family, FamilyLike
     from ..protocol.grouping_key import GroupingKey
     from ..protocol.groups import Group

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..gateway.client import Gateway
     from ..jobs.runs import JobRun, Outcome
-    from ..outbox import Outbox
+    from ..outbox.outbox import Outbox
     from .report import Own, Report
 
 __all__ = ("QueueSink",)

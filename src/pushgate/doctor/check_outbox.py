@@ -13,7 +13,7 @@ from .finding import Finding, fail, ok, warn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..outbox import Outbox
+    from ..outbox.outbox import Outbox
     from ..settings.loader import Settings
 
 __all__ = ("check_outbox",)

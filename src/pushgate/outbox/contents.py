@@ -16,18 +16,23 @@ if TYPE_CHECKING:
     from ..protocol.families import Sample
     from ..protocol.groups import GroupFamily
 
-__all__ = ("Content", "held_content", "split")
+__all__ = ("StoredFamily", "held_content", "split")
 
 
-class Content(NamedTuple):
-    """A family's content. ``value`` is that of its only sample, if that has no labels."""
+class StoredFamily(NamedTuple):
+    """A family's text, a hash of its content, and when its push began, in Unix seconds.
 
+    ``value`` is that of its only sample, if that has no labels.
+    """
+
+    text: str
     fingerprint: str
     value: float | None
+    at: float
 
 
-def split(body: bytes, grouping: Collection[str]) -> dict[str, tuple[str, Content]]:
-    """The text and the content of each family of ``body``, by name.
+def split(body: bytes, at: float, grouping: Collection[str]) -> dict[str, StoredFamily]:
+    """The families of ``body``, whose push began ``at``, by name.
 
     ``grouping`` has the names of the grouping labels. Raises InvalidPayloadError for a body that a
     gateway would refuse.
@@ -37,26 +42,29 @@ def split(body: bytes, grouping: Collection[str]) -> dict[str, tuple[str, Conten
     except ParseError as error:
         raise InvalidPayloadError(str(error)) from None
     return {
-        name: (
+        name: StoredFamily(
             family.text.decode("utf-8", "surrogateescape"),
-            _content(family.type, family.samples, grouping),
+            *_content(family.type, family.samples, grouping),
+            at,
         )
         for name, family in families.items()
     }
 
 
-def held_content(family: GroupFamily, grouping: Collection[str]) -> Content:
-    """The content of a family that a gateway holds.
+def held_content(family: GroupFamily, grouping: Collection[str]) -> tuple[str, float | None]:
+    """The fingerprint and the value of a family that a gateway holds.
 
     A time that no clock shows is before all others: what waits replaces it.
     """
-    content = _content(family.type, family.samples, grouping)
-    if content.value is not None and is_impossible_time(family.name, content.value):
-        return content._replace(value=-math.inf)
-    return content
+    fingerprint, value = _content(family.type, family.samples, grouping)
+    if value is not None and is_impossible_time(family.name, value):
+        value = -math.inf
+    return fingerprint, value
 
 
-def _content(kind: str, samples: Iterable[Sample], grouping: Collection[str]) -> Content:
+def _content(
+    kind: str, samples: Iterable[Sample], grouping: Collection[str]
+) -> tuple[str, float | None]:
     found = [
         (
             sample.name,
@@ -74,7 +82,7 @@ def _content(kind: str, samples: Iterable[Sample], grouping: Collection[str]) ->
     kind = kind.lower().replace("_", "")  # GAUGE_HISTOGRAM is its name where it is read
     text = repr((kind, sorted((name, labels, repr(value)) for name, labels, value in found)))
     fingerprint = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-    return Content(fingerprint, found[0][2] if is_single else None)
+    return fingerprint, found[0][2] if is_single else None
 
 
 def _bound(label: str, value: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from .contents import split
+from .contents import StoredFamily, split
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -18,7 +18,6 @@ __all__ = (
     "EMPTIED",
     "Entry",
     "StoredChange",
-    "StoredFamily",
     "change_of",
     "fingerprints",
     "merged",
@@ -27,15 +26,6 @@ __all__ = (
 
 EMPTIED = ("", "emptied")
 """Stands for a PUT of nothing among the names and fingerprints of families."""
-
-
-class StoredFamily(NamedTuple):
-    """A family's text, its content, and when its push began, in Unix seconds."""
-
-    text: str
-    fingerprint: str
-    value: float | None
-    at: float
 
 
 class StoredChange(NamedTuple):
@@ -86,9 +76,7 @@ def change_of(method: str, body: bytes, at: float, grouping: Collection[str]) ->
 
     Raises InvalidPayloadError for a body that a gateway would refuse.
     """
-    found = {} if method == "DELETE" else split(body, grouping)
-    families = {name: StoredFamily(text, *content, at) for name, (text, content) in found.items()}
-    return StoredChange(method, families, at)
+    return StoredChange(method, {} if method == "DELETE" else split(body, at, grouping), at)
 
 
 def merged(entry: Entry, change: StoredChange, now: float) -> Entry:

@@ -1,4 +1,4 @@
-"""Delivering what waits for one gateway, by the rule in rule.py; or removing it.
+"""Delivering what waits for one gateway, by the rule in rule.py.
 
 What was stored while a request was on its way shows before files are removed: they are looked at
 again, together.
@@ -7,39 +7,35 @@ again, together.
 from __future__ import annotations
 
 import os
-import re
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError, PushError, concerns_one_group, forbids_reading, is_permanent
-from ..protocol.grouping_key import GroupingKey
 from ..transport.deadline import Deadline
 from .failure_texts import describe, waiting_error
-from .files import unlock
 from .record import Flushed, labels_text, url_prefix
 from .rule import Plan, plan, unseen_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from ..gateway.client import Gateway
     from ..gateway.clock import ClockOffset
     from ..protocol.groups import Group
-    from .entry import StoredFamily
+    from .contents import StoredFamily
     from .folder import Folder
-    from .record import Record, WaitingGroup
+    from .record import Record
 
-__all__ = ("Flush", "discard")
+__all__ = ("Flush",)
 
 _SEEN_FOR = 5.0  # seconds; then the gateway is read again
 _ROUNDS = 5  # of one group that keeps changing
 _WAIT = 0.5  # seconds, for another process that merges or delivers
-_LONG_WAIT = 5.0  # the same, before what waits is removed
+_LONG_WAIT = 5.0  # the same, for one that delivers to the former URL
 _PAUSE = 10.0  # seconds to the next flush in passing, after one in which the gateway failed
 _LONG_PAUSE = 60.0  # ... after one that may not read the gateway
 _LONGEST_PAUSE = 600.0  # a pause that ends later was noted by a clock that was set back
-_PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 
 class _StopError(Exception):
@@ -96,7 +92,7 @@ class Flush:
             if self._former_url is not None and not self._dry_run:
                 _readdress(self._folder, self._former_url, self._gateway.url)
             wait = 0.0 if self._in_passing else _WAIT
-            with _locked(self._folder, self._gateway.url, wait) as lock:
+            with self._folder.locked(self._gateway.url, wait=wait) as lock:
                 error = None if self._pauses(lock) else self._deliver_all()
                 if self._pause:
                     with suppress(OSError):  # the time of the lock's file is the pause's end
@@ -141,7 +137,7 @@ class Flush:
                         break  # something was stored meanwhile
                     self._folder.remove(names)
                 if why := "; ".join(filter(None, (todo.reason, *done))):
-                    self._dropped.append(f"{_key(record)}: {why}")
+                    self._dropped.append(f"{record.key()}: {why}")
                 self._delivered += not record.is_empty and (None in done or not why)
                 return
             self._groups = None  # what was sent is there now, and compared to what came since
@@ -232,7 +228,7 @@ class Flush:
         timeout = self._time_left()
         try:
             encoded = body.encode("utf-8", "surrogateescape")
-            self._gateway.send_directly(method, _key(record), encoded, timeout=timeout)
+            self._gateway.send_directly(method, record.key(), encoded, timeout=timeout)
         except Exception as error:
             text = describe(error)
             if is_permanent(error):
@@ -243,37 +239,8 @@ class Flush:
         return None
 
 
-def discard(folder: Folder, records: Iterable[Record]) -> list[WaitingGroup]:
-    """What was removed. Raises DeliveryError while another process delivers it."""
-    gone = []
-    for record in records:
-        with _locked(folder, record.url, _LONG_WAIT):
-            for now, names in folder.load(record.stem):
-                folder.remove(names)
-                gone.append(now.shown())
-    return gone
-
-
 def _readdress(folder: Folder, old_url: str, new_url: str) -> None:
     """Have what waits for ``old_url`` wait for ``new_url``."""
-    with _locked(folder, old_url, _LONG_WAIT):
+    with folder.locked(old_url, wait=_LONG_WAIT):
         for record, names in folder.load(url_prefix(old_url)):
             folder.replace(names, record._replace(url=new_url))
-
-
-@contextmanager
-def _locked(folder: Folder, url: str, wait: float) -> Iterator[int]:
-    """Hold the lock of a gateway. Raises DeliveryError where another process has it."""
-    lock = folder.lock(url, wait=wait)
-    if lock is None:
-        text = "another process of this host is delivering what waits in the outbox"
-        raise waiting_error(text, url)
-    try:
-        yield lock
-    finally:
-        unlock(lock)
-
-
-def _key(record: Record) -> GroupingKey:
-    labels = dict(record.labels)
-    return GroupingKey(labels.pop("job"), labels, utf8_names=not all(map(_PLAIN.match, labels)))

@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import reduce
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import PushError
+from ..errors import DeliveryError, PushError
+from .failure_texts import waiting_error
 from .files import (
     TEMPORARY,
     check_folder,
@@ -28,7 +29,7 @@ from .files import (
 from .record import SUFFIX, Record, url_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..log import RateLimitedLogger
 
@@ -110,16 +111,11 @@ class Folder:
                 os.unlink(self._path(name))
 
     def merge(self, url: str, stem: str) -> None:
-        """Have a group's files stay few; does nothing while another process holds the lock."""
-        if len(self.names(stem)) <= _MOST_OF_A_GROUP:
-            return
-        lock = self.lock(url)
-        if lock is not None:
-            try:
+        """Have a group's files stay few; does nothing while another process has the lock."""
+        if len(self.names(stem)) > _MOST_OF_A_GROUP:
+            with suppress(DeliveryError), self.locked(url):
                 for record, names in self.load(stem):
                     self.replace(names, record)
-            finally:
-                unlock(lock)
 
     def sync(self) -> None:
         """Have new files survive a power cut."""
@@ -134,18 +130,33 @@ class Folder:
                     if not -_ABANDONED < age < _ABANDONED:
                         os.unlink(self._path(name))
 
-    def lock(self, url: str, *, wait: float = 0.0) -> int | None:
-        """The lock of the one on this host that delivers to a gateway; end it with ``unlock``.
+    @contextmanager
+    def locked(self, url: str, *, wait: float = 0.0) -> Iterator[int]:
+        """The lock of the one on this host that delivers to a gateway.
 
-        None where another one has it after ``wait`` seconds.
+        Raises DeliveryError where another process has it after ``wait`` seconds.
         """
         check_folder(self.path)
         name = f"{url_prefix(url)}lock"
         try:
+<<<<<<< HEAD
             return locked(self._path(name), create=True, wait=wait)
         except OSError as error:
             self._refuse_planted(name, error)
         return locked(self._path(name), create=True, wait=wait)
+=======
+            fd = locked(self._path(name), wait=wait)
+        except OSError as error:
+            self._refuse_planted(name, error)
+            fd = locked(self._path(name), wait=wait)
+        if fd is None:
+            text = "another process of this host is delivering what waits in the outbox"
+            raise waiting_error(text, url)
+        try:
+            yield fd
+        finally:
+            unlock(fd)
+>>>>>>> 4971eee (Outbox: one class for a family, the lock as a context manager; nobody's layers go)
 
     def _all_names(self) -> list[str]:
         try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from ..errors import PushError, is_delivery_failure, is_permanent
+from ..errors import DeliveryError, PushError, is_delivery_failure, is_permanent
 from .entry import EMPTIED, StoredChange, change_of, fingerprints
 from .failure_texts import describe, mark_kept, waiting_error
-from .files import unlock
 from .record import Record, file_stem
 
 if TYPE_CHECKING:
@@ -35,24 +35,24 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
 
     It is written down before. Raises what kept it from arriving, as Outbox.send does.
     """
-    url, labels = push.gateway.url, push.key.labels
     left = deadline.left()
     wait = _LONGEST_WAIT if left is None else min(_LONGEST_WAIT, left / 2)
-    why = "another process of this host is delivering what waits in the outbox"
-    try:
-        lock = folder.lock(url, wait=wait)
-    except OSError as error:
-        lock, why = None, f"what waits in the outbox can't be locked: {error.strerror}"
-    began = time.time()
-    if lock is not None:
+    with ExitStack() as stack:
+        why = ""
         try:
+            stack.enter_context(folder.locked(push.gateway.url, wait=wait))
+        except DeliveryError as busy:
+            why = str(busy)
+        except OSError as error:
+            why = f"what waits in the outbox can't be locked: {error.strerror}"
+        began = time.time()
+        if not why:
             _send_locked(folder, push, began, deadline)
-        finally:
-            unlock(lock)
-    elif _store(folder, push, began, None):
-        raise waiting_error(why, url, method=push.method, group=labels)
-    else:
-        push.send(deadline)
+        elif _store(folder, push, began, None):
+            group = push.key.labels
+            raise waiting_error(why, push.gateway.url, method=push.method, group=group)
+        else:
+            push.send(deadline)
 
 
 def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -> None:

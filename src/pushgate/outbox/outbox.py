@@ -28,6 +28,7 @@ FOLDER_NAME = "outbox"
 
 _SUFFIX = ".json"  # of a file in which something waits
 _BY_THE_WAY = 2.0  # seconds of a successful push's time that go into delivering what waits
+_LONG_WAIT = 5.0  # seconds, for another process that delivers what is to be removed
 _LEAST = 0.05  # seconds, below which that is not begun
 
 _LOG = RateLimitedLogger()
@@ -39,9 +40,9 @@ class Outbox:
     ``path`` is a folder; making an Outbox makes and opens nothing. ``log`` gets lines for a person;
     by default they are warnings of the logger ``pushgate``.
 
-    There is a file for each gateway and group: a PUT or DELETE replaces what waits, a POST its
-    families of the same names. So the folder is bounded by the groups and their families. It holds
-    labels and metrics and no credentials, and only its owner can read it.
+    A PUT or DELETE replaces what waits for its gateway and group, a POST its families of the same
+    names. So the folder is bounded by the groups and their families. It holds labels and metrics
+    and no credentials, and only its owner can read it.
 
     Safe to share between threads and over a fork. Give it to ``Gateway(outbox=…)``. Raises
     PushError on Windows.
@@ -159,11 +160,14 @@ class Outbox:
 
         Returns what was removed. Raises DeliveryError while another process delivers it.
         """
-        from .flush import discard
-
-        records = self._records(url)
-        wanted = [r for r in records if matches is None or matches(r.shown().labels)]
-        return discard(self._folder, wanted)
+        folder, gone = self._folder, []
+        for record in self._records(url):
+            if matches is None or matches(record.labels):
+                with folder.locked(record.url, wait=_LONG_WAIT):
+                    for now, names in folder.load(record.stem):
+                        folder.remove(names)
+                        gone.append(now.shown())
+        return gone
 
     @property
     def _folder(self) -> Folder:

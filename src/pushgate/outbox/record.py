@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .entry import Entry, StoredFamily, fingerprints, merged, without
+from ..protocol.grouping_key import GroupingKey
+from .contents import StoredFamily
+from .entry import Entry, fingerprints, merged, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +23,7 @@ SUFFIX = ".json"
 _HEAD = b"pushgate outbox "
 _VERSION = b"1"
 _UNANSWERED = 32  # fingerprints of one family that are remembered
+_PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 Fingerprint = tuple[str, str]  # a family's name, and a hash of its content
 
@@ -126,6 +130,12 @@ class Record(NamedTuple):
             if counts[name] <= _UNANSWERED:
                 kept.append((name, fingerprint))
         return self._replace(unanswered=tuple(reversed(kept)))
+
+    def key(self) -> GroupingKey:
+        """The group."""
+        labels = dict(self.labels)
+        utf8_names = not all(map(_PLAIN.match, labels))
+        return GroupingKey(labels.pop("job"), labels, utf8_names=utf8_names)
 
     def shown(self) -> WaitingGroup:
         """For a person."""

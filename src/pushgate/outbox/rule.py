@@ -108,7 +108,7 @@ class _Comparison:
             for name, stored in entry.families.items()
             if name.startswith(METRIC_PREFIX) and name.endswith(TIME) and stored.value is not None
         }
-        theirs = {n: found.value for n, found in self._theirs.items() if found.value is not None}
+        theirs = {n: value for n, (_, value) in self._theirs.items() if value is not None}
         self._is_run_newer = is_later_run(theirs, self._times)
 
     def of_empty_group(self) -> Plan:
@@ -135,7 +135,7 @@ class _Comparison:
                 older.append(name)
             elif family is None:
                 send.append(name)
-            elif self._theirs[name].fingerprint == self._mine[name]:
+            elif self._theirs[name][0] == self._mine[name]:
                 pass
             elif self._is_newer(family, stored.at):
                 older.append(name)
@@ -148,7 +148,7 @@ class _Comparison:
         entry = self._entry
         newer = [family for family in self._held.families if self._is_newer_than_base(family)]
         if not newer:
-            held = {name: found.fingerprint for name, found in self._theirs.items()}
+            held = {name: fingerprint for name, (fingerprint, _) in self._theirs.items()}
             if held == self._mine and entry.families:
                 return Plan(None)
             return unseen_plan(entry)
@@ -165,20 +165,20 @@ class _Comparison:
         return done._replace(reason=f"{done.reason}; {merged}" if done.reason else merged)
 
     def _is_newer_than_base(self, family: GroupFamily) -> bool:
-        if self._mine.get(family.name) == self._theirs[family.name].fingerprint:
+        if self._mine.get(family.name) == self._theirs[family.name][0]:
             return False
         stored = self._entry.families.get(family.name)
         return self._is_newer(family, stored.at if stored else self._entry.base_at)
 
     def _is_newer(self, family: GroupFamily, at: float) -> bool:
         """Whether what the gateway holds of a family is newer than what began ``at``."""
-        name, theirs = family.name, self._theirs[family.name]
+        name, (fingerprint, value) = family.name, self._theirs[family.name]
         if name.startswith(METRIC_PREFIX):
-            if name in self._times and theirs.value is not None:
-                return theirs.value > self._times[name]
+            if name in self._times and value is not None:
+                return value > self._times[name]
             if not name.endswith(TIME) and self._is_run_newer is not None:
                 return self._is_run_newer
-        if (name, theirs.fingerprint) in self._unanswered:
+        if (name, fingerprint) in self._unanswered:
             return False
         return self._is_later(at, family.pushed_at)
 

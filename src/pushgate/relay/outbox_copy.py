@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..gateway.client import Gateway
     from ..log import RateLimitedLogger
-    from ..outbox import Outbox
+    from ..outbox.outbox import Outbox
     from ..protocol.grouping_key import GroupingKey
     from .sender import ReadyPush
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..gateway.client import Gateway
     from ..log import RateLimitedLogger
-    from ..outbox import Outbox
+    from ..outbox.outbox import Outbox
     from ..protocol.compression import Compression
     from ..transport.auth import BasicAuth, BearerToken
 
@@ -128,7 +128,7 @@ class Settings(NamedTuple):
             return None
         import os
 
-        from ..outbox import FOLDER_NAME, Outbox
+        from ..outbox.outbox import FOLDER_NAME, Outbox
 
         if self.outbox is not None:
             return Outbox(self.outbox, log=log)
