@@ -139,16 +139,10 @@ class Folder:
         check_folder(self.path)
         name = f"{url_prefix(url)}lock"
         try:
-<<<<<<< HEAD
-            return locked(self._path(name), create=True, wait=wait)
+            fd = locked(self._path(name), create=True, wait=wait)
         except OSError as error:
             self._refuse_planted(name, error)
-        return locked(self._path(name), create=True, wait=wait)
-=======
-            fd = locked(self._path(name), wait=wait)
-        except OSError as error:
-            self._refuse_planted(name, error)
-            fd = locked(self._path(name), wait=wait)
+            fd = locked(self._path(name), create=True, wait=wait)
         if fd is None:
             text = "another process of this host is delivering what waits in the outbox"
             raise waiting_error(text, url)
@@ -156,7 +150,6 @@ class Folder:
             yield fd
         finally:
             unlock(fd)
->>>>>>> 4971eee (Outbox: one class for a family, the lock as a context manager; nobody's layers go)
 
     def _all_names(self) -> list[str]:
         try:
