@@ -19,6 +19,7 @@ from pushgate import (
     Status,
     end_families,
     gauge,
+    job_rows,
 )
 from pushgate.cli import main
 from pushgate.embedded import EmbeddedGateway
@@ -204,6 +205,45 @@ def test_status_has_a_line_for_each_job_and_3_where_one_is_bad(cli, gateway_url)
     (row,) = json.loads(cli(*status, "job=report", "--json")[1])
     assert (row["name"], row["bad"], row["detail"]) == ("report", True, "exit 3")
     assert row["numbers"]["last_exit_code"] == 3
+
+
+def test_a_job_that_is_paused_alarms_nobody_until_that_is_over(cli, gateway_url):
+    there = ("--gateway", gateway_url)
+    report(gateway_url, "backup", 60, Status.FAILURE)
+    push(gateway_url, "backup", origin="job")
+    code, out, errors = cli("pause", "backup", "--for", "2h", *there)
+    assert (code, errors) == (0, [])
+    assert out.startswith('{job="backup"}  paused for 2h, until ')
+    code, out, _ = cli("status", *there)
+    assert code == 0
+    assert "failed" in out
+    assert "paused for " in out
+    assert out.endswith("1 job, 1 paused\n")
+    report(gateway_url, "backup", 30, Status.FAILURE)  # which does not end it
+    (row,) = json.loads(cli("status", "--json", *there)[1])
+    assert (row["bad"], row["failed"]) == (False, True)
+    assert row["paused_until"] - time.time() == pytest.approx(7200, abs=60)
+    assert cli("resume", "job=~back.*", *there)[1] == '{job="backup"}  resumed\n'
+    assert cli("status", *there)[0] == 3
+    assert cli("pause", "backup", "--for", "1s", "-q", *there) == (0, "", [])
+    (group, _) = sorted(Gateway(gateway_url).groups(), key=lambda group: len(group.labels))
+    assert not job_rows([group], now=time.time() + 5)[0].paused_until
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["pause", "--for", "2h"], 2, "give a job's name or a MATCHER"),
+        (["pause", "x"], 2, "give --for"),
+        (["pause", "x", "--for", "2"], 2, "write 2d, 2h or 2s"),
+        (["pause", "x", "--for", "40d"], 2, "31d is the longest"),
+        (["resume", "nobody"], 1, "holds no matching job"),
+    ],
+)
+def test_a_pause_says_of_what_and_for_how_long(cli, pushgateway, arguments, code, words):
+    found, out, (error,) = cli(*arguments, "--gateway", pushgateway.url)
+    assert (found, out) == (code, "")
+    assert words in error
 
 
 def test_status_does_not_call_well_what_it_has_doubts_about(cli, gateway):

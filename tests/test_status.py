@@ -85,6 +85,17 @@ def test_a_failure_says_how_and_lasts_until_the_next_success(job, end, detail):
     assert (row.bad, row.at, row.duration) == (False, NOW - 30, 10)
 
 
+@pytest.mark.parametrize(("late", "overdue"), [(-60, False), (240, False), (360, True)])
+def test_an_exact_time_of_the_next_run_has_a_grace_of_minutes(job, late, overdue):
+    """Of "weekdays 9 to 17" the last interval of the week is 64 hours long, and no excuse."""
+    run = JobRun(KEY, NOW - late - 64 * HOUR, 64 * HOUR, next_run_at=NOW - late)
+    job.gateway.pushadd(KEY, start_families(run))
+    row = job.row()
+    assert (row.due, row.overdue) == (NOW - late, overdue)
+    job.skips(10)  # without a schedule: it has another one now
+    assert not job.row().overdue
+
+
 def test_a_first_run_that_goes_on_is_not_bad(job):
     job.runs(60)
     assert job.outcome() == ("running", "")

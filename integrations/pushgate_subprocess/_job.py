@@ -71,11 +71,11 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
     """A job whose runs are reported: a context manager, also for ``async with``, and a decorator.
 
     ``name`` and ``group`` are its identity; ``gateway`` is a Gateway, a URL, or None for what the
-    environment and the configuration file say. ``expect_every`` is the schedule's period,
-    ``heartbeat`` the time between empty pushes while it runs and ``push_timeout`` the longest that
-    leaving waits for the push; each is in seconds, or text such as ``"24h"``. What is not delivered
-    by then is kept in the outbox, which takes milliseconds; a disk that hangs, or a host that is so
-    busy that pushgate is not loaded yet, is waited for 10 or 30 seconds.
+    environment and the configuration file say. ``expect_every`` is the schedule's period, or a cron
+    expression, ``heartbeat`` the time between empty pushes while it runs and ``push_timeout`` the
+    longest that leaving waits for the push; each is in seconds, or text such as ``"24h"``. What is
+    not delivered by then is kept in the outbox, which takes milliseconds; a disk that hangs, or a
+    host that is so busy that pushgate is not loaded yet, is waited for 10 or 30 seconds.
 
     Raises ValueError or TypeError for an argument that makes no sense. A gateway that fails raises
     nothing: it is logged as a warning of the logger ``pushgate``.

@@ -24,6 +24,7 @@ from pushgate import (
     end_families,
     failure,
     was_kept,
+    with_schedule,
 )
 from pushgate_subprocess import _state
 from pushgate_subprocess._outcome import describe, vanished
@@ -148,13 +149,8 @@ class Publication:
         if self._state is not None and self._state.previous_vanished is not None:
             self._log.warning(vanished(key, self._state.previous_vanished))
             vanished_at = started_at
-        return JobRun(
-            key,
-            started_at,
-            expected_interval=options.expect_every,
-            vanished_at=vanished_at,
-            host=socket.gethostname(),
-        )
+        run = JobRun(key, started_at, vanished_at=vanished_at, host=socket.gethostname())
+        return with_schedule(run, options.expect_every, self._log.warning)
 
     def _connect(self) -> Gateway | None:
         """The gateway; None for a dry run, and where a textfile is the only destination."""

@@ -41,7 +41,7 @@ class RunOptions(SimpleNamespace):
     lock_wait: float = 0.0
     on_locked: str = "skip"
     # what is published
-    expect_every: float | None = None
+    expect_every: float | str | None = None
     heartbeat: float | None = None
     start_push: bool = True
     push_timeout: float = 10.0
@@ -84,7 +84,7 @@ READERS: Mapping[str, Callable[[Any, OptionSource], Any]] = {
     "lock": readers.path,
     "lock_wait": readers.duration,
     "on_locked": readers.choice("skip", "fail"),
-    "expect_every": readers.positive_duration,
+    "expect_every": readers.schedule,
     "heartbeat": readers.positive_duration,
     "push_timeout": readers.positive_duration,
     "textfile": readers.path,

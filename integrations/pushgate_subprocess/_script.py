@@ -10,7 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from pushgate import CommandEnd, DirectSink, JobRun, Outcome, Status, start_report
+from pushgate import CommandEnd, DirectSink, JobRun, Outcome, Status, start_report, with_schedule
 from pushgate_subprocess import _state
 from pushgate_subprocess._outcome import vanished
 
@@ -26,10 +26,10 @@ def start(
     key: GroupingKey,
     gateway: Gateway | None,
     *,
-    expect_every: float | None,
+    expect_every: float | str | None,
     log: RateLimitedLogger,
 ) -> None:
-    """The run starts now; ``expect_every`` is the schedule's period in seconds."""
+    """The run starts now; ``expect_every`` is its schedule, as :func:`with_schedule` takes it."""
     now = time.time()
     state = _state.begin(key, now, log.warning, phase="script")
     vanished_at = None
@@ -38,7 +38,7 @@ def start(
         if state.previous_vanished is not None:
             log.warning(vanished(key, state.previous_vanished))
             vanished_at = now
-    run = JobRun(key, now, expect_every, vanished_at)
+    run = with_schedule(JobRun(key, now, vanished_at=vanished_at), expect_every, log.warning)
     if gateway is not None:
         sink = DirectSink(gateway, timeout=gateway.timeout or 10.0, log=log)
         sink.deliver(lambda: [start_report(run)], f"the push of the start of {key}")

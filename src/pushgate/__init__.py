@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .jobs.runs import JobRun as JobRun
     from .jobs.runs import Outcome as Outcome
     from .jobs.runs import Status as Status
+    from .jobs.schedule import with_schedule as with_schedule
     from .jobs.staleness import StaleGroup as StaleGroup
     from .jobs.staleness import stale_groups as stale_groups
     from .jobs.status import JobRow as JobRow
@@ -166,6 +167,7 @@ _MODULE_OF = {
     "StaleGroup": "jobs.staleness",
     "Matcher": "jobs.matchers",
     "parse_matchers": "jobs.matchers",
+    "with_schedule": "jobs.schedule",
     "job_rows": "jobs.status",
     "JobRow": "jobs.status",
     # settings

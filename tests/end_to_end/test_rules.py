@@ -22,6 +22,8 @@ def group(labels, **families):
         "ok": "batch_job_last_run_success",
         "duration": "batch_job_last_duration_seconds",
         "expiry": "batch_job_group_expiry_timestamp_seconds",
+        "next_run": "batch_job_next_run_timestamp_seconds",
+        "paused_until": "batch_job_paused_until_timestamp_seconds",
         "push": "push_time_seconds",
         "push_failure": "push_failure_time_seconds",
     }
@@ -60,6 +62,19 @@ STORIES = {
     "an hourly job that stops, and comes back": (
         runs(BACKUP, (1, 2, OK), (110, 111, OK), interval=3600),
         {60: [], 96: [], 97: ["BatchJobMissed"], 109: ["BatchJobMissed"], 110: []},
+    ),
+    "a job of weekdays from 9 to 17, whose next run is known, may be minutes late": (
+        runs(BACKUP, (1, 2, OK), (180, 181, OK), interval=64 * 3600, next_run=[(1, 120 * 60)]),
+        {120: [], 130: [], 131: ["BatchJobMissed"], 179: ["BatchJobMissed"], 180: []},
+    ),
+    "a job that is paused alarms nobody, until the pause is over": (
+        runs(BACKUP, (1, 2, BAD), interval=60, paused_until=[(5, 120 * 60)]),
+        {
+            4: ["BatchJobFailed"],
+            60: [],
+            119: [],
+            180: ["BatchJobFailed", "BatchJobMissed", "BatchJobNeverSucceeded"],
+        },
     ),
     "a job of every minute may be a minute late": (
         runs(BACKUP, (1, 1, OK), interval=60),

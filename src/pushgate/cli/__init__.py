@@ -22,6 +22,8 @@ COMMANDS = {
     "finish": "a script's job has ended",
     "push": "push Prometheus text",
     "status": "how each job is doing, the worst first",
+    "pause": "no alarms of a job for a while",
+    "resume": "end a pause",
     "groups": "the gateway's groups",
     "show": "the gateway's groups with their metrics",
     "delete": "delete one group, or all that match",
@@ -42,20 +44,20 @@ usage: pushgate COMMAND [options], help COMMAND, -V or --version
   push --job NAME [--add] [FILE|-]   push Prometheus text
   flush [--list]                     deliver what waits in this host's outbox
   status [MATCHER ...]               how each job is doing, the worst first
+  pause JOB --for 2h, resume JOB     no alarms of a job for a while
   groups, show [MATCHER ...]         the gateway's groups; with their metrics
   delete MATCHER ... | --job NAME    delete all groups that match, or one group
   prune --older-than 7d [--dry-run]  delete groups that nobody pushes any more
   doctor [--push]                    find what is wrong, and what to do about it
   rules, dashboard, scrape-config    for Prometheus and Grafana
-  gateway                            an in-memory gateway, for development
+  gateway, completion, man           a gateway in memory; for the shell
 
 settings; the first source that has one counts:
   flags        --gateway, --timeout, ...; 'pushgate push --help' lists all
   environment  PUSHGATE_GATEWAY, PUSHGATE_TIMEOUT, ...; also PUSHGATEWAY_URL
   file         --config or PUSHGATE_CONFIG, else ~/.config/pushgate/config.toml,
                else /etc/pushgate/config.toml
-Secrets never go into arguments: set PUSHGATE_PASSWORD or PUSHGATE_TOKEN to the
-secret itself or to file:/path.
+Secrets: set PUSHGATE_PASSWORD or PUSHGATE_TOKEN to them, or to file:/path.
 
 exit status: 0 done, 1 not delivered, 2 wrong usage; run: the command's or 125
 """

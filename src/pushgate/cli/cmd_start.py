@@ -30,9 +30,10 @@ def parser() -> Parser:
     made.add_group()
     made.add_argument(
         "--expect-every",
-        type=value_of(readers.positive_duration),
-        metavar="DURATION",
-        help="the schedule's period, such as 24h, for the alert on missed runs",
+        type=value_of(readers.schedule),
+        metavar="SCHEDULE",
+        help="for the alert on missed runs: 24h, or cron's times as in '0 9-17 * * mon-fri"
+        " Europe/Berlin'",
     )
     made.add_output("quiet")
     made.add_gateway("request", "push", "outbox")

@@ -130,11 +130,11 @@ def _print_rows(rows: list[JobRow], now: float) -> None:
     cells = [
         (
             row.name,
-            (_last(row), "red" if row.failed or row.stuck or row.ends_missing else ""),
+            (_last(row), _red(row, row.failed or row.stuck or row.ends_missing)),
             ago(row.at, now) if row.at else "-",
             "-" if row.duration is None else span(row.duration),
             ago(row.last_success, now),
-            (_next(row, now), "red" if row.overdue else ""),
+            (_next(row, now), _red(row, row.overdue)),
             span(row.interval) if row.interval else "",
             row.info.get("host", ""),
             (_notes(row, now), "yellow" if row.doubtful else ""),
@@ -149,6 +149,10 @@ def _print_rows(rows: list[JobRow], now: float) -> None:
     }
     found = [f"{number} {what}" for what, number in counts.items() if number]
     print(f"{counted(len(rows), 'job')}, {', '.join(found) or 'all well'}")
+
+
+def _red(row: JobRow, is_bad: bool) -> str:
+    return "red" if is_bad and row.paused_until is None else ""
 
 
 def _last(row: JobRow) -> str:

@@ -30,7 +30,12 @@ _OPTIONS = (
     ),
     (
         "publishing",
-        ("--expect-every", "DURATION", "the schedule, for the alert on missed runs"),
+        (
+            "--expect-every",
+            "SCHEDULE",
+            "for the alert on missed runs: 24h, or cron's times as"
+            " in '0 9-17 * * mon-fri Europe/Berlin'",
+        ),
         ("--heartbeat", "DURATION", "push now and then while the command runs"),
         ("--no-start-push", "", "push the end only"),
         ("--push-timeout", "DURATION", "the longest that pushing the end may take (10s)"),

@@ -31,6 +31,7 @@ __all__ = (
     "password",
     "path",
     "positive_duration",
+    "schedule",
     "switch",
     "text",
     "timeout",
@@ -123,6 +124,18 @@ def positive_duration(value: object, _source: OptionSource = _ANYWHERE) -> float
     if not (seconds := duration(value)):
         raise ValueError(f"{value!r} is too short; give a duration above 0")
     return seconds
+
+
+def schedule(value: object, _source: OptionSource = _ANYWHERE) -> float | str:
+    """A period in seconds, or a cron expression, which is read when the run is published."""
+    if isinstance(value, str) and len(words := value.split()) > 1:
+        if len(words) not in (5, 6):
+            raise ValueError(
+                f"{value!r} is no schedule; write a period, such as 24h, or a cron expression, such"
+                " as '0 9-17 * * mon-fri' or '0 9-17 * * mon-fri Europe/Berlin'"
+            )
+        return " ".join(words)
+    return positive_duration(value)
 
 
 def timeout(value: object, _source: OptionSource = _ANYWHERE) -> float:

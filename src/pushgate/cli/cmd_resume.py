@@ -1,0 +1,20 @@
+"""``pushgate resume``: ends a pause."""
+
+from __future__ import annotations
+
+from .cmd_pause import mark_paused
+from .parser import ParsedOptions, Parser
+
+
+def parser() -> Parser:
+    """The command's parser."""
+    made = Parser("resume", "End the pause of the jobs that match.")
+    made.add_matchers("the jobs to resume")
+    made.add_output("json", "quiet")
+    made.add_gateway("request", "push")
+    return made
+
+
+def run(options: ParsedOptions) -> int:
+    """Returns 0. Raises CommandError where no job matches."""
+    return mark_paused(options, 0.0)

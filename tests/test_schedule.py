@@ -1,0 +1,70 @@
+"""A schedule as a cron expression: the next run's time is exact, and the gateway has it."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from pushgate import GroupingKey, JobRun, with_schedule
+
+BERLIN = ZoneInfo("Europe/Berlin")
+OFFICE = "0 9-17 * * mon-fri Europe/Berlin"
+
+
+def berlin(*when):
+    return datetime(*when, tzinfo=BERLIN).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "started", "due", "hours"),
+    [
+        (OFFICE, (2026, 11, 27, 16, 0, 2), (2026, 11, 27, 17), 1),
+        (OFFICE, (2026, 11, 27, 17, 0, 2), (2026, 11, 30, 9), 64),
+        (OFFICE, (2026, 11, 27, 16, 59, 58), (2026, 11, 30, 9), 64),  # a clock that is behind
+        ("30 2 * * * Europe/Berlin", (2026, 3, 28, 2, 30), (2026, 3, 29, 3, 0), 23.5),  # no 2:30
+        ("0 0 29 2 * Europe/Berlin", (2026, 3, 1), (2028, 2, 29), 35_064),
+    ],
+)
+def test_the_next_run_is_at_the_time_that_cron_starts_it(schedule, started, due, hours):
+    run = with_schedule(JobRun(GroupingKey("j"), berlin(*started)), schedule, pytest.fail)
+    assert run.next_run_at == berlin(*due)
+    assert run.expected_interval == hours * 3600
+
+
+def test_without_a_zone_it_is_the_hosts(monkeypatch):
+    run = with_schedule(JobRun(GroupingKey("j"), berlin(2026, 11, 27, 12)), "0 4 * * *", print)
+    due = datetime.fromtimestamp(run.next_run_at)
+    assert (due.hour, due.minute) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ("0 25 * * *", "bad hour; write MINUTE HOUR DAY MONTH WEEKDAY"),
+        ("0 9 31 2 *", "bad day-of-month"),
+        ("0 9 * * * Europe/Brelin", "there is no time zone 'Europe/Brelin'"),
+    ],
+)
+def test_what_is_no_schedule_is_one_line_and_the_run_goes_on_without(schedule, words):
+    lines = []
+    run = JobRun(GroupingKey("j"), 1.7e9)
+    assert with_schedule(run, schedule, lines.append) == run
+    (line,) = lines
+    assert line.startswith(f"the schedule {schedule!r} is not published: ")
+    assert words in line
+
+
+@pytest.mark.parametrize("command", ["run", "start"])
+def test_the_command_line_takes_one(cli, pushgateway, command, monkeypatch):
+    monkeypatch.setenv("PUSHGATE_GATEWAY", pushgateway.url)
+    job = ("--job", "report", "--expect-every")
+    ending = ("--", "true") if command == "run" else ()
+    assert cli(command, *job, OFFICE, *ending)[0] == 0
+    (group,) = pushgateway.groups(job="report")
+    due = datetime.fromtimestamp(group.value("batch_job_next_run_timestamp_seconds"), BERLIN)
+    assert (due.minute, due.second) == (0, 0)
+    assert due.hour in range(9, 18)
+    assert due.weekday() < 5
+    code, _, (line,) = cli("start", *job, "0 9 * *")
+    assert code == 0
+    assert "--expect-every: '0 9 * *' is no schedule; write a period, such as 24h" in line
