@@ -62,6 +62,12 @@ class Pushgate:
         to = [] if gateway is None else ["--gateway", gateway]
         return [sys.executable, "-m", "pushgate", command, "--job", job, *to, *words]
 
+    def patched(self, patch, *words, **options):
+        """As `argv`, in a Python in which `patch` has run, so that something does not work."""
+        argv = self.argv(*words, **options)
+        program = f"import sys\n{patch}\nfrom pushgate.cli import main\nsys.exit(main())"
+        return [sys.executable, "-c", program, *argv[argv.index("-m") + 2 :]]
+
     def wrap(self, *command, **options):
         """`command` wrapped by `pushgate run -q`, without a gateway: quiet whatever happens."""
         words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
@@ -99,9 +105,9 @@ class Pushgate:
         out, err = process.communicate(data, timeout=DEADLINE)
         return process.returncode, out, err
 
-    def measure(self, *words):
+    def measure(self, *words, **popen):
         """Run `pushgate run --dry-run WORDS`; return the exit code and the metrics by name."""
-        code, _, err = self.run(self.argv("--dry-run", *words))
+        code, _, err = self.run(self.argv("--dry-run", *words), **popen)
         lines = [line.rpartition(" ") for line in err.decode().splitlines() if line[:1] != "#"]
         return code, {
             name.removeprefix("batch_job_last_"): float(value) for name, _, value in lines if name
