@@ -1,12 +1,14 @@
 """DirectSink: no job is harmed or held up, and what does not arrive in time waits on disk."""
 
 import threading
+import time
 
 import pytest
 
 from pushgate import (
     DirectSink,
     Gateway,
+    GatewayDisconnectedError,
     GatewayUnreachableError,
     GroupingKey,
     InvalidGroupingKeyError,
@@ -96,8 +98,10 @@ def names(*short):
 
 
 def test_a_run_is_pushed_and_a_failure_keeps_the_success_before(server):
-    sink = DirectSink(gateway_of(server.url), wait_for_start=PATIENCE)
+    sink = DirectSink(gateway_of(server.url))
     sink.started(RUN)
+    while not held(server):
+        time.sleep(0.001)
     assert names("last_start_timestamp_seconds") <= held(server)
     sink.finished(RUN, SUCCESS)
     sink.alive(RUN)
@@ -259,7 +263,7 @@ def test_a_look_up_that_fails_once_is_tried_again(server):
         return gateway_of(server.url)
 
     tried = []
-    sink = DirectSink(look_up, wait_for_start=PATIENCE)
+    sink = DirectSink(look_up)
     sink.started(RUN)
     sink.finished(RUN, SUCCESS)
     assert (sink.last_error, len(tried)) == (None, 2)
@@ -281,8 +285,10 @@ def test_no_gateway_is_no_error(caplog):
 
 
 def test_a_start_is_kept_unless_its_end_has_begun(outbox, refused, never, server):
-    sink = DirectSink(gateway_of(refused, outbox), wait_for_start=PATIENCE)
+    sink = DirectSink(gateway_of(refused, outbox))
     sink.started(RUN)
+    while outbox.is_empty():
+        time.sleep(0.001)
     assert waiting(outbox) == [KEY.labels]
     late = Outbox(f"{outbox.path}-late")
     requests = iter((never,))
@@ -296,6 +302,25 @@ def test_a_start_is_kept_unless_its_end_has_begun(outbox, refused, never, server
     sink.finished(RUN, SUCCESS)
     never.end()
     assert (sink.last_error, waiting(late)) == (None, [])
+
+
+def test_a_closed_sink_tries_no_start_again(outbox):
+    entered, released = threading.Semaphore(0), threading.Event()
+
+    def handler(url, method, **_):
+        entered.release()
+        assert released.wait(PATIENCE)
+        raise GatewayDisconnectedError("an outage", method=method, url=url)
+
+    sink = DirectSink(Gateway("h", handler=handler, retries=5, outbox=outbox))
+    sink.started(RUN)
+    assert entered.acquire(timeout=PATIENCE)
+    (thread,) = (t for t in threading.enumerate() if t.name == "pushgate-start")
+    sink.close()
+    released.set()
+    thread.join(PATIENCE)
+    assert not entered.acquire(blocking=False)
+    assert waiting(outbox) == [KEY.labels]
 
 
 def test_without_threads_the_end_is_pushed_all_the_same(server, monkeypatch):

@@ -35,8 +35,7 @@ class DirectSink:
     where it returns None, nothing is pushed. ``timeout`` bounds the wait for an end, in seconds.
     What is not delivered by then is kept in the gateway's outbox, which takes milliseconds;
     ``keep_timeout`` more seconds are waited where it takes longer, as on a busy disk.
-    ``wait_for_start`` is how many seconds :meth:`started` waits for its push. ``log`` takes the
-    lines of what fails; without it they go to the logger ``pushgate``.
+    ``log`` takes the lines of what fails; without it they go to the logger ``pushgate``.
 
     No method raises. Where no thread can be started, a start is left to its end, which carries it
     too, and an end is pushed in the caller's thread. Safe to share between threads and over a fork.
@@ -48,7 +47,6 @@ class DirectSink:
         *,
         timeout: float = 10.0,
         keep_timeout: float = 10.0,
-        wait_for_start: float = 0.0,
         log: RateLimitedLogger | None = None,
     ) -> None:
         self.last_error: BaseException | None = None
@@ -57,7 +55,6 @@ class DirectSink:
         self._timeout = timeout
         self._short_timeout = min(timeout, _MOST_FOR_A_START)
         self._keep_timeout = keep_timeout
-        self._wait_for_start = wait_for_start
         self._log = log or RateLimitedLogger()
         self._starts: dict[GroupingKey, _Start] = {}
         self._attempts: list[Attempt] = []
@@ -65,11 +62,8 @@ class DirectSink:
 
     def started(self, run: JobRun) -> None:
         """Push that ``run`` has started. A failure is not logged: the end tells the start again."""
-        start = _Start(run)
-        self._starts[run.key] = start
+        start = self._starts[run.key] = _Start(run)
         start.thread = in_background(lambda: self._push_start(start), "pushgate-start")
-        if self._wait_for_start > 0:
-            start.join(self._wait_for_start)
 
     def alive(self, run: JobRun) -> None:
         """Push that ``run`` goes on, unless the push before is still under way."""
@@ -119,7 +113,12 @@ class DirectSink:
         attempt.begin(self._timeout, after=start)
 
     def close(self) -> None:
-        """Keep what :meth:`finish` has begun and is not settled; nothing is logged afterwards."""
+        """Keep what :meth:`finish` has begun and is not settled; nothing is logged afterwards.
+
+        A start is no longer tried.
+        """
+        for start in self._starts.values():
+            start.is_stopped = True
         while self._attempts:
             self._close(self._attempts.pop())
 
@@ -149,36 +148,42 @@ class DirectSink:
 
     def _end_start(self, run: JobRun) -> Callable[[], object]:
         """The end of ``run`` begins. Returns what waits a little for its start and heartbeat."""
-        start, heartbeat = self._starts.pop(run.key, None), self._heartbeat
+        start = self._starts.pop(run.key, None)
+        threads = [self._heartbeat]  # it may deliver what waits, which no two can do at once
         if start is not None:
-            start.is_over = True
+            start.has_ended = True
+            threads.append(start.thread)
 
         def wait() -> None:
-            if start is not None:
-                start.join(self._timeout * _FOR_THE_START)
-            if heartbeat is not None:  # it may deliver what waits, which no two can do at once
-                heartbeat.join(self._timeout * _FOR_THE_START)
+            for thread in filter(None, threads):
+                thread.join(self._timeout * _FOR_THE_START)
 
         return wait
 
     def _push_start(self, start: _Start) -> None:
         try:
             gateway = self._gateway()
-            if gateway is None or start.is_over:
+            if gateway is None:
                 return
             report = start_report(start.run)
             text = encode(report.families, report.key).text
             try:
                 # Past the outbox: to compare and deliver what waits there for this job may take
                 # seconds, while which no other thread can push the end.
-                gateway.send_directly("POST", report.key, text, timeout=self._short_timeout)
+                gateway.send_directly(
+                    "POST",
+                    report.key,
+                    text,
+                    timeout=self._short_timeout,
+                    before_each_try=start.go_on,
+                )
             except Exception as error:
                 keeps = is_delivery_failure(error) and not is_permanent(error)
-                if keeps and not start.is_over:
+                if keeps and not start.has_ended:
                     keep_report(gateway, report)
                 raise
         except BaseException as error:
-            if not start.is_over:
+            if not start.has_ended:
                 self.last_error = error
 
 
@@ -187,10 +192,11 @@ class _Start:
 
     def __init__(self, run: JobRun) -> None:
         self.run = run
-        self.is_over = False
         self.thread: threading.Thread | None = None
+        self.has_ended = False  # then the end tells the start
+        self.is_stopped = False
 
-    def join(self, seconds: float) -> None:
-        """Wait for its push, at most so long."""
-        if self.thread is not None:
-            self.thread.join(seconds)
+    def go_on(self) -> None:
+        """Raise InterruptedError where it is no more to be tried."""
+        if self.has_ended or self.is_stopped:
+            raise InterruptedError("the end of the run came before its start was pushed")

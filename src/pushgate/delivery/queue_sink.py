@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +22,7 @@ from .report import deadline_report, end_reports, heartbeat_report, start_report
 from .work_queue import WorkQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
     from ..gateway.client import Gateway
     from ..jobs.runs import JobRun, Outcome
@@ -33,16 +32,16 @@ if TYPE_CHECKING:
 __all__ = ("QueueSink",)
 
 
-class QueueSink:
+class QueueSink(WorkQueue):
     """Hands reports to a daemon thread: each method returns in microseconds, and none raises.
 
     ``gateway`` is a Gateway, or is called for one in the thread. In an outage the newest state of
-    each group waits, up to ``size`` reports; what does not fit, and what is left at the end of the
-    process, goes to ``outbox``, by default the gateway's own. Whatever waits there is delivered
-    when the gateway is back, and looked for each minute. ``timeout`` bounds each push, in seconds.
-    The end of the process waits ``patience`` seconds for the last pushes; keeping what is left
-    takes milliseconds, and ``keep_timeout`` more at most. ``log`` takes the lines of what fails,
-    each once a minute; without it they go to the logger ``pushgate``.
+    each group waits, up to ``size`` reports; what is more than half of that, and what is left at
+    the end of the process, goes to ``outbox``, by default the gateway's own. Whatever waits there
+    is delivered when the gateway is back, and looked for each minute. ``timeout`` bounds each push,
+    in seconds. The end of the process waits ``patience`` seconds for the last pushes; keeping what
+    is left takes milliseconds. ``log`` takes the lines of what fails, each once a minute; without
+    it they go to the logger ``pushgate``.
 
     Safe to share between threads and over a fork: a forked child begins with nothing waiting.
     """
@@ -55,15 +54,14 @@ class QueueSink:
         size: int = 10_000,
         timeout: float = 10.0,
         patience: float = 10.0,
-        keep_timeout: float = 10.0,
         log: RateLimitedLogger | None = None,
     ) -> None:
-        made = MadeOnce(gateway if callable(gateway) else lambda: gateway)
+        log = log or RateLimitedLogger(interval=60.0)
         if outbox is None and not callable(gateway):
             outbox = cast("Outbox | None", gateway.outbox)
-        self._log = log or RateLimitedLogger(interval=60.0)
-        self._options = (made, outbox, size, timeout, patience, keep_timeout)
-        self._renew()
+        made = MadeOnce(gateway if callable(gateway) else lambda: gateway)
+        delivery = BatchDelivery(made, outbox, timeout=timeout, log=log)
+        super().__init__(delivery.deliver, delivery.keep, size=size, patience=patience, log=log)
 
     def started(self, run: JobRun) -> None:
         """``run`` has started."""
@@ -83,47 +81,6 @@ class QueueSink:
         """``run`` had not ended at ``at``, in Unix seconds."""
         self._put(run, "deadline", lambda: [deadline_report(run, at)])
 
-    def put(
-        self,
-        slot: Hashable,
-        make: Callable[[], Iterable[Report]],
-        *,
-        weight: int = 1,
-        delay: float = 0.0,
-    ) -> bool:
-        """Deliver what ``make()`` yields, in ``delay`` seconds at the earliest. False: dropped.
-
-        It replaces what waits in the same slot. ``make`` is called in the thread, and again at each
-        try; ``weight`` says how many reports it stands for.
-        """
-        return self._queue_of_this_process().put(slot, make, weight, delay)
-
-    def flush(self, timeout: float) -> int:
-        """Try once to deliver all that waits, within ``timeout`` seconds: how many are left."""
-        return self._queue_of_this_process().flush(timeout)
-
-    def close(self) -> None:
-        """Flush, and keep what is left; the end of the process does this too."""
-        self._queue_of_this_process().close()
-
     def _put(self, run: JobRun, news: str, make: Callable[[], Iterable[Report]]) -> None:
         at = time.time()
         self.put((run.key, news), lambda: (report._replace(at=at) for report in make()))
-
-    def _queue_of_this_process(self) -> WorkQueue:
-        if self._process != os.getpid():
-            self._renew()
-        return self._queue
-
-    def _renew(self) -> None:
-        made, outbox, size, timeout, patience, keep_timeout = self._options
-        delivery = BatchDelivery(made, outbox, timeout=timeout, log=self._log)
-        self._queue = WorkQueue(
-            delivery.deliver,
-            delivery.keep,
-            size=size,
-            patience=patience,
-            keep_timeout=keep_timeout,
-            log=self._log,
-        )
-        self._process = os.getpid()

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ("Undelivered", "WaitingWork", "WorkQueue")
 
-_FULL = "{count} reports are dropped: the queue is full, and the outbox can't take them"
+_FULL = "{count} reports are dropped: the queue is full"
 _NO_THREAD = "{count} reports are dropped: no thread can be started"
 _ENDED = "{count} reports are lost: the process ends before the gateway took them"
 _KEPT = "{count} reports wait in the outbox: the gateway does not take them"
 _EVERY = 60.0  # seconds
+_KEEP_TIMEOUT = 10.0  # seconds, on a disk that is very busy
 
 
 class WaitingWork(NamedTuple):
@@ -49,13 +50,11 @@ class Undelivered(NamedTuple):
 
 
 class WorkQueue:
-    """Holds the newest work of each slot, for the process that made it.
+    """Holds the newest work of each slot, up to ``size`` reports; a forked child begins with none.
 
     ``deliver`` is called in the thread with what is due, by slot, and whether it is the last
     chance; also each minute with nothing. ``keep`` puts work where it survives the process, and
-    returns whether it could: all that waits, where that is more than ``size`` reports, or than half
-    of it in an outage. :meth:`close` waits ``patience`` seconds for ``deliver``, and for ``keep``
-    ``keep_timeout`` more at most.
+    returns whether it could: all that waits, where that is more than half of ``size`` in an outage.
     """
 
     def __init__(
@@ -65,15 +64,16 @@ class WorkQueue:
         *,
         size: int,
         patience: float,
-        keep_timeout: float,
         log: RateLimitedLogger,
     ) -> None:
         self._deliver = deliver
         self._keep = keep
         self._size = size
         self._patience = patience
-        self._keep_timeout = keep_timeout
         self._log = log
+        self._begin()
+
+    def _begin(self) -> None:
         self._process = os.getpid()
         self._change = threading.Condition()
         self._waiting: Pending[Hashable, WaitingWork] = Pending(lambda _, newer: newer)
@@ -83,20 +83,29 @@ class WorkQueue:
         self._blocked_until = self._wakes_at = -math.inf
         self._flushes = [0, 0]  # asked for, and done
         self._thread: threading.Thread | None = None
-        self._is_making_room = False
-        self._can_keep = True  # until a try fails
 
     def put(
-        self, slot: Hashable, make: Callable[[], Iterable[Report]], weight: int, delay: float
+        self,
+        slot: Hashable,
+        make: Callable[[], Iterable[Report]],
+        *,
+        weight: int = 1,
+        delay: float = 0.0,
     ) -> bool:
-        """Add work, due in ``delay`` seconds. False where it had to be dropped."""
+        """Deliver what ``make()`` yields, in ``delay`` seconds at the earliest. False: dropped.
+
+        It replaces what waits in the same slot. ``make`` is called in the thread, and again at each
+        try; ``weight`` says how many reports it stands for.
+        """
+        if self._process != os.getpid():
+            self._begin()
         with self._change:
             if not self._has_thread():
                 self._log.warning(_NO_THREAD, subject="thread", count=weight)
                 return False
             before = self._waiting.get(slot)
             total = self._weight + weight - (before.weight if before else 0)
-            if total > (2 * self._size if self._can_keep else self._size):
+            if total > self._size:
                 self._log.warning(_FULL, subject="full", count=weight)
                 return False
             at = time.monotonic() + delay
@@ -104,15 +113,12 @@ class WorkQueue:
             self._weight = total
             if at < self._wakes_at:
                 self._change.notify_all()
-            if total <= self._size or self._is_making_room:
-                return True
-            self._is_making_room = True
-        if in_background(self._make_room, "pushgate-keep") is None:
-            self._is_making_room = False
-        return True
+            return True
 
     def flush(self, timeout: float) -> int:
-        """Try once to deliver all that waits, due or not; return the weight of what is left."""
+        """Try once to deliver all that waits, within ``timeout`` seconds: how many are left."""
+        if self._process != os.getpid():
+            self._begin()
         with self._change:
             if self._waiting or self._under_way:
                 self._flushes[0] += 1
@@ -122,7 +128,7 @@ class WorkQueue:
             return self._weight + sum(work.weight for work in self._under_way.values())
 
     def close(self) -> None:
-        """Flush, keep what is left, log what is lost, end the thread. Later work begins anew."""
+        """Flush, and keep what is left; the end of the process does this too."""
         if self._process != os.getpid():
             return  # at the exit of a forked child, which has neither the thread nor the work
         try:
@@ -144,7 +150,7 @@ class WorkQueue:
         if keeper is None:
             kept.append(self._kept(left))
         else:
-            keeper.join(self._keep_timeout)
+            keeper.join(_KEEP_TIMEOUT)
         if not any(kept):
             self._log.warning(_ENDED, subject="end", count=sum(work.weight for work in left))
 
@@ -225,10 +231,8 @@ class WorkQueue:
             self._weight = 0
         kept = self._kept(waiting.values())
         with self._change:
-            self._is_making_room = False
-            self._can_keep = kept
-            for slot, work in waiting.items():
-                if not kept and self._waiting.get(slot) is None:
+            for slot, work in () if kept else waiting.items():
+                if self._waiting.get(slot) is None:
                     self._waiting.put(slot, work, time.monotonic())
                     self._weight += work.weight
 

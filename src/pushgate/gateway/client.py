@@ -170,10 +170,12 @@ class Gateway(GatewayReader):
         *,
         timeout: float | None = None,
         content_type: str = CONTENT_TYPE,
+        before_each_try: Callable[[], object] | None = None,
     ) -> None:
         """As send, but past the outbox: what is not delivered is not kept.
 
-        With the ``content_type`` of protobuf, ``body`` is delimited messages.
+        With the ``content_type`` of protobuf, ``body`` is delimited messages. An exception of
+        ``before_each_try`` ends the tries, and is raised.
         """
         _check_method(method)
         if key.needs_utf8_names:
@@ -182,6 +184,8 @@ class Gateway(GatewayReader):
         body, headers = compress(body, compression, content_type)
 
         def attempt(left: float | None) -> None:
+            if before_each_try is not None:
+                before_each_try()
             perform(self._handler, self._url, method, key, body, list(headers), left)
 
         self._bounded(attempt, timeout)
