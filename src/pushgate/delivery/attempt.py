@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ..errors import GatewayTimeoutError, PushError, concerns_one_group
+from ..errors import PushError, concerns_one_group
 from ..log import RateLimitedLogger
 from ..protocol.text import encode
 from ..transport.deadline import Deadline
@@ -158,16 +158,7 @@ class Attempt:
 
 def push_report(gateway: Gateway, report: Report, deadline: Deadline) -> None:
     """Send it, by the outbox if ``gateway`` has one. Raises what kept it from arriving."""
-    timeout = deadline.left(0.0)
-    if timeout is not None and timeout <= 0:
-        error = GatewayTimeoutError(
-            "no time is left for the push",
-            method=report.method,
-            url=gateway.url,
-            group=report.key.labels,
-        )
-        error.kept = keep_report(gateway, report)
-        raise error
+    timeout = deadline.left()
     if report.method == "DELETE":
         gateway.delete(report.key, timeout=timeout)
     elif report.method == "PUT":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..settings.environment import VARIABLES
+from ..settings.loader import VARIABLES
 from ..transport.urls import parse
 from .finding import Finding, ok, warn
 

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from .folder import Folder
     from .record import Flushed, Record, WaitingGroup
 
-__all__ = ("FOLDER_NAME", "Outbox")
-
-FOLDER_NAME = "outbox"
-"""Of the folder in the state directory, where no other was chosen."""
+__all__ = ("Outbox",)
 
 _SUFFIX = ".json"  # of a file in which something waits
 _BY_THE_WAY = 2.0  # seconds of a successful push's time that go into delivering what waits

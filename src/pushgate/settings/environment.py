@@ -1,4 +1,4 @@
-"""The variables of our settings, the environment of a wrapped command, and the state directory.
+"""What a wrapped command gets of our environment, and where the state directory is.
 
 Imports only what is there at Python's start, since a wrapper needs it before it starts the command.
 """
@@ -9,36 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("CONFIG", "VARIABLES", "child_environment", "is_wrapped", "state_directory")
+__all__ = ("CONFIG", "child_environment", "is_wrapped", "state_directory")
 
 CONFIG = "PUSHGATE_CONFIG"
-"""The variable that names the configuration file."""
-
-VARIABLES: Mapping[str, tuple[str, ...]] = {
-    "gateway": (
-        "PUSHGATE_GATEWAY",
-        # In use by other tools, in no agreed order.
-        "PUSHGATEWAY_URL",
-        "PROMETHEUS_PUSHGATEWAY_URL",
-        "PROMETHEUS_PUSHGATEWAY",
-    ),
-    "username": ("PUSHGATE_USERNAME", "PUSHGATEWAY_USERNAME"),
-    "password": ("PUSHGATE_PASSWORD", "PUSHGATEWAY_PASSWORD"),
-    "token": ("PUSHGATE_TOKEN",),
-    "cafile": ("PUSHGATE_CAFILE",),
-    "certfile": ("PUSHGATE_CERTFILE",),
-    "keyfile": ("PUSHGATE_KEYFILE",),
-    "insecure_skip_verify": ("PUSHGATE_INSECURE_SKIP_VERIFY",),
-    "headers": ("PUSHGATE_HEADERS",),
-    "redirects": ("PUSHGATE_REDIRECTS",),
-    "timeout": ("PUSHGATE_TIMEOUT",),
-    "compression": ("PUSHGATE_COMPRESSION",),
-    "retries": ("PUSHGATE_RETRIES",),
-    "outbox": ("PUSHGATE_OUTBOX",),
-    "utf8_names": ("PUSHGATE_UTF8_NAMES",),
-    "protobuf": ("PUSHGATE_PROTOBUF",),
-}
-"""The variables of each setting, the one that counts most first."""
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from ..errors import PushError, SettingsError
 from ..transport.urls import parse, without_credentials
 from . import readers
 from .config_file import SYSTEM_FILE, read_config_file
-from .environment import VARIABLES, is_wrapped, state_directory
+from .environment import state_directory
 from .option_table import OptionSource, read_options
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..protocol.compression import Compression
     from ..transport.auth import BasicAuth, BearerToken
 
-__all__ = ("Settings",)
+__all__ = ("VARIABLES", "Settings")
 
 _TABLE: Mapping[str, Callable[[Any, OptionSource], Any]] = {
     "gateway": readers.gateway,
@@ -41,10 +41,20 @@ _TABLE: Mapping[str, Callable[[Any, OptionSource], Any]] = {
     "utf8_names": readers.switch,
     "protobuf": readers.switch,
 }
-_LACKING = "there is no password; set both"
-_LACKING_WRAPPED = (
-    "there is no password: 'pushgate run' passes none on to its command; set PUSHGATE_PASSWORD to"
-    " file:/path, which it does pass on"
+_OF_OTHER_TOOLS = {
+    # In no agreed order.
+    "gateway": ("PUSHGATEWAY_URL", "PROMETHEUS_PUSHGATEWAY_URL", "PROMETHEUS_PUSHGATEWAY"),
+    "username": ("PUSHGATEWAY_USERNAME",),
+    "password": ("PUSHGATEWAY_PASSWORD",),
+}
+VARIABLES: Mapping[str, tuple[str, ...]] = {
+    name: (f"PUSHGATE_{name.upper()}", *_OF_OTHER_TOOLS.get(name, ())) for name in _TABLE
+}
+"""The variables of each setting, the one that counts most first."""
+
+_LACKING = (
+    "there is no password; set both ('pushgate run' passes PUSHGATE_PASSWORD on to its command only"
+    " where it is file:/path)"
 )
 _FLAGS = {"insecure_skip_verify": "insecure", "headers": "header", "utf8_names": "utf8-names"}
 
@@ -99,19 +109,14 @@ class Settings(NamedTuple):
             home = environ.get("HOME", "")
             flags = OptionSource(values, _flag, holds_secrets=False, home=home)
         file = read_config_file(config, environ, system_file)
-        sources = (flags, _source_of(environ), *([file] if file else []))
-        return cls._read(sources, _LACKING_WRAPPED if is_wrapped(environ) else _LACKING)
+        return cls.read(flags, _source_of(environ), *([file] if file else []))
 
     @classmethod
     def read(cls, *sources: OptionSource) -> Settings:
         """The settings in ``sources``, each from the first that has it. Raises SettingsError."""
-        return cls._read(sources, _LACKING)
-
-    @classmethod
-    def _read(cls, sources: tuple[OptionSource, ...], no_password: str) -> Settings:
         values, origins = read_options(_TABLE, *sources)
         settings = cls(**values, origins=MappingProxyType(origins))
-        settings._refuse_conflicts(no_password)
+        settings._refuse_conflicts()
         return settings
 
     @property
@@ -128,23 +133,21 @@ class Settings(NamedTuple):
             return None
         import os
 
-        from ..outbox.outbox import FOLDER_NAME, Outbox
+        from ..outbox.outbox import Outbox
 
         if self.outbox is not None:
             return Outbox(self.outbox, log=log)
         try:
-            folder = state_directory(os.environ)
+            return Outbox(os.path.join(state_directory(os.environ), "outbox"), log=log)
         except OSError as error:
             from ..log import RateLimitedLogger
 
             text = f"there is no home directory for an outbox: {error.strerror}"
             advice = "set PUSHGATE_OUTBOX to a folder of your own, or to off"
             (log or RateLimitedLogger()).warning(f"{text}; {advice}")
-            return None
-        try:
-            return Outbox(os.path.join(folder, FOLDER_NAME), log=log)
         except PushError:  # Windows has none, and nobody asked for one
-            return None
+            pass
+        return None
 
     def to_gateway(self, outbox: Outbox | None = None) -> Gateway:
         """The gateway that is configured, with this outbox. Raises SettingsError where none is."""
@@ -186,7 +189,7 @@ class Settings(NamedTuple):
     def _url_user(self) -> tuple[str, str] | None:
         return parse(self.gateway).credentials if self.gateway else None
 
-    def _refuse_conflicts(self, no_password: str) -> None:
+    def _refuse_conflicts(self) -> None:
         """Raise SettingsError for settings that are right alone and wrong together."""
         user = self._url_user()
         ways = {
@@ -207,7 +210,7 @@ class Settings(NamedTuple):
         if self.password is not None and self.username is None and user is None:
             raise self._conflict("password", "there is no user name; set both")
         if self.username is not None and self.password is None:
-            raise self._conflict("username", no_password)
+            raise self._conflict("username", _LACKING)
         if self.keyfile is not None and self.certfile is None:
             raise self._conflict("keyfile", "there is no certificate; set certfile, too")
 
