@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -259,6 +261,49 @@ def test_each_commands_help_fits_the_screen_and_has_each_option_once(cli, comman
     if command != "run":  # which has a test of its own
         _, _, (line,) = cli(command, "--hepl")
         assert line.startswith("pushgate: there is no option --hepl; did you mean '--help'?")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["st"], {"start", "status"}),
+        (["status", "--wa"], {"--watch"}),
+        (["completion", ""], {"bash", "zsh", "fish"}),
+    ],
+)
+def test_bash_completes_commands_and_options(cli, tmp_path, typed, offered):
+    (tmp_path / "script").write_text(cli("completion", "bash")[1])
+    words = shlex.join(["pushgate", *typed])
+    code = f"""
+        source {tmp_path}/script; COMP_WORDS=({words}); COMP_CWORD={len(typed)}
+        _shtab_pushgate pushgate {shlex.quote(typed[-1])}; echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) >= offered
+
+
+@pytest.mark.parametrize(("shell", "line"), [("zsh", "#compdef pushgate"), ("fish", "complete -c")])
+def test_other_shells_have_a_script_with_all_commands(cli, shell, line):
+    code, out, errors = cli("completion", shell)
+    assert (code, errors) == (0, [])
+    assert line in out
+    assert all(command in out for command in COMMANDS)
+
+
+def test_the_page_of_the_manual_has_each_command_and_the_gateways_options_once(cli):
+    code, page, errors = cli("man")
+    assert (code, errors) == (0, [])
+    assert [line for line in page.splitlines() if line.startswith(".SH")] == [
+        ".SH NAME",
+        ".SH DESCRIPTION",
+        *(f".SH {command.upper()}" for command in COMMANDS),
+        ".SH GATEWAY OPTIONS",
+    ]
+    assert page.count("authorities to trust") == 1
+    if shutil.which("groff"):
+        command = ["groff", "-man", "-Tutf8", "-ww"]
+        done = subprocess.run(command, input=page, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("COMMANDS", "main")
+__all__ = ("COMMANDS", "main", "overview")
 
 COMMANDS = {
     "run": "run a command and push how it went",
@@ -34,6 +34,8 @@ COMMANDS = {
     "dashboard": "a dashboard for Grafana",
     "scrape-config": "the scrape configuration for Prometheus",
     "gateway": "an in-memory gateway, for development",
+    "completion": "a script by which a shell completes commands and options",
+    "man": "the page of the manual",
 }
 _HELP = """\
 pushgate - the outcome of every batch job in Prometheus, through a Pushgateway
@@ -81,6 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return (harmless if command in _IN_SCRIPTS else guarded)(lambda: _dispatch(command, rest))
 
 
+def overview() -> str:
+    """The help on all commands."""
+    return _HELP
+
+
 def _end_process(code: int) -> None:
     from os import _exit
 
@@ -105,7 +112,7 @@ def _dispatch(command: str, rest: list[str]) -> int:
             return silenced(lambda: int(module.run(options)))
         return int(module.run(options))
     if command in ("--help", "-h"):
-        print(_HELP, end="")
+        print(overview(), end="")
         return 0
     if command in ("--version", "-V"):
         from importlib.metadata import version

@@ -35,7 +35,7 @@ def parser() -> Parser:
         metavar="LABEL=VALUE",
         action="append",
         default=[],
-        help="add a label to every alert; severity=… replaces ours; may be repeated",
+        help="add a label to every alert; severity=NAME replaces ours; may be repeated",
     )
     made.add_argument(
         "--group-name",

@@ -59,6 +59,7 @@ _ARGPARSE = (  # its words, and ours
     (r"argument (\S+): not allowed with argument (\S+)", r"give either \1 or \2, not both"),
     (r"unrecognized arguments: (.+)", r"it takes no \1"),
     (r"argument (\S+?)(?:/\S+)?: ignored explicit argument .*", r"\1 takes no value"),
+    (r"argument (\S+): invalid choice: (.+) \(choose from (.+)\)", r"\1 \2 is none of \3"),
     (r"argument (\S+?)(?:/\S+)?: (.+)", r"\1: \2"),
 )
 
