@@ -69,12 +69,12 @@ def test_a_page_says_that_no_gateway_is_ready() -> None:
 @pytest.mark.parametrize("data", DELIVERIES.values(), ids=DELIVERIES)
 def test_a_success_without_a_page_is_a_delivery(data: bytes) -> None:
     with FaultServer(respond(data)) as server:
-        push_to_gateway(server.url, "j", METRICS)  # type: ignore[arg-type]
+        push_to_gateway(server.url, "j", METRICS)
 
 
 def test_a_success_that_names_no_length_is_a_delivery_at_once() -> None:
     with FaultServer(faults.respond_and_hang(b"HTTP/1.1 200 OK\r\n\r\n")) as server:
-        push_to_gateway(server.url, "j", METRICS, timeout=20)  # type: ignore[arg-type]
+        push_to_gateway(server.url, "j", METRICS, timeout=20)
 
 
 UNREADABLE: dict[str, faults.Script] = {
@@ -91,7 +91,7 @@ UNREADABLE: dict[str, faults.Script] = {
 @pytest.mark.parametrize("script", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_status_counts_also_where_its_body_cannot_be_read(script: faults.Script) -> None:
     with FaultServer(script) as server, pytest.raises(GatewayRejectedError, match="Who") as caught:
-        push_to_gateway(server.url, "j", METRICS, timeout=20)  # type: ignore[arg-type]
+        push_to_gateway(server.url, "j", METRICS, timeout=20)
     assert caught.value.status == 407
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which costs 5 ms to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from .delivery.direct_sink import DirectSink as DirectSink
     from .delivery.messages import failure as failure
     from .delivery.messages import was_kept as was_kept
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
     from .gateway.functions import delete_from_gateway as delete_from_gateway
     from .gateway.functions import push_to_gateway as push_to_gateway
     from .gateway.functions import pushadd_to_gateway as pushadd_to_gateway
-    from .handlers import basic_auth_handler as basic_auth_handler
-    from .handlers import tls_auth_handler as tls_auth_handler
     from .jobs.matchers import Matcher as Matcher
     from .jobs.matchers import parse_matchers as parse_matchers
     from .jobs.own_metrics import OwnMetrics as OwnMetrics
@@ -95,6 +95,8 @@ if TYPE_CHECKING:
     from .transport.auth import TLS as TLS
     from .transport.auth import BasicAuth as BasicAuth
     from .transport.auth import BearerToken as BearerToken
+    from .transport.client_handlers import basic_auth_handler as basic_auth_handler
+    from .transport.client_handlers import tls_auth_handler as tls_auth_handler
     from .transport.handler import HTTPHandler as HTTPHandler
     from .transport.handler import default_handler as default_handler
     from .transport.handler import passthrough_redirect_handler as passthrough_redirect_handler
@@ -106,8 +108,8 @@ _MODULE_OF = {
     "delete_from_gateway": "gateway.functions",
     "instance_ip_grouping_key": "protocol.grouping_key",
     "default_handler": "transport.handler",
-    "basic_auth_handler": "handlers",
-    "tls_auth_handler": "handlers",
+    "basic_auth_handler": "transport.client_handlers",
+    "tls_auth_handler": "transport.client_handlers",
     "passthrough_redirect_handler": "transport.handler",
     # for repeated use
     "Gateway": "gateway.client",
@@ -205,29 +207,30 @@ __all__ = tuple(_MODULE_OF)
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
-
     if name in ("embedded", "exposition", "handlers"):  # public modules, as prometheus_client's are
-        return import_module(f".{name}", __name__)
+        return imported(f"{__name__}.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'pushgate' has no attribute {name!r}")
-    module = _imported(f".{_MODULE_OF[name]}")
+    module = imported(f"{__name__}.{_MODULE_OF[name]}")
     value = module if name == "readers" else getattr(module, name)
     globals()[name] = value
     return value
 
 
-def _imported(module: str) -> object:
-    """Import while signals wait: a handler that pushes would find modules half imported."""
-    import _signal  # type: ignore[import-not-found]  # built in; signal costs a millisecond
-    from importlib import import_module
+def imported(module: str) -> Any:
+    """The module of this name, imported while signals wait.
 
+    A signal's handler that pushes would find modules half imported, and fail.
+    """
+    import _signal  # type: ignore[import-not-found]  # built in; signal costs a millisecond
+
+    # The builtin, as importing importlib could be interrupted, too.
     if not hasattr(_signal, "pthread_sigmask"):  # Windows
-        return import_module(module, __name__)
+        return __import__(module, fromlist=("_",))
     faults = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGABRT}
     before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - faults)
     try:
-        return import_module(module, __name__)
+        return __import__(module, fromlist=("_",))
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 

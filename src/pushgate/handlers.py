@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
-
-from .transport.auth import TLS, BasicAuth
-from .transport.handler import (
-    Handler,
-    HTTPHandler,
-    default_handler,
-    passthrough_redirect_handler,
-)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .transport.client_handlers import basic_auth_handler, tls_auth_handler
+    from .transport.handler import (
+        Handler,
+        HTTPHandler,
+        default_handler,
+        passthrough_redirect_handler,
+    )
 
 __all__ = (
     "HTTPHandler",
@@ -23,37 +22,11 @@ __all__ = (
 )
 
 
-def basic_auth_handler(
-    url: str,
-    method: str,
-    timeout: float | None,
-    headers: list[tuple[str, str]],
-    data: bytes,
-    username: str | None = None,
-    password: str | None = None,
-) -> Callable[[], object]:
-    """As default_handler, with HTTP basic authentication if both user name and password are set."""
-    if username is None or password is None:
-        return default_handler(url, method, timeout, headers, data)
-    return HTTPHandler(auth=BasicAuth(username, password))(url, method, timeout, headers, data)
+def __getattr__(name: str) -> object:  # as in pushgate itself, and for the same reason
+    import pushgate
 
-
-def tls_auth_handler(
-    url: str,
-    method: str,
-    timeout: float | None,
-    headers: list[tuple[str, str]],
-    data: bytes,
-    certfile: str,
-    keyfile: str,
-    cafile: str | None = None,
-    protocol: int = ssl.PROTOCOL_TLS_CLIENT,
-    insecure_skip_verify: bool = False,
-) -> Callable[[], object]:
-    """As default_handler, with a client certificate; the arguments are those of :class:`TLS`.
-
-    Raises TLSFileError at once for files that can't be used.
-    """
-    tls = TLS(cafile, certfile, keyfile, insecure_skip_verify, protocol)
-    tls.context()
-    return HTTPHandler(tls=tls)(url, method, timeout, headers, data)
+    if name == "Handler":
+        return pushgate.imported("pushgate.transport.handler").Handler
+    if name in __all__:
+        return getattr(pushgate, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

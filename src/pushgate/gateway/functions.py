@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..protocol.compression import Compression, compress
-from ..protocol.families import Collector
+from ..protocol.families import Metrics
 from ..protocol.grouping_key import GroupingKey
 from ..protocol.text import encode
 from ..transport.handler import Handler, default_handler, perform
@@ -19,7 +19,7 @@ __all__ = ("delete_from_gateway", "push_to_gateway", "pushadd_to_gateway")
 def push_to_gateway(
     gateway: str,
     job: str,
-    registry: Collector | None,
+    registry: Metrics,
     grouping_key: Mapping[str, Any] | None = None,
     timeout: float | None = 30,
     handler: Handler | Callable[..., Callable[[], object]] | None = default_handler,
@@ -27,9 +27,9 @@ def push_to_gateway(
 ) -> None:
     """Replace all metrics of the group (PUT), with prometheus_client's signature.
 
-    ``gateway`` is ``host:port`` or a URL; ``registry`` any collector, None for the global one;
-    ``timeout`` bounds the whole request, in seconds of wall clock; ``handler`` performs it;
-    ``compression`` is "gzip", "snappy" or None. An empty registry empties the group and warns.
+    ``gateway`` is ``host:port`` or a URL; ``registry`` all that Gateway.push takes, None for the
+    global one; ``timeout`` bounds the whole request, in seconds of wall clock; ``handler`` performs
+    it; ``compression`` is "gzip", "snappy" or None. An empty registry empties the group and warns.
 
     Raises InvalidGroupingKeyError or InvalidPayloadError (both ValueError) before anything is
     sent, GatewayUnreachableError (a URLError) or GatewayRejectedError (an HTTPError) after.
@@ -49,7 +49,7 @@ def push_to_gateway(
 def pushadd_to_gateway(
     gateway: str,
     job: str,
-    registry: Collector | None,
+    registry: Metrics,
     grouping_key: Mapping[str, Any] | None = None,
     timeout: float | None = 30,
     handler: Handler | Callable[..., Callable[[], object]] | None = default_handler,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from .. import imported
 from ..errors import MissingExtraError
 from .text import CONTENT_TYPE
 
@@ -30,9 +31,7 @@ def compress(
         return text, headers
     encoding = compression.lower()
     if encoding == "gzip":
-        import gzip
-
-        body = gzip.compress(text)
+        body = imported("gzip").compress(text)
     elif encoding == "snappy":
         body = _snappy_frames(text)
     else:

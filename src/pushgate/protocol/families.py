@@ -70,10 +70,10 @@ class FamilyLike(Protocol):
 class Collector(Protocol):
     """Anything with ``collect()``: a CollectorRegistry, a metric, a custom collector."""
 
-    def collect(self) -> Iterable[Any]: ...
+    def collect(self) -> Iterable[FamilyLike]: ...
 
 
-Metrics = Collector | FamilyLike | Iterable[FamilyLike] | None
+Metrics = Collector | FamilyLike | Iterable[Collector | FamilyLike] | None
 """What can be pushed; None is prometheus_client's global registry at run time."""
 
 
@@ -93,21 +93,19 @@ def families_of(metrics: Metrics) -> Iterable[FamilyLike]:
         from prometheus_client import REGISTRY
 
         return REGISTRY.collect()
-    if hasattr(metrics, "collect"):
-        return metrics.collect()
-    if isinstance(metrics, Family) or hasattr(metrics, "samples"):
-        return (cast("FamilyLike", metrics),)
+    if hasattr(metrics, "collect") or hasattr(metrics, "samples"):
+        return _each((cast("Collector | FamilyLike", metrics),))
     if not hasattr(metrics, "__iter__") or isinstance(metrics, (str, bytes, dict)):
         raise _not_metrics(metrics)
     return _each(metrics)
 
 
-def _each(metrics: Iterable[Any]) -> Iterator[FamilyLike]:
+def _each(metrics: Iterable[Collector | FamilyLike]) -> Iterator[FamilyLike]:
     for item in metrics:
-        if hasattr(item, "samples"):
-            yield item
-        elif hasattr(item, "collect"):
+        if hasattr(item, "collect"):
             yield from item.collect()
+        elif hasattr(item, "samples"):
+            yield item
         else:
             raise _not_metrics(item)
 

@@ -7,10 +7,11 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import imported
 from ..errors import SettingsError, TLSFileError
 
 if TYPE_CHECKING:
-    import ssl
+    from ssl import SSLContext
 
 __all__ = ("TLS", "BasicAuth", "BearerToken")
 
@@ -95,7 +96,7 @@ class TLS(NamedTuple):
     insecure_skip_verify: bool = False
     protocol: int | None = None
 
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> SSLContext:
         """The context, shared by all equal values. Raises TLSFileError for unusable files."""
         files = (self.cafile, self.certfile, self.keyfile)
         # OpenSSL's own defaults come from these two, and tests and containers set them late.
@@ -114,10 +115,11 @@ def _version_of(path: str | None) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=8)
-def _context(tls: TLS, _versions: object, _system: object) -> ssl.SSLContext:
-    import ssl  # 10 ms and 5 MiB, which plain HTTP does without
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT if tls.protocol is None else tls.protocol)
+def _context(tls: TLS, _versions: object, _system: object) -> SSLContext:
+    ssl = imported("ssl")  # 10 ms and 5 MiB, which plain HTTP does without
+    context: SSLContext = ssl.SSLContext(
+        ssl.PROTOCOL_TLS_CLIENT if tls.protocol is None else tls.protocol
+    )
     try:
         if tls.cafile is not None:
             context.load_verify_locations(tls.cafile)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 __all__ = ("Backoff",)
 
 
@@ -26,11 +28,9 @@ class Backoff:
 
     def failed(self, retry_after: float | None = None) -> float:
         """A try failed: the seconds to wait. ``retry_after`` is what the server asked for."""
-        from random import SystemRandom  # not the generator that a program may have seeded
-
         pause = min(self.longest, self.first * 2.0 ** min(self._failures, 30))
         self._failures += 1
-        pause = SystemRandom().uniform(pause / 2, pause)
+        pause *= 1 - int.from_bytes(os.urandom(4), "big") / 2**33
         return pause if retry_after is None else max(pause, retry_after)
 
     def succeeded(self) -> bool:

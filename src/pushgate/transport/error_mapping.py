@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..errors import (
     GatewayDisconnectedError,
@@ -74,9 +74,7 @@ class ErrorMapping:
 
     def rejected(self, response: Response, reason: str | None = None) -> GatewayRejectedError:
         """The error for a response. ``reason`` explains it, by default the text in its body."""
-        from email.message import Message  # 8 ms, which an accepted push does without
-
-        headers = response.headers or Message()
+        headers = cast("Message", response.headers)  # which a plain acceptance alone has not
         body = self.redaction(response.body.decode("utf-8", "surrogateescape"))
         phrase = one_line(self.redaction(response.reason))
         text = body if reason is None else reason

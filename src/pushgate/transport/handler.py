@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urljoin
 
+from .. import imported
 from ..errors import DeliveryError, SettingsError, is_success
 from .auth import TLS, BasicAuth, BearerToken
 from .deadline import Deadline
@@ -155,9 +156,10 @@ class HTTPHandler(NamedTuple):
 
 
 def _errors(request: Request, shown: str, first_sent: RequestHeaders) -> ErrorMapping:
-    from .error_mapping import ErrorMapping  # which most pushes do without
-
-    return ErrorMapping(request, shown, first_sent)
+    made: ErrorMapping = imported("pushgate.transport.error_mapping").ErrorMapping(
+        request, shown, first_sent
+    )
+    return made  # most pushes do without
 
 
 @lru_cache(maxsize=64)  # most pushes of a process have the same

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import NamedTuple
 
+from .. import imported
 from ..errors import SettingsError
 from .auth import BasicAuth
 from .urls import parse
@@ -34,11 +35,9 @@ def proxy_for(scheme: str, authority: str) -> Proxy | None:
     environ = os.environ
     if name not in environ and name.upper() not in environ and sys.platform not in _WITH_SYSTEM:
         return None
-    # 30 ms to import: only for those who have a proxy.
-    from urllib.request import getproxies, proxy_bypass
-
-    url = getproxies().get(scheme)
-    if not url or proxy_bypass(authority):
+    request = imported("urllib.request")  # 30 ms: only for those who have a proxy
+    url = request.getproxies().get(scheme)
+    if not url or request.proxy_bypass(authority):
         return None
     return _parse(url, name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import imported
 from .socket_io import receive_some
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def receive(
     start = receive_some(sock, _CHUNK, patience or deadline)
     if plain := _ACCEPTED.match(start):
         return Response(int(plain[1]), "", None, b"")
-    from .http_parser import receive_any  # http.client takes longer to import than a push takes
-
-    return receive_any(sock, start, request, deadline)
+    # http.client takes longer to import than a push takes.
+    others: Response = imported("pushgate.transport.http_parser").receive_any(
+        sock, start, request, deadline
+    )
+    return others
