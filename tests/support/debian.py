@@ -44,6 +44,7 @@ class Tool:
     minimum: tuple[int, int, int]
     below: tuple[int, int, int] | None = None
     path: tuple[str, ...] = ()  # folders of commands that the binary runs by name
+    libraries: tuple[str, ...] = ()  # folders of libraries below the usual one
     places: tuple[str, ...] = ()  # globs for folders of this machine that PATH leaves out
     edits: tuple[tuple[str, str, str], ...] = ()  # (file, old, new), where a prefix is written in
     versioned: str = ""  # a glob for a path with the version in it; else the binary says --version
@@ -129,6 +130,30 @@ TOOLS = {
         minimum=(13, 0, 0),
         places=("/usr/lib/postgresql/*/bin",),
     ),
+    # The browser without its window. chromium-common has its data.
+    "chromium": Tool(
+        suite="bookworm",
+        packages=(
+            *("chromium-headless-shell", "chromium-common", "libasound2", "libasyncns0"),
+            *("libatk1.0-0", "libatspi2.0-0", "libblkid1", "libbrotli1", "libbsd0", "libcap2"),
+            *("libdav1d6", "libdbus-1-3", "libdouble-conversion3", "libdrm2", "libexpat1"),
+            *("libffi8", "libflac12", "libfontconfig1", "libfreetype6", "libgbm1", "libgcrypt20"),
+            *("libglib2.0-0", "libgpg-error0", "libgraphite2-3", "libharfbuzz0b"),
+            *("libharfbuzz-subset0", "libjpeg62-turbo", "liblcms2-2", "liblz4-1", "liblzma5"),
+            *("libmd0", "libminizip1", "libmount1", "libmp3lame0", "libmpg123-0", "libnspr4"),
+            *("libnss3", "libogg0", "libopenh264-7", "libopenjp2-7", "libopus0", "libpcre2-8-0"),
+            *("libpng16-16", "libpulse0", "libselinux1", "libsndfile1", "libstdc++6"),
+            *("libsystemd0", "libudev1", "libuuid1", "libvorbis0a", "libvorbisenc2"),
+            *("libwayland-server0", "libx11-6", "libx11-xcb1", "libxau6", "libxcb1"),
+            *("libxcb-randr0", "libxcomposite1", "libxdamage1", "libxdmcp6", "libxext6"),
+            *("libxfixes3", "libxi6", "libxkbcommon0", "libxnvctrl0", "libxrandr2"),
+            *("libxrender1", "libzstd1", "zlib1g"),
+        ),
+        commands=("chromium-headless-shell", "chromium", "google-chrome"),
+        binary="usr/lib/chromium/chromium-headless-shell",
+        minimum=(112, 0, 0),
+        libraries=("pulseaudio",),
+    ),
 }
 
 _found: dict[str, Path | ToolUnavailableError] = {}
@@ -182,7 +207,11 @@ def _on_path(tool: Tool) -> Path | None:
 def _environment(tool: Tool, root: Path) -> dict[str, str]:
     folders = [str(root / folder) for folder in tool.path]
     # lib may be a link to usr/lib, or not be there.
-    libraries = [str(p) for base in ("usr/lib", "lib") for p in root.glob(f"{base}/*-linux-gnu")]
+    libraries = [
+        str(found)
+        for base, below in itertools.product(("usr/lib", "lib"), ("", *tool.libraries))
+        for found in root.glob(f"{base}/*-linux-gnu/{below}")
+    ]
     return {
         name: os.pathsep.join([*added, *filter(None, [os.environ.get(name)])])
         for name, added in (("PATH", folders), ("LD_LIBRARY_PATH", libraries))

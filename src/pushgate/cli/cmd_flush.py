@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError
 from ..gateway.client import Gateway
+from ..jobs.ages import ago, counted
 from ..jobs.matchers import matches
 from ..log import RateLimitedLogger
 from ..protocol.names import selector
 from .exit_status import CommandError, UsageError, complain
-from .formatting import ago, counted, print_json, print_table, printable
+from .formatting import print_json, print_table, printable
 from .parser import ParsedOptions, Parser, read_matchers
 
 if TYPE_CHECKING:

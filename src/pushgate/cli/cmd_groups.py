@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..jobs.ages import ago, counted
 from ..protocol.names import selector
 from .exit_status import complain
-from .formatting import ago, counted, group_fields, print_json_list, print_table
+from .formatting import group_fields, print_json_list, print_table
 from .parser import ParsedOptions, Parser, matching_groups
 
 if TYPE_CHECKING:

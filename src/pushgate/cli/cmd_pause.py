@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from ..jobs.ages import span
 from ..jobs.status import job_rows
 from ..jobs.vocabulary import pause_families
 from ..protocol.grouping_key import GroupingKey
@@ -15,7 +16,7 @@ from ..protocol.names import selector
 from ..protocol.timestamps import METRIC_PREFIX
 from ..settings import readers
 from .exit_status import CommandError, UsageError
-from .formatting import print_json, printable, span
+from .formatting import print_json, printable
 from .parser import ParsedOptions, Parser, matching_groups, value_of
 
 _LONGEST = 31 * 86_400.0  # seconds

@@ -6,9 +6,10 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..jobs.ages import ago
 from ..protocol.names import selector
 from .exit_status import complain
-from .formatting import ago, group_fields, print_json_list, printable
+from .formatting import group_fields, print_json_list, printable
 from .parser import ParsedOptions, Parser, matching_groups
 
 if TYPE_CHECKING:

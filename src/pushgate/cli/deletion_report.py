@@ -6,9 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..errors import DeletionError, UnconfirmedDeletionError
+from ..jobs.ages import counted
 from ..protocol.names import selector
 from .exit_status import CommandError, complain
-from .formatting import counted, group_fields, print_json, printable
+from .formatting import group_fields, print_json, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

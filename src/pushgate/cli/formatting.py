@@ -9,55 +9,24 @@ import sys
 from typing import TYPE_CHECKING, Any
 from unicodedata import combining, east_asian_width
 
-from ..jobs.ages import roughly
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ..protocol.groups import Group
 
 __all__ = (
-    "ago",
     "colored",
-    "counted",
     "group_fields",
     "is_terminal",
     "print_json",
     "print_json_list",
     "print_table",
     "printable",
-    "span",
 )
 
 _COLORS = {"red": "\x1b[31m", "yellow": "\x1b[33m"}
 _GAP = "  "
 _NARROWEST = 16  # columns; the first column of a table is not cut below
-_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
-
-
-def ago(when: float | None, now: float) -> str:
-    """How long ago ``when`` was: ``5m ago``. ``never`` for 0 and None."""
-    if not when:
-        return "never"
-    return f"{roughly(now - when)} ago" if now - when >= 1 else "just now"
-
-
-def span(seconds: float) -> str:
-    """A length of time in one or two units: ``0.34s``, ``12s``, ``2m 5s``, ``3h 20m``, ``9d``."""
-    if seconds < 10:
-        return f"{seconds:.2g}s" if seconds >= 0.001 else "0s"
-    left = round(seconds)
-    parts: list[str] = []
-    for unit, length in _UNITS:
-        count, left = divmod(left, length)
-        if count or parts:
-            parts.append(f"{count}{unit}" if count else "")
-    return " ".join(parts[:2]).strip()
-
-
-def counted(count: int, thing: str) -> str:
-    """``1 group``, ``2 groups``."""
-    return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
 def printable(text: str) -> str:

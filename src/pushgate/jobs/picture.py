@@ -1,0 +1,45 @@
+"""What a gateway holds of the jobs at one moment."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..protocol.timestamps import METRIC_PREFIX
+from .matchers import matches
+from .status import JobRow, job_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..gateway.client import Gateway
+    from .matchers import Matcher
+
+__all__ = ("Picture", "read_picture")
+
+
+class Picture(NamedTuple):
+    """``now`` is the time by the gateway's clock, in Unix seconds.
+
+    ``groups`` counts the gateway's groups, whatever they hold; ``refused`` those that match, have
+    no row, and whose last push the gateway refused.
+    """
+
+    rows: list[JobRow]
+    now: float
+    groups: int
+    refused: int
+
+
+def read_picture(gateway: Gateway, matchers: Sequence[Matcher]) -> Picture:
+    """The jobs that fulfil all matchers. Raises PushError."""
+    now = time.time() + gateway.clock_offset()
+    total, found = 0, []
+    for group in gateway.iter_groups():
+        total += 1
+        if matches(group.labels, matchers):
+            found.append(group.only(METRIC_PREFIX))
+    rows = job_rows(found, now=now)
+    known = {id(row.labels) for row in rows}
+    refused = sum(not g.last_push_successful and id(g.labels) not in known for g in found)
+    return Picture(rows, now, total, refused)
