@@ -49,8 +49,7 @@ def _no_state_of_the_users(
 ) -> None:
     """Each test has settings and a state directory of its own, which nothing creates before use."""
     for name in [n for n in os.environ if n.startswith(("PUSHGATE", "PROMETHEUS_PUSHGATE"))]:
-        if name != "PUSHGATE_TEST_CACHE":
-            monkeypatch.delenv(name)
+        monkeypatch.delenv(name)
     folder = _state_directory / f"{hash(request.node.nodeid) & 0xFFFFFFFFFFFF:x}"
     monkeypatch.setenv("PUSHGATE_STATE_DIR", str(folder))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "no-config"))

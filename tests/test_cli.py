@@ -201,7 +201,9 @@ def test_delete_removes_this_group_alone(cli, pushgateway):
         (["--job"], "--job"),
         (["push"], "--job"),
         (["push", "--job", "j", "--jbo", "x"], "--jbo"),
-        (["push", "--job", "j", "--gate", "h"], "--gate"),  # no abbreviations
+        (["push", "--job", "j", "--gate", "h"], "there is no option --gate"),  # no abbreviations
+        (["push", "--job", "j", "--passwrd", "x"], "set PUSHGATE_PASSWORD to it, or to file:/path"),
+        (["--gateway", "h", "push"], "write it after the command"),
         (["push", "--job", ""], "empty"),
         (["push", "--job", "j", "--group", "x"], "LABEL=VALUE"),
         (["push", "--job", "j", "--group", "a=1", "--group", "a=2"], "twice"),

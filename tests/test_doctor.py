@@ -47,10 +47,15 @@ def test_doctor_names_settings_that_are_not_used_and_no_secret(cli, monkeypatch)
     monkeypatch.setenv("PUSHGATEWAY_URL", "http://other:1")
     monkeypatch.setenv("PUSHGATE_PASSWORD", "hunter2-hunter2")
     monkeypatch.setenv("PUSHGATE_HEADERS", "X-Key: hunter2-hunter2")
+    monkeypatch.setenv("PUSHGATE_TIEMOUT", "hunter2-hunter2")
     code, found = checks(cli)
     assert code == 1
     assert ("FAIL", "network") in not_ok(found)
     assert any("PUSHGATEWAY_URL is set as well and not used" in text for _, _, text in found)
+    (text,) = (text for _, _, text in found if "PUSHGATE_TIEMOUT" in text)
+    assert text == (
+        "PUSHGATE_TIEMOUT is set, and nothing reads it -> did you mean 'PUSHGATE_TIMEOUT'?"
+    )
     assert "hunter2" not in str(found)
 
 

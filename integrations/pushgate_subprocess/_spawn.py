@@ -184,6 +184,8 @@ def _refusal(command: bytes, tried: bytes, number: int) -> NotStartedError:
             reason = "its interpreter was not found (see its first line)"
         else:
             reason = "no such file" if b"/" in command else "command not found"
+        if b" " in command:
+            reason += "; that is one word: leave its quotes out, or use sh -c 'COMMAND | ...'"
     elif number == errno.EACCES:
         reason = "permission denied: not executable (chmod +x, or name its interpreter)"
     else:

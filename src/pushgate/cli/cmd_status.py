@@ -10,6 +10,7 @@ from ..errors import PushError
 from ..jobs.ages import ago, counted, span
 from ..jobs.picture import Picture, read_picture
 from ..jobs.row_texts import last_run, next_run, remarks, summary
+from ..log import RateLimitedLogger
 from ..settings import readers
 from .exit_status import UsageError, complain
 from .formatting import is_terminal, print_json, print_table
@@ -105,7 +106,7 @@ def _show(
 
 
 def _waiting(settings: Settings) -> str:
-    outbox = settings.to_outbox()
+    outbox = settings.to_outbox(RateLimitedLogger(complain))
     if outbox is None or outbox.is_empty():
         return ""
     count = len(outbox.waiting(settings.url))

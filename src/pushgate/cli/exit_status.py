@@ -13,10 +13,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..errors import (
+    DeliveryError,
     InvalidGroupingKeyError,
     PushError,
     SettingsError,
     asks_for_credentials,
+    concerns_one_group,
 )
 from ..settings.environment import is_wrapped
 from .formatting import printable
@@ -97,11 +99,10 @@ def silenced(action: Callable[[], int]) -> int:
 
 
 def _next_step(error: Exception) -> str:
-    if not asks_for_credentials(error):
-        return ""
-    if is_wrapped(os.environ):  # the wrapper has them
+    if asks_for_credentials(error) and is_wrapped(os.environ):  # the wrapper has them
         return _SECRETS
-    return "; see 'pushgate doctor'"
+    is_the_way = isinstance(error, DeliveryError) and not concerns_one_group(error)
+    return "; see 'pushgate doctor'" if is_the_way else ""
 
 
 def _what_failed(error: OSError) -> str:

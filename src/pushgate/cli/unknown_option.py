@@ -19,5 +19,8 @@ _ADVICE = {
 
 def what_is_wrong_with(option: str, options: Iterable[str]) -> str:
     """The text of the error on ``option``, which is none of ``options``."""
-    advice = _ADVICE.get(option) or did_you_mean(option, options)
+    advice = _ADVICE.get(option) or did_you_mean(option, [*options, *_ADVICE])
+    for secret, hint in _ADVICE.items():
+        if repr(secret) in advice:
+            advice = hint
     return f"there is no option {option}{advice}"

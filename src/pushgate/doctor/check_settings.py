@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..settings.environment import CONFIG
 from ..settings.loader import VARIABLES
+from ..settings.option_table import did_you_mean
 from ..transport.urls import parse
 from .finding import Finding, ok, warn
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ("check_settings",)
 
 _SECRET = ("password", "token")
+_KNOWN = {
+    *(name for names in VARIABLES.values() for name in names),
+    *(CONFIG, "PUSHGATE_STATE_DIR", "PUSHGATE_METRICS_FILE"),
+}
 
 
 def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -29,6 +35,10 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
                     f"{variable} is set as well and not used: {origin} goes first",
                     f"remove {variable}, or {origin}",
                 )
+    for variable in sorted(environ):
+        if variable.startswith("PUSHGATE_") and variable not in _KNOWN:
+            advice = did_you_mean(variable, _KNOWN).removeprefix("; ") or "remove it"
+            yield warn("settings", f"{variable} is set, and nothing reads it", advice)
     if settings.gateway is None:
         return
     address = parse(settings.gateway)

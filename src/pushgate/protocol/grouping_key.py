@@ -162,14 +162,14 @@ def _checked_name(name: object) -> str:
     plain = from_path(name)
     if plain == "job":
         raise InvalidGroupingKeyError(
-            f"the grouping key names {name!r} beside the job; pass it as job= only", label=name
+            f"the grouping key names {name!r} beside the job; leave it out", label=name
         )
     if plain is None or plain.startswith("__") or not _LABEL_NAME.match(name):
         is_utf8 = bool(name) and not name.startswith(("__", "U__"))
         raise InvalidGroupingKeyError(
             f"the grouping label name {name!r} is not one a Pushgateway accepts; use letters,"
             " digits and underscores, no leading digit and no leading '__'"
-            + ("; or ask for UTF-8 names, if the gateway takes them" if is_utf8 else ""),
+            + ("; or use utf8_names (--utf8-names), if the gateway takes them" if is_utf8 else ""),
             label=name,
         )
     return name
@@ -183,7 +183,7 @@ def _checked_utf8_name(name: object) -> str:
         )
     if name == "job":
         raise InvalidGroupingKeyError(
-            "the grouping key names 'job' beside the job; pass it as job= only", label=name
+            "the grouping key names 'job' beside the job; leave it out", label=name
         )
     if re.search(_SURROGATE, name):
         raise InvalidGroupingKeyError(

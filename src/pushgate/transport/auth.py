@@ -132,7 +132,8 @@ def _context(tls: TLS, _versions: object, _system: object) -> SSLContext:
             # Without the callable, OpenSSL would ask for a pass phrase on the terminal.
             context.load_cert_chain(tls.certfile, tls.keyfile, password=_refuse_to_ask)
     except (OSError, ValueError) as error:
-        raise TLSFileError(f"the TLS files {tls} can't be used: {error}") from error
+        files = ", ".join(filter(None, (tls.cafile, tls.certfile, tls.keyfile)))
+        raise TLSFileError(f"the TLS files {files} can't be used: {error}") from error
     return context
 
 
