@@ -33,6 +33,8 @@ __all__ = (
     "Event",
     "expected_interval",
     "grouping_key",
+    "instance_key",
+    "is_instance_key",
     "job_run",
     "outcome",
     "plain_state",
@@ -51,6 +53,7 @@ _STATUS = {
     "upstream_failed": Status.UPSTREAM_FAILED,
     "removed": Status.SKIPPED,
 }
+_INSTANCE = "job["
 _NEVER_BEGAN = ("upstream_failed", "removed")
 
 # https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html
@@ -198,6 +201,20 @@ def grouping_key(
         _refuse_runs({name: key.labels[name] for name in given if name in key.labels}, event)
     own_metrics_key(key)  # raises where the label that tells these apart is taken
     return key
+
+
+def instance_key(key: GroupingKey, map_index: int) -> GroupingKey:
+    """The group of the own metrics of one instance of a mapped task.
+
+    Its instances run side by side and each replaces a group as a whole, so each needs one. The
+    scheduler merges them into the task's when the run ends.
+    """
+    return key.with_labels(origin=f"{_INSTANCE}{map_index}]")
+
+
+def is_instance_key(labels: Mapping[str, str]) -> bool:
+    """Whether these are the labels of such a group."""
+    return labels.get("origin", "").startswith(_INSTANCE)
 
 
 def refuse_empty(label: str, value: object) -> None:

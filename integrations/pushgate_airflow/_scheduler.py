@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pushgate import Family
     from pushgate_airflow._events import Event
+    from pushgate_airflow._reconcile import Reconciler
     from pushgate_airflow._scheduler_events import RunEnd
 
 __all__ = ("run", "start", "stop", "task")
@@ -39,12 +40,21 @@ __all__ = ("run", "start", "stop", "task")
 # still be under way when the run ends. A second after its deadline it has arrived or never will.
 _SETTLED = 1.0
 
+_RECONCILED_EVERY = 30.0  # seconds
+
 _log = RateLimitedLogger(interval=60.0)
+_reconciler: Reconciler | None = None
 
 
 def start() -> None:
     """Make the queue, which imports what its thread needs: a scheduler forks later."""
+    global _reconciler  # noqa: PLW0603 - only a scheduler has one
+    from pushgate_airflow._reconcile import Reconciler, prepare
+
+    prepare()
     _sink()
+    _reconciler = Reconciler(configured_gateway)
+    _reconcile(_reconciler, 0.0)
 
 
 def task(ti: Any, state: str) -> None:
@@ -69,14 +79,30 @@ def run(dag_run: Any, state: str, *, timed_out: bool | None = None) -> None:
         slot = (end.dag_id, end.run_id)
         delay = options.deadline + _SETTLED
         _sink().put(slot, lambda: _reports(end, options), weight=weight, delay=delay)
+        if _reconciler is not None:
+            _reconciler.run_ended(end)
+            _reconcile(_reconciler, delay)
 
 
 def stop() -> None:
     """Try once more to deliver what waits, and keep the rest in the outbox."""
+    if _reconciler is not None:
+        _reconciler.is_stopped = True
     if _sink.cache_info().currsize:
         sink = _sink()
         _sink.cache_clear()
         sink.close()
+
+
+def _reconcile(reconciler: Reconciler, delay: float) -> None:
+    """Reconcile in ``delay`` seconds, and again and again."""
+
+    def make() -> list[Report]:
+        if not reconciler.is_stopped:
+            _reconcile(reconciler, _RECONCILED_EVERY)
+        return reconciler.reports()
+
+    _sink().put("reconcile", make, weight=0, delay=delay)
 
 
 def _put(event: Event, *, compare: bool = False) -> None:

@@ -48,14 +48,18 @@ class MappedTask(NamedTuple):
 class RunEnd(NamedTuple):
     """The tasks of a run that has ended, each with its end.
 
+    ``task_ids`` are all that it has, ``of_other_runs`` those of the DAG's runs that go on.
     ``is_cut`` says that there were more than MAX_TASKS; the failed ones come first.
     """
 
     dag_id: str
     run_id: str
+    started_at: float | None
     tasks: tuple[Event, ...]
     mapped: tuple[MappedTask, ...]
-    is_cut: bool = False
+    task_ids: frozenset[str]
+    of_other_runs: frozenset[str]
+    is_cut: bool
 
 
 def is_database_object(thing: Any) -> bool:
@@ -96,12 +100,13 @@ def task_event(ti: Any, state: str) -> Event:
 
 
 def run_end(dag_run: Any) -> RunEnd | None:
-    """The run's tasks, by two queries in the transaction that ends it.
+    """The run's tasks, by three queries in the transaction that ends it.
 
     None where the run is in no session, as in ``dag.test()``. Other ways were seen to fail:
     ``dag_run.get_task_instances()`` commits, which crashes a scheduler; a thread of ours would wait
     for this very transaction.
     """
+    from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy import func, select
     from sqlalchemy.orm import object_session
@@ -127,13 +132,23 @@ def run_end(dag_run: Any) -> RunEnd | None:
     single = single.where(*of_the_run, TaskInstance.map_index < 0).order_by(TaskInstance.state)
     rows = session.execute(single.limit(MAX_TASKS + 1)).all()
     states = session.execute(mapped.where(*of_the_run, TaskInstance.map_index >= 0)).all()
+    going_on = select(DagRun.run_id).where(
+        DagRun.dag_id == dag_id, DagRun.run_id != run_id, DagRun.state.in_(("queued", "running"))
+    )
+    of_others = select(TaskInstance.task_id).where(
+        TaskInstance.dag_id == dag_id, TaskInstance.run_id.in_(going_on)
+    )
+    others = session.scalars(of_others.distinct().limit(MAX_TASKS + 1)).all()
     tasks = (_task(row._mapping) for row in rows[:MAX_TASKS])
     return RunEnd(
         dag_id,
         run_id,
+        _unix(values.get("start_date")),
         tuple(event for event in tasks if event.state in _ENDED),
         tuple(rolled_up(dag_id, run_id, states)),
-        is_cut=len(rows) > MAX_TASKS,
+        frozenset(r.task_id for r in (*rows, *states) if plain_state(r.state) != "removed"),
+        frozenset(others),
+        is_cut=max(len(rows), len(others)) > MAX_TASKS,
     )
 
 

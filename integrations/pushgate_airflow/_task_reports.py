@@ -14,27 +14,28 @@ import logging
 import queue
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pushgate import (
     METRIC_PREFIX,
     DirectSink,
+    JobRun,
     Report,
     deadline_report,
     end_families,
     end_reports,
     failure,
     own_metrics_key,
+    start_families,
     start_report,
 )
-from pushgate_airflow._events import DEADLINE_MISSED, RUNNING, outcome
-from pushgate_airflow.metrics import own_families
+from pushgate_airflow._events import DEADLINE_MISSED, RUNNING, instance_key, outcome
+from pushgate_airflow._metrics_of_task import own_families
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pushgate import Gateway, JobRun
+    from pushgate import Gateway
     from pushgate_airflow._events import Event
 
 __all__ = ("log_failure", "report", "within")
@@ -45,6 +46,7 @@ T = TypeVar("T")
 # deadline in both. The end tells the start again.
 _FOR_THE_START = 1 / 3
 _COMPLETION = f"{METRIC_PREFIX}last_completion_timestamp_seconds"
+_INSTANCE_LIFETIME = 86_400.0  # seconds, of an instance's own metrics that no run's end merges
 _FOR_KEEPING = 0.25  # of the time for a report; it takes about 20 ms, more on a busy disk
 
 
@@ -54,13 +56,13 @@ def report(
     gateway: Callable[[], Gateway],
     *,
     deadline: float,
-    is_instance: bool = False,
+    only_ended: bool = False,
 ) -> None:
     """Push ``event`` of ``run()`` to ``gateway()``, and the task's own metrics at its end.
 
     ``run`` returns None for what is not to be reported after all. A task's start and end share
-    ``deadline`` seconds. What can't be delivered is kept in the gateway's outbox.
-    ``is_instance``: of a mapped task, whose success only the run's end shows. Never raises.
+    ``deadline`` seconds. What can't be delivered is kept in the gateway's outbox. ``only_ended``:
+    whether the task succeeded shows when the run ends. Never raises.
     """
     share = _FOR_THE_START if event.state == RUNNING else 1 - _FOR_THE_START
     sink = DirectSink(
@@ -69,37 +71,37 @@ def report(
         keep_timeout=deadline * share * _FOR_KEEPING,
     )
     name = event.dag_id if event.task_id is None else f"{event.dag_id}.{event.task_id}"
-    reports = _instance_reports if is_instance else _reports
 
     def made() -> Iterator[Report]:
         found = run()
-        return iter(()) if found is None else reports(event, found)
+        return iter(()) if found is None else _reports(event, found, only_ended)
 
     sink.deliver(made, f"the push of {event.state} for {name}")
 
 
-def _reports(event: Event, run: JobRun) -> Iterator[Report]:
-    if (ended := outcome(event)) is not None:
-        yield from end_reports(run, ended, partial(own_families, event))
-    elif event.state == RUNNING:
-        yield start_report(run)
-    elif event.state == DEADLINE_MISSED and event.ended_at is not None:
-        yield deadline_report(run, event.ended_at)
-
-
-def _instance_reports(event: Event, run: JobRun) -> Iterator[Report]:
-    """Of an instance of a mapped task that succeeded or skipped itself: that it has ended.
-
-    Without it, the task would look stuck until the run ends. Its success is not told: another
-    instance may have failed. When one that skipped itself ended is not known; its start is told.
-    """
-    if (ended := outcome(event)) is not None:
+def _reports(event: Event, run: JobRun, only_ended: bool) -> Iterator[Report]:
+    ended, now = outcome(event), time.time()
+    if ended is None:
+        if event.state == RUNNING:
+            yield start_report(run)
+        elif event.state == DEADLINE_MISSED and event.ended_at is not None:
+            yield deadline_report(run, event.ended_at)
+        return
+    if only_ended:
+        # Else the task would look stuck. When it skipped itself is not known; its start is told.
         at = ended.ended_at if event.state == "success" else event.started_at
         told = end_families(run, ended._replace(ended_at=at or ended.ended_at))
-        completion = [f for f in told if f.name == _COMPLETION]
-        yield Report("POST", run.key, completion, time.time())
-    if families := own_families(event):
-        yield Report("PUT", own_metrics_key(run.key), families, time.time())
+        yield Report("POST", run.key, [f for f in told if f.name == _COMPLETION], now)
+    else:
+        yield from end_reports(run, ended)
+    if families := own_families(event, run.key):
+        key, expiry = own_metrics_key(run.key), []
+        if event.map_index >= 0 and "map_index" not in run.key.labels:
+            key = instance_key(run.key, event.map_index)
+            lifetime = max(_INSTANCE_LIFETIME, 2 * (run.expected_interval or 0.0))
+            expires_at = run.expires_at or now + lifetime
+            expiry = start_families(JobRun(key, None, expires_at=expires_at))
+        yield Report("PUT", key, [*families, *expiry], now)
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:

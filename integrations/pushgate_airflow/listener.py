@@ -101,6 +101,10 @@ def before_stopping(component: Any) -> None:
             from pushgate_airflow import _scheduler
 
             _scheduler.stop()
+        else:
+            from pushgate_airflow._metrics_of_task import warn_of_pause
+
+            warn_of_pause()
 
 
 def _task(ti: Any, state: str, error: object = None) -> None:
@@ -131,6 +135,7 @@ def _report_task(ti: Any, error: object) -> None:
     """
     from pushgate_airflow._events import grouping_key, job_run
     from pushgate_airflow._gateway_lookup import gateway
+    from pushgate_airflow._metrics_of_task import begin
     from pushgate_airflow._real_runs import is_overtaken, is_reported
     from pushgate_airflow._task_events import event_of
     from pushgate_airflow._task_reports import report
@@ -138,6 +143,8 @@ def _report_task(ti: Any, error: object) -> None:
     options = configuration()
     context = {**ti.get_template_context(), "exception": error}
     event, dag_run = event_of(context), context.get("dag_run")
+    if event.state == "running":
+        begin(event)
     if not is_reported(dag_run, event):
         return
 
@@ -151,7 +158,7 @@ def _report_task(ti: Any, error: object) -> None:
         run,
         partial(gateway, keeping=True),
         deadline=options.deadline,
-        is_instance=event.map_index >= 0 and event.state in ("success", "skipped"),
+        only_ended=event.map_index >= 0 and event.state in ("success", "skipped"),
     )
 
 

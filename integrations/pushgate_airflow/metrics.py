@@ -1,48 +1,49 @@
 """A task's own numbers, pushed with its outcome: ``metrics.gauge("rows_loaded", "Rows.").set(42)``.
 
-The functions return metrics of prometheus_client, for the task's code to set. Each run of a task
-begins with none. When it ends, however it ends, what it set replaces what earlier runs set, in a
-group beside the outcome's with the label ``origin="job"``. It takes a notifier on the task, or the
-listener, to push them. Outside of a task, in a test or in a callback, they can be set and go
-nowhere.
+The functions return what has the methods of prometheus_client's metrics. It may be made anywhere,
+as at the top of a DAG file: it is the metric of the task that runs when it is set. Each run of a
+task begins with none. When it ends, however it ends, what it set replaces what earlier runs set, in
+a group beside the outcome's with the label ``origin="job"``. It takes a notifier on the task, or
+the listener, to push them.
+
+Another interpreter (a virtualenv, external Python) and forked children write to the file in
+``$PUSHGATE_METRICS_FILE`` when they end.
 """
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
-from pushgate import OwnMetrics
+from pushgate_airflow._metrics_of_task import metrics_of_now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, Summary
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
-    from pushgate_airflow._events import Event
+__all__ = ("counter", "gauge", "histogram", "registry", "summary")
 
-__all__ = ("counter", "gauge", "histogram", "own_families", "registry", "summary")
-
-_MAX_RUNS = 100  # a process runs one task as a rule; dag.test() runs all of them, one by one
-_runs: dict[tuple[object, ...], OwnMetrics] = {}
+_OF_THE_GROUP = {"job", "dag_id", "task_id", "origin"}
+_KEPT_BY_DECORATORS = ("time", "track_inprogress", "count_exceptions")
 
 
 def gauge(name: str, documentation: str = "", labelnames: Sequence[str] = ()) -> Gauge:
-    """A prometheus_client Gauge of this task run; the same one for the same name.
+    """A Gauge of the task that runs; the same one for the same name.
 
-    Raises ValueError for a name that can't be used, here and below.
+    Raises ValueError for names that can't be used, here and below.
     """
-    return _current().gauge(name, documentation, labelnames)
+    return cast("Gauge", _metric("gauge", name, documentation, labelnames))
 
 
 def counter(name: str, documentation: str = "", labelnames: Sequence[str] = ()) -> Counter:
-    """A prometheus_client Counter of this task run; it begins at 0 with each run."""
-    return _current().counter(name, documentation, labelnames)
+    """A Counter of the task that runs; it begins at 0 with each run."""
+    return cast("Counter", _metric("counter", name, documentation, labelnames))
 
 
 def summary(name: str, documentation: str = "", labelnames: Sequence[str] = ()) -> Summary:
-    """A prometheus_client Summary of this task run."""
-    return _current().summary(name, documentation, labelnames)
+    """A Summary of the task that runs."""
+    return cast("Summary", _metric("summary", name, documentation, labelnames))
 
 
 def histogram(
@@ -52,34 +53,47 @@ def histogram(
     *,
     buckets: Sequence[float] | None = None,
 ) -> Histogram:
-    """A prometheus_client Histogram of this task run."""
-    return _current().histogram(name, documentation, labelnames, buckets=buckets)
+    """A Histogram of the task that runs."""
+    return cast("Histogram", _metric("histogram", name, documentation, labelnames, buckets=buckets))
 
 
 def registry() -> CollectorRegistry:
-    """This task run's registry, for collectors and metrics made elsewhere."""
-    return _current().registry
+    """The registry of the task that runs, for collectors and metrics made elsewhere."""
+    return metrics_of_now("registry()").registry
 
 
-def own_families(event: Event) -> list[Metric] | None:
-    """What the task of ``event`` has set; None where it has set nothing."""
-    run = _runs.get((event.dag_id, event.task_id, event.run_id, event.map_index, event.try_number))
-    families = run.collect() if run else []
-    return [family for family in families if family.samples] or None
+def _metric(
+    kind: str, name: str, documentation: str, labelnames: Sequence[str], **options: Any
+) -> _Metric:
+    if taken := _OF_THE_GROUP.intersection(labelnames):
+        raise ValueError(f"{name!r}: the group has a label {min(taken)!r}; rename yours")
+
+    def find(is_set: bool) -> Any:
+        own = metrics_of_now(name if is_set else None)
+        return getattr(own, kind)(name, documentation, labelnames, **options)
+
+    return _Metric(type(find(False)), find)
 
 
-def _current() -> OwnMetrics:
-    """Those of the task that is running; outside of one, new ones that nobody pushes."""
-    from airflow.sdk import get_current_context
+class _Metric:
+    """A metric, or one of its children, that is looked up anew at each use.
 
-    try:
-        ti = get_current_context()["ti"]
-    except (RuntimeError, KeyError):  # RuntimeError is Airflow's for "no task runs here"
-        logging.getLogger("pushgate").debug("no task runs here: these metrics are not pushed")
-        return OwnMetrics()
-    run = _runs.setdefault(
-        (ti.dag_id, ti.task_id, ti.run_id, ti.map_index, ti.try_number), OwnMetrics()
-    )
-    while len(_runs) > _MAX_RUNS:
-        _runs.pop(next(iter(_runs)))
-    return run
+    A method that was taken from it, as the target of a child process, looks it up when called.
+    """
+
+    def __init__(self, kind: Any, find: Callable[[bool], Any]) -> None:
+        self._kind = kind
+        self._find = find
+
+    def labels(self, *values: object, **named: object) -> _Metric:
+        return _Metric(self._kind, lambda is_set: self._find(is_set).labels(*values, **named))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not hasattr(self._kind, name):
+            raise AttributeError(f"a {self._kind.__name__} has no attribute {name!r}")
+        if name in _KEPT_BY_DECORATORS:
+            return getattr(self._kind, name).__get__(self)
+        return partial(self._call, name)
+
+    def _call(self, method: str, *args: Any, **options: Any) -> Any:
+        return getattr(self._find(not method.startswith("_")), method)(*args, **options)

@@ -21,6 +21,7 @@ from pushgate import Gateway, GroupingKey
 from pushgate_airflow._configuration import configuration
 from pushgate_airflow._events import (
     DEADLINE_MISSED,
+    RUNNING,
     Event,
     grouping_key,
     job_run,
@@ -32,6 +33,7 @@ from pushgate_airflow._gateway_lookup import (
     gateway_at,
     is_gateway_configured,
 )
+from pushgate_airflow._metrics_of_task import begin
 from pushgate_airflow._real_runs import is_overtaken, is_reported
 from pushgate_airflow._run_context import NeedsTaskError, RunContext, run_context
 from pushgate_airflow._task_events import event_of, in_task_process
@@ -148,6 +150,8 @@ class PushgatewayNotifier(BaseNotifier):
         of a lost task.
         """
         event, options = event_of(context, callback), configuration()
+        if event.state == RUNNING and in_task_process(context):
+            begin(event)
         of_each_run = self.run_id_lifetime is not None
         if not is_reported(context.get("dag_run"), event, has_own_group=of_each_run):
             return None

@@ -1,6 +1,8 @@
 """Airflow's own services, real and all at once, against a real Pushgateway."""
 
 import json
+import math
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +24,7 @@ END, SUCCESS, FAILURE, SKIPPED, RETRY, UPSTREAM_FAILED = (
 
 
 class Site(NamedTuple):
+    dags: Path
     airflow: airflow_services.Airflow
     proxy: fault_proxy.FaultProxy
     gateway: Gateway
@@ -51,10 +54,11 @@ def site(tmp_path_factory):
         proxy = stack.enter_context(fault_proxy.fault_proxy(server.port))
         # On SQLite, four services at once on a busy machine find their database locked.
         database = stack.enter_context(postgres.postgresql())
+        dags = Path(shutil.copytree(DAGS, tmp_path_factory.mktemp("dags"), dirs_exist_ok=True))
         airflow = stack.enter_context(
             airflow_services.airflow(
                 tmp_path_factory.mktemp("airflow"),
-                DAGS,
+                dags,
                 {
                     "database__sql_alchemy_conn": database,
                     "core__test_connection": "Enabled",
@@ -72,10 +76,11 @@ def site(tmp_path_factory):
             {"connection_id": "pushgateway_default", **connection(proxy.url)},
         )
         triggered = {"outcomes", "listened", "marked", "called_back", "overdue", "operators"}
-        airflow.wait_parsed({*triggered, "scheduled", "while_shut"})
+        triggered |= {"own_metrics"}
+        airflow.wait_parsed({*triggered, "scheduled", "while_shut", "renamed"})
         airflow.unpause()
         runs = {dag_id: airflow.trigger(dag_id) for dag_id in sorted(triggered)}
-        yield Site(airflow, proxy, Gateway(server.url), runs)
+        yield Site(dags, airflow, proxy, Gateway(server.url), runs)
 
 
 def connection(url, **more):
@@ -207,6 +212,55 @@ def test_operators_push_and_delete_and_fail_with_what_the_gateway_says(site):
     assert len(site.proxy.pushes_of("x", job="airflow", **key)) == 1
     path = f"/dags/operators/dagRuns/{run.run_id}/taskInstances/rejected/logs/1"
     assert "inconsistent" in json.dumps(site.airflow.api("GET", path))
+
+
+def test_own_metrics_arrive_from_wherever_a_tasks_code_runs(site):
+    assert site.runs["own_metrics"].wait() == "success"
+    for task_id, metric, value in (
+        ("at_module_level", "top_level_rows", 7),
+        ("elsewhere", "external_rows", 8),
+        ("in_a_child", "top_level_rows", 9),
+        ("in_bash", "bash_rows", 10),
+    ):
+        group = site.wait_for(metric, dag_id="own_metrics", task_id=task_id, origin="job")
+        assert group.value(metric) == value
+    key = {"dag_id": "own_metrics", "task_id": "mapped"}
+    whole = site.wait_for("mapped_rows", **key, origin="job")
+    rows = {sample.labels["table"]: sample.value for sample in whole.family("mapped_rows").samples}
+    assert rows == {"orders": 6, "users": 5, "lines": 5}
+    until(lambda: not site.group(**key, origin="job[2]"), "the instances' groups end", PATIENCE)
+
+
+def test_of_what_is_renamed_paused_or_deleted_nothing_is_due_and_nothing_stays(site):
+    """Each run's end has the scheduler look at once, and not within half a minute."""
+    interval = "batch_job_expected_interval_seconds"
+    old = {"dag_id": "renamed", "task_id": "old_name"}
+    assert site.wait_for(SUCCESS, **old).value(interval) == 86400
+    site.wait_for(SUCCESS, dag_id="renamed")
+
+    file = site.dags / "renamed.py"
+    file.write_text(file.read_text().replace("old_name", "new_name"))
+    site.airflow.parse("renamed", "new_name")
+    site.airflow.run("renamed")
+    until(lambda: not site.group(**old), site.airflow.logs, PATIENCE)
+    assert site.group(dag_id="renamed", task_id="new_name").value(SUCCESS)
+
+    site.airflow.api("PATCH", "/dags/renamed", {"is_paused": True})
+    site.airflow.run("called_back")
+    until(
+        lambda: math.isnan(site.group(dag_id="renamed").value(interval)),
+        site.airflow.logs,
+        PATIENCE,
+    )
+
+    file.unlink()
+    site.airflow.api("DELETE", "/dags/renamed")
+    site.airflow.run("called_back")
+    until(
+        lambda: all(g.labels.get("dag_id") != "renamed" for g in site.gateway.groups()),
+        site.airflow.logs,
+        PATIENCE,
+    )
 
 
 def test_a_gateway_that_hangs_stops_neither_the_scheduler_nor_a_run(site):

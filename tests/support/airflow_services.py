@@ -195,6 +195,17 @@ class Airflow(Rest):
 
         until(parsed, lambda: f"{dag_ids} are parsed\n{self.logs()}", START_TIMEOUT)
 
+    def parse(self, dag_id: str, task_id: str) -> None:
+        """Have the file of a DAG parsed anew, until the DAG has that task."""
+        token = self.api("GET", f"/dags/{dag_id}")["file_token"]
+        self.api("PUT", f"/parseDagFile/{token}")
+
+        def parsed() -> bool:
+            tasks = self.api("GET", f"/dags/{dag_id}/tasks")["tasks"]
+            return task_id in {task["task_id"] for task in tasks}
+
+        until(parsed, lambda: f"{task_id} of {dag_id} is parsed\n{self.logs()}", START_TIMEOUT)
+
     def logs(self) -> str:
         return "".join(
             f"--- {name}\n{service.log[-4000:]}\n" for name, service in self.services.items()

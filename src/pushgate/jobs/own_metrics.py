@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import InvalidGroupingKeyError
 from ..log import RateLimitedLogger
+from ..protocol.metric_types import RESERVED_FAMILIES
 from ..protocol.timestamps import METRIC_PREFIX
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class OwnMetrics:
     ) -> M:
         if name.startswith(METRIC_PREFIX):
             raise ValueError(f"{name!r}: {_TAKEN}")
+        if name in RESERVED_FAMILIES:
+            raise ValueError(f"{name!r} is a gateway's own metric; rename yours")
         known = self._metrics.get(name)
         if known is None:
             make: Any = kind

@@ -1,8 +1,13 @@
-"""A task's own metrics: whose they are, and where they arrive."""
+"""A task's own numbers: whose they are, where they arrive, and what is said where they can't."""
 
 from __future__ import annotations
 
-import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -10,87 +15,170 @@ from airflow.sdk.execution_time.context import set_current_context
 from prometheus_client import Gauge
 
 from pushgate import Gateway, gauge
-from pushgate_airflow import Event, metrics
+from pushgate_airflow import PushgatewayNotifier, listener, metrics
+
+AT_THE_TOP = metrics.gauge("top_level_rows", "As prometheus_client's users make theirs.")
+OF_ORDERS = metrics.gauge("rows", "Rows.", ["table"]).labels("orders")
+TIMED = metrics.summary("seconds", "How long it took.")
+FAULTS = metrics.counter("faults", "Errors.")
+
+
+@TIMED.time()
+@FAULTS.count_exceptions()
+def works(fails=False):
+    if fails:
+        raise ValueError("on purpose")
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("PUSHGATE_METRICS_FILE", "")
+    monkeypatch.delenv("PUSHGATE_METRICS_FILE")
 
 
 @pytest.fixture
-def running(request):
-    """Make a task the one that is running: ``with running() as its event``."""
+def task(request, gateway_url):
+    """Run the block in a task: ``with task():``. A notifier tells its start and its end."""
 
-    def running(try_number=1):
-        ti = SimpleNamespace(
-            dag_id="etl",
-            task_id="load",
-            run_id=request.node.name,
-            map_index=-1,
-            try_number=try_number,
-        )
-        event = Event(ti.dag_id, ti.task_id, ti.run_id, "success", -1, try_number)
-        return event, set_current_context({"ti": ti})
+    @contextmanager
+    def task(notifier=None, *, starts=True, **changed):
+        values = {"run_id": request.node.name, "map_index": -1, "try_number": 1, "state": None}
+        values |= {"start_date": datetime.now(UTC), "end_date": None, **changed}
+        ti = SimpleNamespace(dag_id="etl", task_id="load", **values)
+        notifier = notifier or PushgatewayNotifier()
+        if starts:
+            notifier({"ti": ti})
+        with set_current_context({"ti": ti}):
+            yield ti
+        ti.state = ti.state or "success"
+        notifier({"ti": ti})
 
-    return running
+    return task
 
 
-def values(event):
+def values(pushgateway, **labels):
     return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in metrics.own_families(event) or ()
+        (sample.name, *(v for k, v in sample.labels.items() if v and k not in group.labels)): (
+            sample.value
+        )
+        for group in pushgateway.groups(**{"origin": "job", **labels})
+        for family in group.families
         for sample in family.samples
-        if not sample.name.endswith("_created")
+        if not sample.name.endswith("_created") and not sample.name.startswith(("push_", "batch_"))
     }
 
 
-def test_a_task_sets_its_own_in_a_line_and_each_run_begins_with_none(running):
-    event, task = running()
-    with task:
+def test_a_task_sets_its_own_in_a_line_and_each_try_begins_with_none(task, pushgateway):
+    with task():
         metrics.gauge("rows", "Rows.", ["table"]).labels("orders").set(42)
         metrics.gauge("rows", "Rows.", ["table"]).labels(table="users").set(7)
         metrics.counter("refused", "Refused.").inc(3)
         metrics.histogram("size", "Size.", buckets=[1]).observe(2)
-        metrics.summary("wait", "Wait.").observe(2)
         Gauge("theirs", "Made elsewhere.", registry=metrics.registry()).set(1)
-    found = values(event)
+    found = values(pushgateway)
     assert found["rows", "orders"] == 42
     assert found["rows", "users"] == 7
     assert found[("refused_total",)] == 3
     assert found[("theirs",)] == 1
-    assert found["size_bucket", "1.0"] == 0
-
-    again, task = running(try_number=2)
-    with task:
+    assert found["size_bucket", "1"] == 0
+    with task(try_number=2):
         metrics.gauge("other").set(1)
-    assert values(again) == {("other",): 1}
-    assert values(event) == found
-    assert values(event._replace(task_id=None)) == {}
+    assert values(pushgateway) == {("other",): 1}
+    with task(try_number=3):
+        pass  # a run without any leaves those of the run before
+    assert values(pushgateway) == {("other",): 1}
 
 
-def test_outside_of_a_task_they_go_nowhere_and_the_debug_log_says_so(caplog):
-    with caplog.at_level(logging.DEBUG, "pushgate"):
-        metrics.gauge("rows").set(1)
-        metrics.gauge("rows", "again, and no duplicate").set(2)
-    assert "not pushed" in caplog.text
+def test_a_metric_that_is_made_at_the_top_of_a_file_is_of_the_task_that_sets_it(task, pushgateway):
+    with task():
+        AT_THE_TOP.set(7)
+        OF_ORDERS.inc(2)
+        works()
+        with pytest.raises(ValueError, match="on purpose"):
+            works(fails=True)
+    found = values(pushgateway)
+    assert found[("top_level_rows",)] == 7
+    assert found["rows", "orders"] == 2
+    assert found[("seconds_count",)] == 2
+    assert found[("faults_total",)] == 1
+    with task(try_number=2):
+        AT_THE_TOP.set(8)
+    assert values(pushgateway) == {("top_level_rows",): 8}
 
 
-def test_names_that_can_not_be_pushed_are_errors_in_the_task(running):
-    event, task = running()
-    with task:
-        metrics.gauge("rows").set(1)
-        with pytest.raises(ValueError, match="Gauge of this run already"):
-            metrics.counter("rows")
-        with pytest.raises(ValueError, match="rename"):
-            metrics.gauge("batch_job_rows")
-    assert values(event) == {("rows",): 1}
+def test_what_a_child_another_interpreter_and_a_script_set_arrives(task, pushgateway):
+    code = "from pushgate_airflow import metrics; metrics.gauge('external_rows').set(8)"
+    with task():
+        AT_THE_TOP.set(7)
+        child = multiprocessing.get_context("fork").Process(target=OF_ORDERS.set, args=(9,))
+        child.start()
+        child.join()
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        subprocess.run('echo "bash_rows 10" >> "$PUSHGATE_METRICS_FILE"', shell=True, check=True)
+        path = os.environ["PUSHGATE_METRICS_FILE"]
+    assert done.stderr == b""
+    assert values(pushgateway) == {
+        ("top_level_rows",): 7,
+        ("rows", "orders"): 9,
+        ("external_rows",): 8,
+        ("bash_rows",): 10,
+    }
+    assert not os.path.exists(path)
 
 
-def test_a_process_of_many_tasks_forgets_old_ones(running):
-    events = []
-    for number in range(110):
-        event, task = running(try_number=number)
-        events.append(event)
-        with task:
-            metrics.gauge("rows").set(number)
-    assert values(events[0]) == {}
-    assert values(events[-1]) == {("rows",): 109}
+def test_each_instance_of_a_mapped_task_has_a_group_of_its_own_meanwhile(task, pushgateway):
+    for index, table in enumerate(("orders", "users")):
+        with task(map_index=index):
+            metrics.gauge("rows", "Rows.", ["table"]).labels(table).set(index)
+    assert values(pushgateway, origin="job[0]") == {("rows", "orders"): 0}
+    assert values(pushgateway, origin="job[1]") == {("rows", "users"): 1}
+    pushgateway.assert_pushed("batch_job_group_expiry_timestamp_seconds", origin="job[1]")
+    with task(PushgatewayNotifier(by_map_index=True), map_index=2):
+        metrics.gauge("rows", "Rows.", ["table"]).labels("lines").set(2)
+    assert values(pushgateway, map_index="2") == {("rows", "lines"): 2}
+
+
+@pytest.mark.parametrize("where", ["outside of a task", "without a callback", "before a deferral"])
+def test_where_a_number_can_not_arrive_a_warning_says_so(where, task, caplog, request):
+    name = f"rows_{request.node.callspec.indices['where']}"
+    if where == "outside of a task":
+        metrics.gauge(name, "").set(1)
+        assert f"'{name}' is set and not pushed: no task runs here" in caplog.text
+    elif where == "without a callback":
+        with task(starts=False):
+            metrics.gauge(name).set(1)
+        assert "own metrics of etl.load are not pushed: it has no callback" in caplog.text
+    else:
+        with task() as ti:
+            metrics.gauge(name).set(1)
+            ti.state = "deferred"
+            listener.before_stopping(SimpleNamespace())
+        assert "before the task was deferred" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: metrics.gauge("batch_job_rows"), "rename"),
+        (lambda: metrics.gauge("push_time_seconds"), "rename"),
+        (lambda: metrics.gauge(""), "empty"),
+        (lambda: metrics.gauge("rows", "", ["dag_id"]), "'dag_id'; rename"),
+        (lambda: (metrics.gauge("rows").set(1), metrics.counter("rows").inc()), "Gauge of this"),
+    ],
+)
+def test_a_name_that_can_not_be_pushed_is_an_error_where_it_is_made(task, make, error):
+    with task(), pytest.raises(ValueError, match=error):
+        make()
+
+
+def test_two_types_of_one_name_cost_the_second(task, pushgateway, caplog):
+    with task():
+        metrics.counter("rows").inc(2)
+        with open(os.environ["PUSHGATE_METRICS_FILE"], "a") as file:
+            file.write("# TYPE rows gauge\nrows 3\nmore 4\nno number\n")
+    assert values(pushgateway) == {("rows_total",): 2, ("more",): 4}
+    assert "'rows' is set as a counter and as a gauge" in caplog.text
+    assert "$PUSHGATE_METRICS_FILE, line 4" in caplog.text
 
 
 def test_they_replace_those_of_the_run_before_and_a_run_without_any_leaves_them(
@@ -106,4 +194,3 @@ def test_they_replace_those_of_the_run_before_and_a_run_without_any_leaves_them(
     pushgateway.assert_pushed("rows_loaded", 42, table="orders", **group)
     pushgateway.assert_not_pushed("rows_dropped")
     pushgateway.assert_pushed("rows_loaded", 1, dag_id="plain")
-    pushgateway.assert_pushed("batch_job_last_run_success", 1, dag_id="succeeds", task_id="load")
