@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Undelivered", "WaitingWork", "WorkQueue")
 
-_FULL = "{count} reports are dropped: the queue is full"
+_FULL = "{count} reports are dropped: the queue is full, and the outbox can't take them"
 _NO_THREAD = "{count} reports are dropped: no thread can be started"
 _ENDED = "{count} reports are lost: the process ends before the gateway took them"
 _KEPT = "{count} reports wait in the outbox: the gateway does not take them"
@@ -50,11 +50,12 @@ class Undelivered(NamedTuple):
 
 
 class WorkQueue:
-    """Holds the newest work of each slot, up to ``size`` reports; a forked child begins with none.
+    """Holds the newest work of each slot; a forked child begins with none.
 
     ``deliver`` is called in the thread with what is due, by slot, and whether it is the last
     chance; also each minute with nothing. ``keep`` puts work where it survives the process, and
-    returns whether it could: all that waits, where that is more than half of ``size`` in an outage.
+    returns whether it could: all that waits, where that is more than ``size`` reports, or than half
+    of it in an outage.
     """
 
     def __init__(
@@ -80,9 +81,10 @@ class WorkQueue:
         self._weight = 0  # of what waits
         self._under_way: dict[Hashable, WaitingWork] = {}
         self._numbers = count()
-        self._blocked_until = self._wakes_at = -math.inf
+        self._blocked_until = -math.inf
         self._flushes = [0, 0]  # asked for, and done
         self._thread: threading.Thread | None = None
+        self._may_make_room = True  # while no other thread does, and none has failed to
 
     def put(
         self,
@@ -105,15 +107,20 @@ class WorkQueue:
                 return False
             before = self._waiting.get(slot)
             total = self._weight + weight - (before.weight if before else 0)
-            if total > self._size:
+            if total > 2 * self._size:
                 self._log.warning(_FULL, subject="full", count=weight)
                 return False
             at = time.monotonic() + delay
             self._waiting.put(slot, WaitingWork(make, weight, next(self._numbers)), at)
             self._weight = total
-            if at < self._wakes_at:
-                self._change.notify_all()
-            return True
+            self._change.notify_all()
+            if total <= self._size or not self._may_make_room:
+                return True
+            self._may_make_room = False
+        # The thread of the queue may hang in a push.
+        if in_background(self._make_room, "pushgate-keep") is None:
+            self._may_make_room = True
+        return True
 
     def flush(self, timeout: float) -> int:
         """Try once to deliver all that waits, within ``timeout`` seconds: how many are left."""
@@ -146,9 +153,12 @@ class WorkQueue:
             left = [*{**self._under_way, **self._waiting.clear()}.values()]
             self._weight, self._under_way = 0, {}
         kept: list[bool] = []
-        keeper = in_background(lambda: kept.append(self._kept(left)), "pushgate-keep")
-        if keeper is None:
+
+        def keep() -> None:
             kept.append(self._kept(left))
+
+        if (keeper := in_background(keep, "pushgate-keep")) is None:
+            keep()
         else:
             keeper.join(_KEEP_TIMEOUT)
         if not any(kept):
@@ -173,9 +183,8 @@ class WorkQueue:
             except Exception as error:  # a mistake of ours: the thread must go on
                 left = Undelivered()
                 lost = sum(work.weight for work in self._under_way.values())
-                self._log.warning(
-                    f"{{count}} reports are lost: {error!r}", subject="fault", count=lost
-                )
+                text = f"{{count}} reports are lost: {error!r}"
+                self._log.warning(text, subject="fault", count=lost)
             with self._change:
                 if self._thread is not mine:
                     return  # closed while this hung, and all was kept then
@@ -199,12 +208,10 @@ class WorkQueue:
             is_flush = flushes > self._flushes[1]
             is_due = due is not None and max(due, self._blocked_until) <= now
             if is_flush or is_due or now >= idle_until:
-                self._wakes_at = -math.inf
                 self._take(math.inf if is_flush else now if is_due else -math.inf)
                 return flushes
             next_at = idle_until if due is None else max(due, self._blocked_until)
-            self._wakes_at = min(next_at, idle_until)
-            self._change.wait(self._wakes_at - now)
+            self._change.wait(min(next_at, idle_until) - now)
         return None
 
     def _take(self, until: float) -> None:
@@ -231,6 +238,7 @@ class WorkQueue:
             self._weight = 0
         kept = self._kept(waiting.values())
         with self._change:
+            self._may_make_room = kept
             for slot, work in () if kept else waiting.items():
                 if self._waiting.get(slot) is None:
                     self._waiting.put(slot, work, time.monotonic())
