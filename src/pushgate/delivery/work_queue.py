@@ -102,9 +102,12 @@ class WorkQueue:
         if self._process != os.getpid():
             self._begin()
         with self._change:
-            if not self._has_thread():
-                self._log.warning(_NO_THREAD, subject="thread", count=weight)
-                return False
+            if self._thread is None:
+                self._thread = in_background(self._run, "pushgate-queue")
+                if self._thread is None:
+                    self._log.warning(_NO_THREAD, subject="thread", count=weight)
+                    return False
+                atexit.register(self.close)
             before = self._waiting.get(slot)
             total = self._weight + weight - (before.weight if before else 0)
             if total > 2 * self._size:
@@ -164,13 +167,6 @@ class WorkQueue:
         if not any(kept):
             self._log.warning(_ENDED, subject="end", count=sum(work.weight for work in left))
 
-    def _has_thread(self) -> bool:
-        if self._thread is None:
-            self._thread = in_background(self._run, "pushgate-queue")
-            if self._thread is not None:
-                atexit.register(self.close)
-        return self._thread is not None
-
     def _run(self) -> None:
         mine = threading.current_thread()
         while True:
@@ -215,21 +211,22 @@ class WorkQueue:
         return None
 
     def _take(self, until: float) -> None:
-        taken = {}
-        while (work := self._waiting.take(until)) is not None:
-            taken[work[0]] = work[1]
+        taken = dict(iter(lambda: self._waiting.take(until), None))
         self._under_way = dict(sorted(taken.items(), key=lambda item: item[1].number))
         self._weight -= sum(work.weight for work in taken.values())
 
     def _put_back(self, left: Undelivered) -> None:
         again = time.monotonic() + left.pause
         self._blocked_until = again if left.gateway_is_away else -math.inf
-        for slot in left.slots:
-            work = self._under_way.get(slot)
-            if work is not None and self._waiting.get(slot) is None:  # else there is newer work
-                self._waiting.put(slot, work._replace(was_tried=True), again)
-                self._weight += work.weight
+        failed = {slot: self._under_way[slot] for slot in left.slots if slot in self._under_way}
         self._under_way = {}
+        self._restore({s: work._replace(was_tried=True) for s, work in failed.items()}, again)
+
+    def _restore(self, works: Mapping[Hashable, WaitingWork], at: float) -> None:
+        for slot, work in works.items():
+            if self._waiting.get(slot) is None:  # else there is newer work
+                self._waiting.put(slot, work, at)
+                self._weight += work.weight
 
     def _make_room(self) -> None:
         """Keep all that waits."""
@@ -239,10 +236,8 @@ class WorkQueue:
         kept = self._kept(waiting.values())
         with self._change:
             self._may_make_room = kept
-            for slot, work in () if kept else waiting.items():
-                if self._waiting.get(slot) is None:
-                    self._waiting.put(slot, work, time.monotonic())
-                    self._weight += work.weight
+            if not kept:
+                self._restore(waiting, time.monotonic())
 
     def _kept(self, work: Collection[WaitingWork]) -> bool:
         try:
