@@ -106,6 +106,9 @@ NO_HTTP = {
         b'"push_time_seconds":{"time_stamp":"2026-01-01T00:00:00Z","type":"GAUGE","metrics":'
         b'[{"labels":{},"value":1%s}]}}]}' % (b"0" * 400)
     ),
+    "a version of many digits": answer(
+        body=b'{"data":{"build_information":{"version":"%s"},"flags":{}}}' % (b"9" * 5000)
+    ),
     "labels that are a number": answer(
         body=b'{"status":"success","data":[{"labels":7,"last_push_successful":true}]}'
     ),

@@ -22,6 +22,7 @@ __all__ = ("GatewayReader",)
 
 _STATUS = "/api/v1/status"
 _LONGEST_DOCUMENT = 1 << 20  # bytes, of all but groups and metrics
+_LONGEST_VERSION = 100  # characters
 
 _Result = TypeVar("_Result")
 
@@ -128,7 +129,9 @@ class GatewayReader:
         try:
             data = json.loads(document)["data"]
             flags = data.get("flags")
-            version = str(data["build_information"]["version"])
+            version = data["build_information"]["version"]
+            if not isinstance(version, str) or len(version) > _LONGEST_VERSION:
+                raise ValueError(version)
             return version, None if flags is None else dict(flags)
         except Exception as error:  # whatever it holds
             raise PushError(f"{self.url}{_STATUS} is not the response of a Pushgateway") from error

@@ -1,0 +1,304 @@
+"""Whatever a server answers, and whatever fails inside, is a PushError, and what was pushed waits.
+
+The answers of a gateway are mutated by a seeded generator: PUSHGATE_TEST_MUTATIONS says how many of
+them each call gets.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram
+
+import pushgate
+from pushgate import (
+    DirectSink,
+    Gateway,
+    GatewayUnreachableError,
+    GroupingKey,
+    JobRun,
+    Outbox,
+    Outcome,
+    PushError,
+    Status,
+    cli,
+    gauge,
+)
+from pushgate.embedded import EmbeddedGateway
+from support.faults import OK, FaultServer, Peer
+
+MUTATIONS = int(os.environ.get("PUSHGATE_TEST_MUTATIONS", "8"))
+METRICS = [gauge("m", "h", 1)]
+RUN = JobRun(GroupingKey("job"), started_at=1.7e9, expected_interval=3600)
+OUTCOME = Outcome(Status.SUCCESS, ended_at=1.7e9 + 5, duration=5.0)
+ODD_LINES = (
+    *("Content-Length: -1", "Content-Length: 5", "Content-Length: x", "Content-Length: 1_0"),
+    f"Content-Length: {'9' * 27}",
+    f"Content-Length: {'9' * 5000}",
+    *("Transfer-Encoding: chunked", "Transfer-Encoding: gzip", "Content-Encoding: gzip"),
+    *("Content-Type: text/html", "Content-Type: \xff; charset=\x00", "Date: yesterday", "Date:"),
+    *("Retry-After: 1e999", "Retry-After: -5", "Location: http://[", "Location: /\xff", " folded"),
+)
+ODD_VALUES: tuple[Any, ...] = (
+    *(None, True, -1, 10**400, 1e999, float("nan"), "", "NaN", "-Inf", "1_0", "\ud800", "x" * 9000),
+    *([], {}, [[]], {"": {}}, [None], "2026-13-01T00:00:00Z", "9" * 5000, 2**64),
+)
+
+
+def exemplars() -> CollectorRegistry:
+    """Metrics that go by protobuf to a gateway that takes it."""
+    registry = CollectorRegistry()
+    Histogram("h", "", registry=registry).observe(1, exemplar={"trace": "1"})
+    return registry
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, tuple[bytes, bytes]]:
+    """The heads and bodies of a gateway's answers, by paths; of pushes by no path."""
+    with EmbeddedGateway() as embedded:
+        gateway = Gateway(embedded.url)
+        DirectSink(gateway).finished(RUN, OUTCOME)
+        gateway.push("others", exemplars(), {"instance": "a/b"})
+        found = {"": (OK.removesuffix(b"\r\n\r\n"), b"")}
+        for path in ("/api/v1/metrics", "/api/v1/status", "/-/ready", "/metrics"):
+            connection = http.client.HTTPConnection(*embedded.url.split("//")[1].split(":"))
+            connection.request("GET", path)
+            response = connection.getresponse()
+            lines = "".join(f"\r\n{name}: {value}" for name, value in response.headers.items())
+            found[path] = f"HTTP/1.1 200 OK{lines}".encode(), response.read()
+            connection.close()
+    return found
+
+
+def mutated(head: bytes, body: bytes, chance: random.Random) -> bytes:
+    """An answer that is not quite that."""
+    way = chance.choice(["value", "value", "line", "status", "chunks", "bytes"])
+    if way == "value" and body.startswith(b"{"):
+        document = json.loads(body)
+        replace_somewhere(document, chance)
+        body = json.dumps(document).encode()
+    elif way == "status":
+        status = chance.choice([0, 99, 100, 103, 199, 204, 205, 226, 304, 307, 404, 500, 599, 9999])
+        head = head.replace(b" 200 ", b" %d " % status)
+    elif way == "chunks":
+        size = chance.choice([b"-5", b"f" * 30, b"0x5", b"", b"5;x=y", b"\xff", b"5" * 70_000])
+        head += b"\r\nTransfer-Encoding: chunked"
+        body = b"%b\r\n%b\r\n0\r\n\r\n" % (size, body)
+    elif way == "bytes":
+        data = bytearray(head + b"\r\n\r\n" + body)
+        for _ in range(chance.randint(1, 5)):
+            at = chance.randrange(len(data) + 1)
+            data[at : at + chance.choice([0, 1, 40])] = chance.randbytes(chance.choice([0, 1, 9]))
+        return bytes(data[: chance.choice([len(data), chance.randrange(len(data) + 1)])])
+    if way == "line":
+        head += b"\r\n" + chance.choice(ODD_LINES).encode("latin-1")
+    else:
+        lines = [line for line in head.split(b"\r\n") if not line.startswith(b"Content-Length")]
+        head = b"\r\n".join(lines) + b"\r\nContent-Length: %d" % len(body)
+    return head + b"\r\n\r\n" + body
+
+
+def replace_somewhere(document: Any, chance: random.Random) -> None:
+    """Put an odd value in place of another, deep or not."""
+    while True:
+        keys = list(document) if isinstance(document, dict) else range(len(document))
+        key = chance.choice(list(keys))
+        inner = document[key]
+        if isinstance(inner, (dict, list)) and inner and chance.random() < 0.85:
+            document = inner
+            continue
+        document[key] = chance.choice(ODD_VALUES)
+        return
+
+
+class Mutating:
+    """The script of a server whose every answer is mutated, or every other one."""
+
+    def __init__(self, answers: dict[str, tuple[bytes, bytes]], seed: str) -> None:
+        self._answers = answers
+        self._chance = random.Random(seed)
+
+    def __call__(self, peer: Peer) -> None:
+        while seen := peer.request():
+            head, body = self._answers.get(seen.target, self._answers[""])
+            if self._chance.random() < 0.8:
+                peer.send(mutated(head, body, self._chance))
+                peer.sock.close()
+                return
+            peer.send(head + b"\r\n\r\n" + body)
+
+
+CALLS: dict[str, Callable[[Gateway], object]] = {
+    "push": lambda gateway: gateway.push("j", METRICS),
+    "pushadd": lambda gateway: gateway.pushadd("j", METRICS, {"a": "b"}),
+    "push by protobuf": lambda gateway: gateway.push("j", exemplars()),
+    "push of UTF-8 names": lambda gateway: Gateway(
+        gateway.url, utf8_names=True, retries=0, timeout=2
+    ).push("j", gauge("m.x", "", 1)),
+    "push_to_gateway": lambda gateway: pushgate.push_to_gateway(gateway.url, "j", METRICS),
+    "passthrough": lambda gateway: pushgate.delete_from_gateway(
+        gateway.url, "j", timeout=2, handler=pushgate.passthrough_redirect_handler
+    ),
+    "delete": lambda gateway: gateway.delete("j"),
+    "delete_group": lambda gateway: gateway.delete_group({"job": "j", "instance": ""}),
+    "groups": lambda gateway: pushgate.job_rows(gateway.groups(), now=1.8e9),
+    "status": lambda gateway: gateway.status(),
+    "scrape": lambda gateway: gateway.scrape(),
+    "clock": lambda gateway: gateway.clock(),
+    "prune": lambda gateway: pushgate.prune(gateway, older_than=5, force=True),
+    "delete_groups": lambda gateway: pushgate.delete_groups(
+        gateway, pushgate.parse_matchers('job=~".+"'), force=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_raises_nothing_but_push_errors(
+    name: str, answers: dict[str, tuple[bytes, bytes]]
+) -> None:
+    with FaultServer(Mutating(answers, name)) as server:
+        for _ in range(MUTATIONS):
+            try:
+                CALLS[name](Gateway(server.url, retries=0, timeout=2))
+            except PushError:
+                continue
+
+
+def test_ready_raises_nothing(answers: dict[str, tuple[bytes, bytes]]) -> None:
+    with FaultServer(Mutating(answers, "ready")) as server:
+        for _ in range(MUTATIONS * 4):
+            assert Gateway(server.url, retries=0, timeout=2).ready() in (True, False)
+
+
+def test_what_was_not_delivered_is_kept(
+    answers: dict[str, tuple[bytes, bytes]], tmp_path: Path
+) -> None:
+    kept = 0
+    with FaultServer(Mutating(answers, "kept")) as server:
+        for number in range(MUTATIONS * 4):
+            outbox = Outbox(tmp_path / str(number))
+            gateway = Gateway(server.url, outbox=outbox, retries=0, timeout=2)
+            raised = None
+            try:
+                gateway.push("j", METRICS)
+            except pushgate.DeliveryError as error:
+                raised = error
+            waits = raised is not None and not raised.permanent
+            assert raised is None or raised.kept is waits
+            assert [group.labels for group in outbox.waiting()] == [{"job": "j"}] * waits
+            kept += waits
+            outbox.flush(gateway)
+    assert kept
+
+
+COMMANDS = {
+    "status": ["status", "--json"],
+    "status for people": ["status"],
+    "groups": ["groups"],
+    "show": ["show", 'job=~".+"'],
+    "delete --match": ["delete", 'job=~".+"', "--yes"],
+    "delete": ["delete", "--job", "j"],
+    "prune": ["prune", "--older-than", "1s", "--yes"],
+    "doctor": ["doctor", "--push"],
+    "push": ["push", "--job", "j", "--add", "{file}"],
+    "start": ["start", "--job", "j"],
+    "finish": ["finish", "--job", "j", "--exit-code", "0"],
+    "pause": ["pause", "j", "--for", "2h"],
+    "resume": ["resume", "j"],
+    "flush": ["flush"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_ends_with_a_line(
+    name: str,
+    answers: dict[str, tuple[bytes, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PUSHGATE_TIMEOUT", "2")
+    monkeypatch.setenv("PUSHGATE_RETRIES", "0")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    file = tmp_path / "metrics"
+    file.write_text("m 1\n")
+    arguments = [argument.format(file=file) for argument in COMMANDS[name]]
+    with FaultServer(Mutating(answers, name)) as server:
+        monkeypatch.setenv("PUSHGATE_GATEWAY", server.url)
+        if name == "flush":
+            Outbox(tmp_path / "pushgate" / "outbox").keep(
+                server.url, [("POST", GroupingKey("j"), b"m 1\n", 1.7e9)]
+            )
+        for _ in range(MUTATIONS):
+            assert cli.main(arguments) in (0, 1, 3)
+            shown = capsys.readouterr()
+            assert "fault in pushgate" not in shown.err
+            assert "Traceback" not in shown.err
+
+
+# Faults inside.
+
+
+class Hungry(socket.socket):
+    """A socket for whose data there is no memory."""
+
+    def recv(self, *_: Any) -> bytes:
+        raise MemoryError
+
+
+def test_a_lack_of_memory_is_an_unreachable_gateway_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    with EmbeddedGateway() as embedded:
+        gateway = Gateway(embedded.url, outbox=outbox, retries=0)
+        monkeypatch.setattr(socket, "socket", Hungry)
+        with pytest.raises(GatewayUnreachableError, match="MemoryError") as caught:
+            gateway.push("j", METRICS)
+        for call in (gateway.groups, gateway.status, gateway.scrape, gateway.clock):
+            with pytest.raises(PushError):
+                call()
+        assert gateway.ready() is False
+    assert caught.value.kept
+    assert [group.labels for group in outbox.waiting()] == [{"job": "j"}]
+
+
+class OddError(Exception):
+    """No error that anybody foresees."""
+
+
+def raising(error: Exception, *, late: bool) -> Callable[..., Callable[[], object]]:
+    def fail() -> None:
+        raise error
+
+    return lambda **_: fail if late else fail()  # type: ignore[func-returns-value]
+
+
+HANDLERS: dict[str, Callable[..., Any]] = {
+    **{
+        f"{type(error).__name__}{' late' * late}": raising(error, late=late)
+        for error in (OddError(), MemoryError(), StopIteration(), RecursionError(), KeyError("k"))
+        for late in (False, True)
+    },
+    "no callable": lambda **_: None,
+    "other arguments": lambda address: address,
+}
+
+
+@pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS)
+def test_what_an_odd_handler_did_not_deliver_is_kept(handler: Any, tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox")
+    gateway = Gateway("127.0.0.1:1", handler=handler, outbox=outbox, retries=0)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - what it raised
+        gateway.push("j", METRICS)
+    sink = DirectSink(gateway, timeout=5)
+    sink.finished(RUN, OUTCOME)
+    assert sorted(group.labels["job"] for group in outbox.waiting()) == ["j", "job"]
