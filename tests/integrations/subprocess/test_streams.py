@@ -160,10 +160,16 @@ def test_a_grandchild_that_holds_the_pipe_is_not_waited_for(pushgate, tmp_path, 
 
 
 def test_signals_are_forwarded_while_output_is_held_back(pushgate):
-    script = "trap 'echo got; exit 9' TERM; echo ready >&3; while :; do sleep 60 & wait; done"
     read_end, write_end = os.pipe()
-    script = f"exec 3>&{write_end} {write_end}>&-; {script}"
-    argv = pushgate.wrap("/bin/bash", "-c", script, tail_bytes=100)
+    program = f"""if True:
+        import os, signal, sys
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        os.write({write_end}, b"ready\\n")
+        signal.sigwait([signal.SIGTERM])
+        print("got")
+        sys.exit(9)
+    """
+    argv = pushgate.wrap(sys.executable, "-c", program, tail_bytes=100)
     process = pushgate.start(argv, pass_fds=[write_end])
     os.close(write_end)
     with os.fdopen(read_end, "rb") as says:
