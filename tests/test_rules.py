@@ -5,6 +5,7 @@ That rules fire when they should, and queries find something, is for the tests w
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -103,12 +104,26 @@ def test_labels_and_names_are_the_users(cli):
     assert code == 0
     assert "- name: 'it''s-jobs'\n" in text
     assert 'absent(up{job="a\\"b"})' in text
-    assert text.count("severity: 'page'\n          team: 'a=b'\n") == text.count("- alert:")
+    added = (
+        """severity: '{{ or $labels.severity "page" }}'\n"""
+        """          team: '{{ or $labels.team "a=b" }}'\n"""
+    )
+    assert text.count(added) == text.count("- alert:")
+    assert "team: '{{ $value }}'\n" in cli("rules", "--label", "team={{ $value }}")[1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "output"),
     [
+        (
+            ["rules", "--without", "BatchJobFail"],
+            "--without: there is no alert 'BatchJobFail'; did",
+        ),
+        (["rules", "--set", "BatchJobFailed"], "write it as NAME.for=TIME or"),
+        (["rules", "--set", "BatchJobFailed.for=10"], "--set BatchJobFailed.for: '10' is no dur"),
+        (["rules", "--set", "BatchJobFailed.threshold=1"], "there is no such option; did you mean"),
+        (["rules", "--set", "GroupStale.threshold=x"], "'x' is no threshold; write a number"),
+        (["rules", "--format", "prometheusrule", "--group-name", "A"], "can't be called 'A'"),
         (["rules", "--selector", "job"], "is no matcher"),
         (["rules", "--selector", 'job=~"("'], "is no regular expression"),
         (["rules", "--label", "team"], "write it as LABEL=VALUE"),
@@ -122,6 +137,89 @@ def test_what_makes_no_sense_is_one_line_and_prints_nothing(cli, arguments, outp
     code, out, (line,) = cli(*arguments)
     assert (code, out) == (2, "")
     assert output in line
+
+
+def test_the_configuration_file_holds_the_same_and_the_command_line_goes_before(cli, tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(
+        """gateway = "http://gateway.example:9091"
+        [rules]
+        without = ["CeleryQueueSlow"]
+        runbook_url = "https://wiki.example"
+        BatchJobFailed.for = "10m"
+        GroupStale.threshold = "14d"
+        """
+    )
+    code, text, _ = cli("rules", "--config", str(file), "--set", "BatchJobFailed.for=1h")
+    assert code == 0
+    assert "CeleryQueueSlow" not in text
+    assert "  for: 1h\n" in text
+    assert "> 1209600\n" in text
+    assert "runbook_url: 'https://wiki.example#groupstale'\n" in text
+    assert cli("scrape-config", "--config", str(file))[0] == 0, "it is no setting of a gateway"
+    file.write_text("rules = 3")
+    (line,) = cli("rules", "--config", str(file))[2]
+    assert "config.toml: rules is no table; write [rules]" in line
+
+
+def test_the_operators_resource_holds_the_same_rules(cli):
+    rules = cli("rules", "--group-name", "batch")[1].partition("groups:\n")[2]
+    head, _, resource = cli("rules", "--group-name", "batch", "--format", "prometheusrule")[
+        1
+    ].partition("  groups:\n")
+    assert "kind: PrometheusRule\nmetadata:\n  name: 'batch'\nspec:\n" in head
+    assert "".join(line.removeprefix("  ") for line in resource.splitlines(True)) == rules
+
+
+def test_every_alert_has_its_part_in_the_runbook(cli):
+    names = re.findall("- alert: (.*)", cli("rules")[1])
+    page = (Path(__file__).parents[1] / "docs" / "runbook.md").read_text()
+    assert re.findall("^## (.*)", page, re.MULTILINE) == names
+    parts = re.split("^## .*", page, flags=re.MULTILINE)[1:]
+    assert len({name.lower() for name in names}) == len(parts)
+    for part in parts:
+        assert all(f"**{word}.**" in part for word in ("Means", "Look", "Do"))
+
+
+INHIBITED = (  # an alert that is not sent beside the other
+    ({"alertname": "BatchJobFailed"}, {"alertname": "BatchJobFailed", "task_id": "t"}),
+    ({"alertname": "BatchJobNeverSucceeded"}, {"alertname": "BatchJobFailed", "task_id": "t"}),
+    ({"alertname": "BatchJobStuckRunning"}, {"alertname": "BatchJobEndsMissing", "task_id": "t"}),
+    ({"alertname": "BatchJobMissed", "task_id": "t"}, {"alertname": "BatchJobMissed"}),
+)
+
+
+def test_of_a_task_and_its_dag_one_alert_is_sent(cli):
+    rules = re.findall(
+        r"source_matchers: \[(.*)]\n *target_matchers: \[(.*)]\n *equal: \[(.*)]",
+        cli("rules", "--alertmanager")[1],
+    )
+
+    def fits(matchers, alert):
+        values = (
+            (alert.get(name, ""), operator, text)
+            for name, operator, text in re.findall(r'(\w+)(!=|=~|=)"(.*?)"', matchers)
+        )
+        return all(
+            re.fullmatch(text, value) is not None if op == "=~" else (value == text) == (op == "=")
+            for value, op, text in values
+        )
+
+    def is_inhibited(target, source):
+        return any(
+            fits(of_source, source)
+            and fits(of_target, target)
+            and all(target.get(name) == source.get(name) for name in equal.split(", "))
+            for of_source, of_target, equal in rules
+        )
+
+    shop = {"job": "airflow", "dag_id": "shop"}
+    for one, other in INHIBITED:
+        assert is_inhibited(shop | one, shop | other)
+        assert not is_inhibited(shop | other, shop | one), "one of the two is sent"
+        assert not is_inhibited(shop | one, shop | other | {"dag_id": "other"})
+    for alert in shop | INHIBITED[0][0], {"job": "backup", "alertname": "BatchJobFailed"}:
+        assert not is_inhibited(alert, alert)
 
 
 def test_the_scrape_configuration_reaches_the_gateway_and_holds_no_secret(cli, monkeypatch):

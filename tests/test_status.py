@@ -89,7 +89,7 @@ def test_a_failure_says_how_and_lasts_until_the_next_success(job, end, detail):
 def test_an_exact_time_of_the_next_run_has_a_grace_of_minutes(job, late, overdue):
     """Of "weekdays 9 to 17" the last interval of the week is 64 hours long, and no excuse."""
     run = JobRun(KEY, NOW - late - 64 * HOUR, 64 * HOUR, next_run_at=NOW - late)
-    job.gateway.pushadd(KEY, start_families(run))
+    job.gateway.pushadd(KEY, end_families(run, Outcome(SUCCESS, run.started_at + 1, 1.0)))
     row = job.row()
     assert (row.due, row.overdue) == (NOW - late, overdue)
     job.skips(10)  # without a schedule: it has another one now
@@ -175,6 +175,14 @@ def test_a_run_that_should_have_begun_is_overdue(job, every, ago, overdue):
     assert row.due == (every and NOW - ago + every)
 
 
+def test_while_a_run_is_going_on_nothing_is_overdue(job):
+    job.runs(10_000, 9_000, every=600)
+    assert job.row().overdue
+    job.runs(950, every=600)
+    row = job.row()
+    assert (row.overdue, row.stuck) == (False, False)
+
+
 def test_a_skipped_run_is_on_time_and_ends_none_that_goes_on(job):
     job.runs(2 * DAY, 1, every=DAY)
     job.skips(60)
@@ -197,8 +205,8 @@ def test_a_run_whose_upstream_failed_is_on_time_and_no_failure(job):
 
 
 @pytest.mark.parametrize(("ahead", "doubted"), [(59, 0), (61, 61), (DAY, DAY)])
-def test_a_start_that_is_later_than_its_push_is_doubted(job, ahead, doubted):
-    job.runs(-ahead, 1, every=HOUR)
+def test_an_end_that_is_later_than_its_push_is_doubted(job, ahead, doubted):
+    job.runs(1 - ahead, 1, every=HOUR)
     row = job.row()
     assert (row.clock_ahead, row.doubtful, row.bad) == (doubted, doubted > 0, False)
 

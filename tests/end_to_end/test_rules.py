@@ -12,6 +12,8 @@ from support.prometheus import promtool
 
 pytestmark = pytest.mark.end_to_end
 HOUR, DAY = 60, 1440  # minutes
+RUNS_TOO_LONG = "CeleryTaskRunsTooLong"
+GATEWAY_START = 'process_start_time_seconds{job="pushgateway"}'
 STALE = "stale"  # what a scrape that fails makes of a series, or one that no longer finds it
 
 
@@ -80,9 +82,9 @@ STORIES = {
         runs(BACKUP, (1, 1, OK), interval=60),
         {2: [], 8: [], 9: ["BatchJobMissed"]},
     ),
-    "a long run that goes on is no missed one": (
-        runs(BACKUP, (1, 50, OK), (61, None, OK), interval=3600),
-        {100: [], 140: [], 150: []},
+    "a long run that goes on is no missed one, before it has ended": (
+        runs(BACKUP, (1, 50, OK), (61, 180, OK), interval=3600),
+        {100: [], 150: [], 179: [], 184: [], 185: ["BatchJobMissed"]},
     ),
     "a job that is skipped was on time": (
         runs(BACKUP, (1, 2, OK), interval=3600, skipped=[(61, 61 * 60), (121, 121 * 60)]),
@@ -105,6 +107,42 @@ STORIES = {
             89: ["BatchJobFailed", "BatchJobNeverSucceeded"],
             90: [],
         },
+    ),
+    "a job that fails every second run": (
+        runs(BACKUP, *((m, m, m % 2 == 0) for m in range(1, 61)), (61, 61, OK)),
+        {8: [], 12: ["BatchJobFailsOften"], 60: ["BatchJobFailsOften"]},
+    ),
+    "a job that fails once in ten runs": (
+        runs(BACKUP, *((m, m, m % 10 > 0) for m in range(1, 91))),
+        {30: [], 60: [], 90: []},
+    ),
+    "a job that runs and fails every half hour": (
+        runs(BACKUP, *((m, m, False) for m in range(1, 91, 30))),
+        {60: ["BatchJobFailed"], 90: ["BatchJobFailed", "BatchJobNeverSucceeded"]},
+    ),
+    "a clock that is ahead, until it is set": (
+        group(
+            BACKUP,
+            start=[(10, 600), (20, 1320), (30, 1800)],
+            completion=[(10, 630), (20, 1325), (30, 1810)],
+            push=[(10, 600), (20, 1200), (30, 1800)],
+        ),
+        {10: [], 20: ["BatchJobClockAhead"], 30: []},
+    ),
+    "times and spans that can't be true count as absent": (
+        {
+            **group(
+                BACKUP,
+                start=[(1, 1.7e12)],
+                failure=[(1, -1)],
+                ok=[(1, 0)],
+                interval=[(1, "NaN")],
+                vanished=[(1, 1.7e12)],
+                deadline_missed=[(1, 1.7e12)],
+                push=[(1, 60)],
+            ),
+        },
+        {5: [], 100: []},
     ),
     "a job whose upstream failed was on time": (
         runs(BACKUP, (1, 2, OK), interval=3600, upstream_failed=[(61, 61 * 60)]),
@@ -196,6 +234,53 @@ STORIES = {
         {'up{job="pushgateway"}': [(0, 1), (10, STALE)]},
         {14: [], 15: ["PushgatewayDown"]},
     ),
+    "a gateway that has forgotten its groups, some of which come back": (
+        {
+            **group('job="daily"', push=[(1, 60), (120, STALE)]),
+            **group('job="weekly"', push=[(1, 60), (120, STALE)]),
+            **group('job="often"', push=[(1, 60), (120, STALE), (121, 7260)]),
+            GATEWAY_START: [(0, 0), (120, 7200)],
+        },
+        {
+            119: [],
+            122: ["GroupsDisappeared"],
+            179: ["GroupsDisappeared"],
+            180: [],
+        },
+    ),
+    "a gateway that forgot its groups in an outage of hours": (
+        {
+            **group('job="daily"', push=[(1, 60), (1300, STALE)]),
+            **group('job="new"', push=[(1450, 87000)]),
+            GATEWAY_START: [(0, 0), (1300, STALE), (1440, 86400)],
+        },
+        {1436: [], 1443: ["GroupsDisappeared"], 1499: ["GroupsDisappeared"], 1501: []},
+    ),
+    "one gateway of two has forgotten its groups": (
+        {
+            **group('job="a",gateway="one"', push=[(1, 60), (120, STALE)]),
+            **group('job="a",gateway="two"', push=[(1, 60)]),
+            'process_start_time_seconds{job="pushgateway",gateway="one"}': [(0, 0), (120, 7200)],
+            'process_start_time_seconds{job="pushgateway",gateway="two"}': [(0, 0), (120, 7200)],
+        },
+        {119: [], 125: ["GroupsDisappeared"]},
+    ),
+    "a gateway that has kept its groups, and one was deleted before": (
+        {
+            **group(BACKUP, push=[(1, 60)]),
+            **group('job="old"', push=[(1, 60), (30, STALE)]),
+            GATEWAY_START: [(0, 0), (120, 7200)],
+        },
+        {125: []},
+    ),
+    "groups that are deleted while the gateway runs": (
+        {
+            **group(BACKUP, push=[(1, 60), (120, STALE)]),
+            **group('job="other"', push=[(1, 60)]),
+            GATEWAY_START: [(0, 0)],
+        },
+        {125: []},
+    ),
     "pushes that are refused": (
         group(BACKUP, push=[(1, 60), (20, 1200)], push_failure=[(1, 0), (10, 600)]),
         {14: [], 15: ["PushFailing"], 19: ["PushFailing"], 20: []},
@@ -214,7 +299,7 @@ STORIES = {
             **celery("push_time_seconds", WORKER, [(m, m * 60) for m in range(1, 10)]),
             **celery("push_time_seconds", f'{WORKER},origin="job"', [(1, 60)]),
         },
-        {8: [], 13: [], 14: ["CeleryWorkerSilent"]},
+        {8: [], 13: [], 14: ["CeleryWorkerSilent"], 70: ["CeleryWorkerSilent"], 71: []},
     ),
     "a Celery worker that stops, and one that deletes its group": (
         {
@@ -225,16 +310,38 @@ STORIES = {
         },
         {12: [], 15: [], 18: []},
     ),
+    "a Celery worker that is gone with a task that did not end": (
+        {
+            **celery("celery_worker_up", WORKER, [(1, 1)]),
+            **celery("push_time_seconds", WORKER, [(m, m * 60) for m in range(1, 100)]),
+            **celery("celery_worker_oldest_task_start_timestamp_seconds", WORKER, [(1, 60)]),
+        },
+        {99: [RUNS_TOO_LONG], 110: [RUNS_TOO_LONG, "CeleryWorkerSilent"], 170: []},
+    ),
+    "two Celery workers with one name": (
+        celery("celery_worker_start_timestamp_seconds", WORKER, [(m, m) for m in range(1, 60)]),
+        {4: [], 6: ["CeleryWorkerRestarts"], 59: ["CeleryWorkerRestarts"]},
+    ),
+    "a Celery worker that is started again": (
+        celery("celery_worker_start_timestamp_seconds", WORKER, [(1, 1), (9, 9), (12, 12)]),
+        {9: [], 15: []},
+    ),
     "a Celery task that does not end, and one that takes 59 minutes": (
         {
             **celery("celery_worker_up", WORKER, [(1, 1)]),
+            **celery("push_time_seconds", WORKER, [(m, m * 60) for m in range(1, 70)]),
+            **celery(
+                "push_time_seconds",
+                'job="celery",instance="w2"',
+                [*((m, m * 60) for m in range(1, 60)), (60, STALE)],
+            ),
             **celery(
                 OLDEST := "celery_worker_oldest_task_start_timestamp_seconds", WORKER, [(1, 60)]
             ),
             **celery("celery_worker_up", 'job="celery",instance="w2"', [(1, 1)]),
             **celery(OLDEST, 'job="celery",instance="w2"', [(1, 60), (60, STALE)]),
         },
-        {66: [], 67: ["CeleryTaskRunsTooLong"]},
+        {66: [], 67: [RUNS_TOO_LONG]},
     ),
     "Celery tasks that fail often": (
         {
@@ -245,10 +352,19 @@ STORIES = {
         },
         {5: [], 7: ["CeleryTaskFailing"], 50: ["CeleryTaskFailing"]},
     ),
+    "a rare Celery task that fails, and one that is retried, once": (
+        {
+            **celery("celery_task_finished_total", f'{TASK},state="success"', "0x60"),
+            **celery("celery_task_finished_total", f'{TASK},state="failure"', "0x9 1x50"),
+            **celery("celery_task_started_total", TASK, "0x9 1x50"),
+            **celery("celery_task_retried_total", TASK, "0x9 1x50"),
+        },
+        {11: [], 16: [], 40: []},
+    ),
     "Celery tasks that are retried often": (
         {
             **celery("celery_task_started_total", TASK, "0+8x60"),
-            **celery("celery_task_retried_total", f'{TASK},exception="E"', "0+2x60"),
+            **celery("celery_task_retried_total", TASK, "0+2x60"),
         },
         {15: [], 17: ["CeleryTaskRetriesTooOften"]},
     ),
@@ -270,6 +386,17 @@ LONG_STORIES = {  # hour by hour; what has a `for` fires an hour later
     "a daily job that stops": (
         runs(BACKUP, (HOUR, 2 * HOUR, OK), (25 * HOUR, 26 * HOUR, OK), interval=86400),
         {24 * HOUR: [], 26 * HOUR: [], 61 * HOUR: [], 63 * HOUR: ["BatchJobMissed"]},
+    ),
+    "a job whose success the gateway has forgotten": (
+        {
+            name: [*(s for s in steps if s[0] < 80 * HOUR), (80 * HOUR, STALE)]
+            if "success_timestamp" in name
+            else steps
+            for name, steps in runs(
+                BACKUP, (HOUR, 2 * HOUR, OK), (81 * HOUR, 82 * HOUR, BAD)
+            ).items()
+        },
+        {h * HOUR: ["BatchJobFailed"] for h in (83, 84, 100, 150)},
     ),
     "a job without a schedule is never missed": (
         runs(BACKUP, (HOUR, 2 * HOUR, OK)),
@@ -395,7 +522,9 @@ def check(tmp_path, cli):
     """Runs promtool's tests on the rules with these options."""
 
     def check(tests, *options, interval="1m"):
-        (tmp_path / "rules.yml").write_text(cli("rules", "--label", "team=it's", *options)[1])
+        code, rules, errors = cli("rules", "--label", "team=it's", *options)
+        assert (code, errors) == (0, [])
+        (tmp_path / "rules.yml").write_text(rules)
         file = tmp_path / "test.yml"  # JSON is YAML
         file.write_text(
             json.dumps(
@@ -424,37 +553,67 @@ def test_every_alert_has_a_story(cli):
     assert fired == {line.split()[-1] for line in lines if "- alert:" in line}
 
 
-def test_an_alert_names_the_job_by_its_labels_whatever_they_are(check):
-    labels = 'job="airflow",dag_id="shop",task_id="charge"'
-    other = 'job="airflow",dag_id="shop"'
-    story = promtool_test(
-        "two groups of one job",
-        ({**runs(labels, (1, 2, OK), (9, 10, BAD)), **runs(other, (1, 2, OK))}, {15: []}),
-    )
+def story_of_an_alert(name, series, alertname, at, *alerts):
+    """At that minute exactly these alerts of a name are there: (labels, annotations) each."""
+    story = promtool_test(name, (series, {at: []}))
     del story["promql_expr_test"]
+    expected = [{"exp_labels": labels, "exp_annotations": texts} for labels, texts in alerts]
     story["alert_rule_test"] = [
-        {
-            "alertname": "BatchJobFailed",
-            "eval_time": "15m",
-            "exp_alerts": [
-                {
-                    "exp_labels": {
-                        "job": "airflow",
-                        "dag_id": "shop",
-                        "task_id": "charge",
-                        "severity": "warning",
-                        "team": "it's",
-                    },
-                    "exp_annotations": {
-                        "summary": "Batch job airflow dag_id=shop task_id=charge has failed.",
-                        "description": "Its last run failed 5m 0s ago. This ends with the next"
-                        " success.",
-                    },
-                }
-            ],
-        }
+        {"alertname": alertname, "eval_time": f"{at}m", "exp_alerts": expected}
     ]
-    check([story])
+    return story
+
+
+def test_an_alert_names_the_job_by_its_labels_and_says_where_to_look(check):
+    labels = 'job="airflow",dag_id="shop",task_id="charge"'
+    others = ('job="airflow",dag_id="shop"', f'{labels},map_index="1"')
+    series = runs(labels, (1, 2, OK), (9, 10, BAD))
+    for number, of in enumerate((labels, *others)):
+        info = f'{of},host="w{number}",run_id="r 7",exception="KeyError",url="https://a.example/7"'
+        series[f"batch_job_last_run_info{{{info}}}"] = [(10, 1)]
+    given = {"job": "airflow", "dag_id": "shop", "task_id": "charge"}
+    texts = {
+        "summary": "Batch job airflow dag_id=shop task_id=charge has failed.",
+        "description": "Its last run failed 5m 0s ago. This ends with the next success."
+        " Reason: KeyError. Host: w0. Run: r 7. Log: https://a.example/7",
+    }
+    alert = ({**given, "severity": "warning", "team": "it's"}, texts)
+    links = {
+        "runbook_url": "https://wiki.example/page#batchjobfailed",
+        "dashboard_url": "https://grafana.example/d/pushgate"
+        "?var-job=airflow&var-dag_id=shop&var-task_id=charge",
+    }
+    check([story_of_an_alert("where", series, "BatchJobFailed", 15, alert)])
+    check(
+        [story_of_an_alert("links", series, "BatchJobFailed", 15, (alert[0], {**texts, **links}))],
+        *("--runbook-url", "https://wiki.example/page", "--grafana-url", "https://grafana.example"),
+    )
+
+
+def test_a_jobs_own_labels_go_before_those_of_the_rules(check):
+    series = runs('job="a",severity="page",team="own"', (1, 2, BAD))
+    alert = (
+        {"job": "a", "severity": "page", "team": "own"},
+        {
+            "summary": "Batch job a severity=page team=own has failed.",
+            "description": "Its last run failed 3m 0s ago. This ends with the next success.",
+        },
+    )
+    check([story_of_an_alert("own", series, "BatchJobFailed", 5, alert)])
+
+
+def test_what_a_user_sets_counts(check):
+    series = {
+        **runs(BACKUP, (1, 2, OK), (9, 10, BAD), interval=3600),
+        **celery("celery_worker_crashed", WORKER, [(1, 1)]),
+    }
+    moments = {13: [], 15: ["BatchJobFailed"], 100: ["BatchJobFailed"]}
+    moments |= {128: ["BatchJobFailed"], 130: ["BatchJobFailed", "BatchJobMissed"]}
+    check(
+        [promtool_test("other limits", (series, moments))],
+        *("--without", "CeleryWorkerCrashed", "--set", "BatchJobFailed.for=5m"),
+        *("--set", "BatchJobMissed.threshold=1", "--set", "BatchJobMissed.for=0s"),
+    )
 
 
 def test_a_selector_leaves_other_jobs_out(check):

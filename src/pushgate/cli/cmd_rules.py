@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
+
 from ..jobs.matchers import parse_matchers
+from ..prometheus.alerts import read_choices
+from ..prometheus.inhibit import INHIBIT_RULES
 from ..prometheus.rules import rule_file
+from ..settings.config_file import read_rules_table
+from ..settings.option_table import OptionSource
 from .exit_status import UsageError
 from .parser import ParsedOptions, Parser, read_labels
 
 _EPILOG = """\
+What --without and --set change survives an upgrade of pushgate. The
+configuration file takes the same, in a table:
+  [rules]
+  without = ["CeleryQueueSlow"]
+  runbook_url = "https://wiki.example/pushgate"
+  BatchJobFailed.for = "10m"
+  GroupStale.threshold = "14d"
+
 examples:
   pushgate rules > /etc/prometheus/rules/pushgate.yml
   pushgate rules --selector 'job=~"backup|import"' --label team=storage
+  pushgate rules --without GroupStale --set BatchJobMissed.threshold=1
   promtool check rules /etc/prometheus/rules/pushgate.yml
 """
 
@@ -35,7 +50,42 @@ def parser() -> Parser:
         metavar="LABEL=VALUE",
         action="append",
         default=[],
-        help="add a label to every alert; severity=NAME replaces ours; may be repeated",
+        help="add a label to every alert whose job has none of this name;"
+        " severity=NAME replaces ours; may be repeated",
+    )
+    made.add_argument(
+        "--without", metavar="NAME", action="append", help="leave an alert out; may be repeated"
+    )
+    made.add_argument(
+        "--set",
+        metavar="NAME.KNOB=VALUE",
+        action="append",
+        default=[],
+        help="change an alert, as by BatchJobFailed.for=10m and GroupStale.threshold=14d; may be"
+        " repeated",
+    )
+    made.add_argument("--config", metavar="FILE", help="read the table [rules] of this TOML file")
+    made.add_argument(
+        "--runbook-url",
+        metavar="URL",
+        help="a copy of docs/runbook.md: each alert has its part there as runbook_url",
+    )
+    made.add_argument(
+        "--grafana-url",
+        metavar="URL",
+        help="a Grafana with the dashboard: each alert has its job's view as dashboard_url",
+    )
+    made.add_argument(
+        "--format",
+        choices=("rules", "prometheusrule"),
+        default="rules",
+        help="a rule file, or the resource of the Prometheus operator",
+    )
+    made.add_argument(
+        "--alertmanager",
+        action="store_true",
+        help="print inhibit rules for alertmanager.yml: a task's and its DAG's alert are not both"
+        " sent",
     )
     made.add_argument(
         "--group-name",
@@ -54,13 +104,40 @@ def parser() -> Parser:
 
 def run(options: ParsedOptions) -> int:
     """Returns 0."""
+    if options.alertmanager:
+        print(INHIBIT_RULES, end="")
+        return 0
     labels = read_labels(options.label, "--label")
+    given = {
+        "without": options.without,
+        "runbook_url": options.runbook_url,
+        "grafana_url": options.grafana_url,
+        **dict(map(_knob, options.set)),
+    }
+    file = read_rules_table(options.config, os.environ)
+    choices = read_choices(OptionSource(given, _option), file)
     try:
         matchers = [m for text in options.selector for m in parse_matchers(text)]
         text = rule_file(
-            matchers, group_name=options.group_name, scrape_job=options.scrape_job, labels=labels
+            matchers,
+            group_name=options.group_name,
+            scrape_job=options.scrape_job,
+            labels=labels,
+            choices=choices,
+            resource=options.format == "prometheusrule",
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
     print(text, end="")
     return 0
+
+
+def _knob(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r}: write it as NAME.for=TIME or NAME.threshold=LIMIT")
+    return name, value
+
+
+def _option(name: str) -> str:
+    return f"--set {name}" if "." in name else f"--{name.replace('_', '-')}"

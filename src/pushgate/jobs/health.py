@@ -63,8 +63,13 @@ ENDS_MISSING_DURATIONS = 3.0
 ENDS_MISSING_LEAST = 900.0
 """… and this many seconds in any case."""
 
+FAILS_OFTEN_SHARE = 0.3
+"""A job fails often when more than this share of an hour's runs failed, …"""
+FAILS_OFTEN_LEAST = 3.0
+"""… and so many of them in any case. A gateway alone does not tell: it holds the last run."""
+
 CLOCK_TOLERANCE = 60.0
-"""So many seconds a start may be later than the push that told it: clocks differ a little."""
+"""So many seconds a run's start or end may be later than the push that told it: clocks differ."""
 
 VANISHED_SHOWN = 86_400.0
 """For so many seconds it is told that a run vanished: nothing that comes later undoes it."""
@@ -114,9 +119,12 @@ def due_at(numbers: Numbers) -> float | None:
 
 
 def is_overdue(numbers: Numbers, now: float) -> bool:
-    """Whether the next run should have started by now, however the last one ended."""
+    """Whether the next run should have started by now, however the last one ended.
+
+    While a run is going on, nothing is overdue: see :func:`is_stuck`.
+    """
     due = due_at(numbers)
-    if due is None:
+    if due is None or is_running(numbers):
         return False
     share = INTERVAL_GRACE_SHARE * numbers.get(EXPECTED_INTERVAL, 0.0)
     grace = max(INTERVAL_GRACE_LEAST, share)
@@ -229,7 +237,8 @@ def clock_ahead(group: Group, numbers: Numbers) -> float:
     What started in the future is neither overdue nor stuck before that has come. A host that is
     behind can't be told from a push that waited in an outbox.
     """
-    ahead = numbers.get(START, 0.0) - group.push_time
+    reported = max(numbers.get(name, 0.0) for name in (START, *ENDS))
+    ahead = reported - group.push_time
     return ahead if group.push_time and ahead > CLOCK_TOLERANCE else 0.0
 
 

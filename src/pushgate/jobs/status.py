@@ -53,11 +53,11 @@ class JobRow:
     ``failed`` stays true until the job succeeds, also while it runs. ``ends_missing``: runs start,
     and none reports its end. ``never_ended``: a run goes on, and none has ever ended, so that it
     can't be told whether they are killed. ``vanished``: it was noticed within a day that a run had
-    never reported its end. ``clock_ahead``: by how many seconds the last start is later than the
-    last push by the gateway's clock, 0 for a minute or less. ``paused_until`` is None where it is
-    not paused now; a job that is paused is not bad, whatever it does. ``info`` says where the last
-    run ended and why it failed, ``numbers`` are the single values of the vocabulary, without the
-    prefix of their names.
+    never reported its end. ``clock_ahead``: by how many seconds the last start or end is later
+    than the last push by the gateway's clock, 0 for a minute or less. ``paused_until`` is None
+    where it is not paused now; a job that is paused is not bad, whatever it does. ``info`` says
+    where the last run ended and why it failed, ``numbers`` are the single values of the vocabulary,
+    without the prefix of their names.
     """
 
     labels: Mapping[str, str]

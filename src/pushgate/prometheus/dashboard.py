@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..jobs import vocabulary
-from . import queries
+from . import group_queries, queries
 from .panels import (
     DATA_SOURCE,
     Column,
@@ -17,7 +17,7 @@ from .panels import (
     table,
     time_series,
 )
-from .queries import Series
+from .series_selector import Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,9 @@ def _jobs() -> Iterator[Panel]:
         "Runs that go on for too long, and jobs whose runs start and never end.",
     )
     yield stat("Running", _count(queries.running(_S)), "Runs that go on.", color="blue")
-    yield stat("Pushes refused", _count(queries.push_failing(_S)), "Groups that are not updated.")
+    yield stat(
+        "Pushes refused", _count(group_queries.push_failing(_S)), "Groups that are not updated."
+    )
     yield table(
         "Jobs",
         (
@@ -134,7 +136,7 @@ def _jobs() -> Iterator[Panel]:
             ),
             _of_every_job(
                 "Push refused",
-                f"0 * ({queries.push_failing(_S)}) + 1 and {reported}",
+                f"0 * ({group_queries.push_failing(_S)}) + 1 and {reported}",
                 mappings=mapped({1: ("yes", "red")}),
             ),
         ),
@@ -260,7 +262,7 @@ def _gateway() -> Iterator[Panel]:
     push, failure = _S.of("push_time_seconds"), _S.of("push_failure_time_seconds")
     yield row("Gateway")
     yield stat("Groups", _count(push), "Groups that the gateway holds.", color="text")
-    yield stat("Stale", _count(queries.stale(_S)), "Groups that nobody pushes to any more.")
+    yield stat("Stale", _count(group_queries.stale(_S)), "Groups that nobody pushes to any more.")
     yield stat("Refused", _count(f"{failure} > {push}"), "Groups whose last push was refused.")
     yield time_series(
         "Time since the last push, the ten oldest", {"": f"topk(10, time() - {push})"}, "s"

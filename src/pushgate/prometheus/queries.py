@@ -7,18 +7,19 @@ with labels of their own (``mode``, ``op``) are not used.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from ..jobs.health import (
+    CLOCK_TOLERANCE,
     ENDS,
     ENDS_MISSING_DURATIONS,
     ENDS_MISSING_INTERVALS,
     ENDS_MISSING_LEAST,
     EXACT_GRACE_MOST,
+    FAILS_OFTEN_LEAST,
+    FAILS_OFTEN_SHARE,
     INTERVAL_GRACE_LEAST,
     INTERVAL_GRACE_SHARE,
-    STALE_AFTER,
-    STALE_INTERVALS,
     STUCK_AFTER_DURATIONS,
     STUCK_AFTER_LEAST,
     STUCK_AFTER_UNKNOWN,
@@ -30,7 +31,6 @@ from ..jobs.vocabulary import (
     DURATION,
     EXPECTED_INTERVAL,
     FAILURE,
-    GROUP_EXPIRY,
     NEXT_RUN,
     PAUSED_UNTIL,
     RETRY,
@@ -41,22 +41,25 @@ from ..jobs.vocabulary import (
     UPSTREAM_FAILED,
     VANISHED,
 )
+from .series_selector import number
+
+if TYPE_CHECKING:
+    from .series_selector import Series
 
 __all__ = (
-    "Series",
+    "clock_ahead",
     "deadline_missed",
     "ends_missing",
     "failed",
+    "fails_often",
     "last_reported",
     "never_succeeded",
     "next_due",
     "overdue",
     "paused",
-    "push_failing",
     "retrying",
     "running",
     "skipped",
-    "stale",
     "stuck",
     "upstream_failed",
     "vanished",
@@ -67,39 +70,9 @@ _DEADLINE_SECONDS = 3600  # for how long a run that was late is shown after its 
 # starts often enough, and with any other.
 _NEVER_ENDED, _NEVER_ENDED_UNSCHEDULED = "2h", "1d"
 _INTERVALS_WINDOW = "1d"
-# Not the own metrics of a job, which it may have in one run and not in the next.
-_PUSHED = 'origin!="job"'
-
-
-class Series(NamedTuple):
-    """Selects series. ``matchers`` are PromQL's between braces, such as ``job="backup"``.
-
-    With a ``window``, such as ``10m``, a series lives for that time after its last sample: a single
-    failed scrape makes all series of a gateway vanish, and alerts on them would end and start
-    again.
-    """
-
-    matchers: str = ""
-    window: str = ""
-
-    def of(self, name: str, *matchers: str, ago: str = "") -> str:
-        """The series of a metric, with further matchers, as it is or was so long ``ago``."""
-        return self._held(name + self._braces(*matchers), ago)
-
-    def highest(self, *names: str, matcher: str = "") -> str:
-        """The highest of several metrics, for groups that have any of them."""
-        names_match = f'__name__=~"{"|".join(names)}"'
-        return f"max without () ({self._held(self._braces(names_match, matcher))})"
-
-    def _held(self, selector: str, ago: str = "") -> str:
-        offset = f" offset {ago}" if ago else ""
-        if self.window:
-            return f"last_over_time({selector}[{self.window}]{offset})"
-        return selector + offset
-
-    def _braces(self, *matchers: str) -> str:
-        inner = ",".join(filter(None, (*matchers, self.matchers)))
-        return f"{{{inner}}}" if inner else ""
+_RATIO_WINDOW = "1h"
+# Looked at one by one: a window of 30 days would read all samples of it at each evaluation.
+_SUCCEEDED_AGO = ("1h", "6h", "1d", "3d", "7d", "14d", "30d")
 
 
 def last_reported(series: Series) -> str:
@@ -113,14 +86,19 @@ def next_due(series: Series) -> str:
     return f"{series.of(NEXT_RUN)} > {begun}\n  or {begun} + {series.of(EXPECTED_INTERVAL)}"
 
 
-def overdue(series: Series) -> str:
-    """Seconds since a run last started, where the next one should have started by now."""
+def overdue(series: Series, share: float = INTERVAL_GRACE_SHARE) -> str:
+    """Seconds since a run last started, where the next one should have started by now.
+
+    ``share`` of its interval it may be late. While a run is going on, nothing is overdue.
+    """
     begun = series.highest(START, SKIPPED, UPSTREAM_FAILED)
     interval, exact = series.of(EXPECTED_INTERVAL), f"{series.of(NEXT_RUN)} > {begun}"
-    grace = f"clamp_min({INTERVAL_GRACE_SHARE:g} * {interval}, {INTERVAL_GRACE_LEAST:g})"
+    grace = f"clamp_min({number(share)} * {interval}, {number(INTERVAL_GRACE_LEAST)})"
+    most = number(EXACT_GRACE_MOST)
     return (
-        f"time() - {begun}\n  > {interval} + {grace}\n  unless {exact}\n"
-        f"or time() - {begun}\n  and time() - ({exact}) > clamp_max({grace}, {EXACT_GRACE_MOST:g})"
+        f"(\n  time() - {begun}\n    > {interval} + {grace}\n    unless {exact}\n"
+        f"  or time() - {begun}\n    and time() - ({exact}) > clamp_max({grace}, {most})\n)\n"
+        f"unless (\n  {_indented(running(series))}\n)"
     )
 
 
@@ -157,17 +135,19 @@ def _last(series: Series, name: str, *others: tuple[str, str]) -> str:
     )
 
 
-def stuck(series: Series) -> str:
-    """Seconds since a run started that takes too long."""
+def stuck(series: Series, durations: float = STUCK_AFTER_DURATIONS) -> str:
+    """Seconds since a run started that takes so many times as long as the last one."""
     start = series.of(START)
     duration = series.of(DURATION)
-    known = f"clamp_min({STUCK_AFTER_DURATIONS:g} * {duration}, {STUCK_AFTER_LEAST:g})"
-    unknown = f"0 * {start} + {STUCK_AFTER_UNKNOWN:g}"
+    known = f"clamp_min({number(durations)} * {duration}, {number(STUCK_AFTER_LEAST)})"
+    unknown = f"0 * {start} + {number(STUCK_AFTER_UNKNOWN)}"
     return f"time() - (\n  {_indented(running(series))}\n)\n  > ({known} or {unknown})"
 
 
-def ends_missing(series: Series) -> str:
+def ends_missing(series: Series, after: float = ENDS_MISSING_INTERVALS) -> str:
     """For how many seconds runs have started and none has reported an end, where that is too long.
+
+    That is ``after`` so many intervals.
 
     A start tells the interval until the next one. So the longest interval of a day counts, in case
     the last start came after a weekend. Other than the numbers that the gateway holds, series tell
@@ -175,15 +155,15 @@ def ends_missing(series: Series) -> str:
     """
     start = series.of(START)
     ends = series.highest(*ENDS)
-    intervals = series._replace(window="").of(EXPECTED_INTERVAL)
-    interval = f"max_over_time({intervals}[{_INTERVALS_WINDOW}])"
-    allowed = f"clamp_min({ENDS_MISSING_INTERVALS:g} * {interval}, {ENDS_MISSING_LEAST:g})"
+    interval = series.over("max_over_time", EXPECTED_INTERVAL, _INTERVALS_WINDOW)
+    allowed = f"clamp_min({number(after)} * {interval}, {number(ENDS_MISSING_LEAST)})"
     before, long_before = (
         series.of(START, ago=ago) for ago in (_NEVER_ENDED, _NEVER_ENDED_UNSCHEDULED)
     )
+    durations = f"{number(ENDS_MISSING_DURATIONS)} * {series.of(DURATION)}"
     return (
         f"(\n  {start} - {ends} > {allowed}\n"
-        f"  unless {start} - {ends} <= {ENDS_MISSING_DURATIONS:g} * {series.of(DURATION)}\n)\n"
+        f"  unless {start} - {ends} <= {durations}\n)\n"
         f"or (\n  ({start} - {before} > {allowed} or {start} - {long_before} > 0)\n"
         f"  unless {ends}\n)"
     )
@@ -195,10 +175,27 @@ def failed(series: Series) -> str:
     return f"time() - {failure}\n  and {series.of(RUN_SUCCESS)} == 0"
 
 
+def fails_often(series: Series, share: float = FAILS_OFTEN_SHARE) -> str:
+    """The share of an hour's runs that failed, where that is above ``share`` and others succeed.
+
+    Few runs that fail don't count: of those of a rare job, ``failed`` tells each.
+    """
+    failures = series.over("changes", FAILURE, _RATIO_WINDOW)
+    successes = series.over("changes", SUCCESS, _RATIO_WINDOW)
+    return (
+        f"{failures}\n  / ({failures} + ({successes} > 0)) > {number(share)}\n"
+        f"  and {failures} >= {number(FAILS_OFTEN_LEAST)}"
+    )
+
+
 def never_succeeded(series: Series) -> str:
-    """Seconds since the job last failed, where it never succeeded."""
+    """Seconds since the job last failed, where it has not succeeded within 30 days.
+
+    Its success of before may be forgotten, where the gateway was wiped or restarted.
+    """
     failure = series.of(FAILURE)
-    return f"time() - {failure}\n  unless {series.of(SUCCESS)}"
+    before = "".join(f"\n  unless {series.at(SUCCESS, ago)}" for ago in _SUCCEEDED_AGO)
+    return f"time() - {failure}\n  unless {series.of(SUCCESS)}{before}"
 
 
 def deadline_missed(series: Series) -> str:
@@ -211,27 +208,14 @@ def deadline_missed(series: Series) -> str:
     )
 
 
-def vanished(series: Series) -> str:
-    """Seconds since it was noticed that a run had vanished, for a day."""
-    return f"time() - {series.of(VANISHED)} < {VANISHED_SHOWN:g}"
+def vanished(series: Series, shown: float = VANISHED_SHOWN) -> str:
+    """Seconds since it was noticed that a run had vanished, for ``shown`` seconds."""
+    return f"time() - {series.of(VANISHED)} < {number(shown)}"
 
 
-def push_failing(series: Series) -> str:
-    """Seconds since the gateway refused the group's last push."""
-    failure, push = series.of("push_failure_time_seconds"), series.of("push_time_seconds")
-    return f"time() - ({failure} > {push})"
-
-
-def stale(series: Series) -> str:
-    """Seconds since the last push, refused or not, to a group that is stale."""
-    push = series.highest("push_time_seconds", "push_failure_time_seconds", matcher=_PUSHED)
-    interval = series.of(EXPECTED_INTERVAL)
-    expiry = series.of(GROUP_EXPIRY)
-    return (
-        f"time() - {push} > {STALE_AFTER:g}\n"
-        f"  unless time() - {push} <= {STALE_INTERVALS:g} * {interval}\n"
-        f"  unless {expiry} > time()"
-    )
+def clock_ahead(series: Series, tolerance: float = CLOCK_TOLERANCE) -> str:
+    """By how many seconds the clock of the job's host is ahead of the gateway's."""
+    return f"{last_reported(series)} - ({series.of('push_time_seconds')} > 0) > {number(tolerance)}"
 
 
 def _indented(expression: str) -> str:

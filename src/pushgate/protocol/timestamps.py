@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = (
     "METRIC_PREFIX",
     "TIME_SUFFIX",
+    "YEAR_10000",
     "is_impossible_time",
     "is_possible_time",
     "is_time_name",
@@ -14,12 +15,13 @@ METRIC_PREFIX = "batch_job_"
 """The names of all metrics that tell how a job's runs go begin so."""
 TIME_SUFFIX = "_timestamp_seconds"
 
-_YEAR_10000 = 253_402_300_800.0  # milliseconds, a common mistake, are beyond it
+YEAR_10000 = 253_402_300_800.0
+"""In Unix seconds. Milliseconds, a common mistake, are beyond it."""
 
 
 def is_possible_time(seconds: float) -> bool:
     """Whether ``seconds`` can be a Unix time: not NaN, not infinite, from 1970 to year 9999."""
-    return 0.0 <= seconds < _YEAR_10000
+    return 0.0 <= seconds < YEAR_10000
 
 
 def is_impossible_time(name: str, value: float) -> bool:

@@ -15,15 +15,42 @@ from .option_table import OptionSource
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("SYSTEM_FILE", "read_config_file")
+__all__ = ("SYSTEM_FILE", "read_config_file", "read_rules_table")
 
 SYSTEM_FILE = "/etc/pushgate/config.toml"
+
+
+_RULES = "rules"  # the table for `pushgate rules`, which is no setting of a gateway
 
 
 def read_config_file(
     flag: str | None, environ: Mapping[str, str], system_file: str
 ) -> OptionSource | None:
-    """The file that ``flag`` names, else PUSHGATE_CONFIG, else the user's, else the system's.
+    """The settings in the file that ``flag`` names, else PUSHGATE_CONFIG, the user's, the system's.
+
+    Raises SettingsError for a named file that is not there, and for one that can't be used.
+    """
+    found = _find(flag, environ, system_file)
+    if found is not None:
+        found.values = {name: value for name, value in found.values.items() if name != _RULES}
+    return found
+
+
+def read_rules_table(
+    flag: str | None, environ: Mapping[str, str], system_file: str = SYSTEM_FILE
+) -> OptionSource:
+    """The table ``[rules]`` of the same file; empty where there is none. Raises SettingsError."""
+    found = _find(flag, environ, system_file)
+    if found is None:
+        return OptionSource({})
+    table, label = found.values.get(_RULES, {}), found.label
+    if not isinstance(table, dict):
+        raise SettingsError(f"{label(_RULES)} is no table; write [rules]")
+    return OptionSource(table, lambda name: label(f"{_RULES}.{name}"))
+
+
+def _find(flag: str | None, environ: Mapping[str, str], system_file: str) -> OptionSource | None:
+    """The file with all that it holds.
 
     Raises SettingsError for a named file that is not there, and for one that can't be used.
     """
