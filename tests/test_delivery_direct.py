@@ -22,8 +22,7 @@ from pushgate import (
     own_metrics_key,
 )
 from pushgate.embedded import EmbeddedGateway
-from support import faults
-from support.faults import PATIENCE, FaultServer
+from support.faults import PATIENCE
 from support.fresh_process import fork, in_fresh_process, wait_for
 from support.servers import free_port
 
@@ -200,15 +199,6 @@ def test_nonsense_raises_nothing(server, run, outcome):
     sink.started(run)
     sink.finished(run, outcome)
     assert sink.last_error is not None
-
-
-def test_a_gateway_that_hangs_delays_no_end_for_long_and_the_outcome_waits(outbox, caplog):
-    with FaultServer(faults.hang) as server:
-        sink = DirectSink(Gateway(server.url, timeout=None, outbox=outbox), timeout=0.5)
-        sink.started(RUN)
-        sink.finished(RUN, SUCCESS, lambda: ROWS)
-        assert sorted(waiting(outbox), key=len) == [KEY.labels, own_metrics_key(KEY).labels]
-    assert len(caplog.records) == 1
 
 
 def test_what_hangs_without_regard_for_its_time_is_left_behind_and_kept(outbox, never, caplog):

@@ -69,16 +69,6 @@ def test_at_the_end_nothing_waits_for_its_time():
     assert taken(pending, 99.0) == []
 
 
-def test_it_keeps_nothing_of_keys_that_are_over():
-    pending = table()
-    for number in range(1000):
-        pending.put(number, "x", 1e9)
-        pending.put(number, "x", number)
-        assert taken(pending, number) == [number]
-    assert len(pending._free_at) <= 16
-    assert len(pending._heap) <= 16
-
-
 def test_an_outbox_gets_the_parts_of_a_request_with_the_times_at_which_they_were_made():
     x, y = gauge("x", "", 1), gauge("y", "", 1)
     push = combine(pending_push("POST", [x, y], 10.0), pending_push("POST", [x], 15.0))

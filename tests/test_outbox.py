@@ -365,23 +365,6 @@ def test_a_child_can_keep_a_push_while_a_thread_of_its_parent_delivers(
     assert values(server.url) == {"a": {"x": 2}}
 
 
-def test_many_threads_lose_nothing(server, gateway, outbox):
-    def work(number):
-        for value in range(5):
-            fails(gateway.pushadd, f"job{number % 4}", [gauge(f"x{number}{value}", "", value)])
-
-    with outage(server):
-        threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    outbox.flush(gateway)
-    assert {job: len(held) for job, held in values(server.url).items()} == {
-        f"job{n}": 10 for n in range(4)
-    }
-
-
 def fail_in_processes(folder, processes, jobs):
     outbox = Outbox(folder)
     reading, writing = os.pipe()
@@ -433,12 +416,6 @@ def test_what_killed_writers_left_is_taken_away_by_the_next_flush(server, gatewa
     gateway.push("a", [gauge("x", "", 1)])
     assert outbox.is_empty()
     assert [found.name for found in folder.glob("*.new")] == ["young.new"]
-
-
-def test_the_name_of_the_folder_may_be_any(tmp_path):
-    outbox = Outbox(os.fsencode(tmp_path / "100%? #").decode() + "\udcff")
-    assert keep(outbox)
-    assert len(outbox.waiting()) == 1
 
 
 # What is wrong with the folder
@@ -643,16 +620,6 @@ def test_what_waits_for_a_gateway_that_moved_goes_to_the_new_one(server, gateway
     flushed = outbox.flush(gateway, from_url=NOWHERE)
     assert (flushed.delivered, len(flushed.dropped)) == (1, 1)
     assert (values(server.url), outbox.is_empty()) == ({"a": {"x": 9}, "b": {"x": 2}}, True)
-
-
-def test_what_waits_can_be_discarded_by_gateway_or_labels(server, outbox):
-    for job in "ab":
-        keep(outbox, job)
-        keep(outbox, job, url=server.url)
-    (gone,) = outbox.discard(NOWHERE, lambda labels: labels["job"] == "a")
-    assert (gone.url, gone.labels) == (NOWHERE, {"job": "a"})
-    assert len(outbox.discard(matches=lambda labels: labels["job"] == "b")) == 2
-    assert [group.url for group in outbox.waiting()] == [server.url]
 
 
 def test_a_dry_run_says_what_would_be_and_changes_nothing(server, gateway, outbox):

@@ -6,14 +6,10 @@ import pytest
 from prometheus_client import Counter
 
 from pushgate import (
-    DirectSink,
     Gateway,
     GatewayUnreachableError,
     GroupingKey,
-    JobRun,
     Outbox,
-    Outcome,
-    Status,
     gauge,
 )
 from support import debian, servers
@@ -75,27 +71,6 @@ def test_a_gateway_that_was_killed_gets_what_it_missed_and_keeps_what_is_newer(s
     assert values(server.url)["y"] == 3
     assert values(server.url)["x"] == 2
     assert values(server.url, "b") == {"x": 2}
-
-
-@pytest.mark.end_to_end
-def test_the_outcome_of_the_later_run_stays_whoever_reported_first(server, outbox):
-    """The gateway's clock says that the earlier run was pushed last."""
-    reporter = DirectSink(gateway_of(server.url, outbox))
-    others = DirectSink(gateway_of(server.url))
-    server.kill()
-    reporter.finished(JobRun(KEY, 200.0), Outcome(Status.SUCCESS, 220.0, 20.0))
-    assert reporter.last_error.kept
-    server.restart()
-    others.finished(JobRun(KEY, 100.0), Outcome(Status.FAILURE, 110.0, 10.0))
-    assert others.last_error is None
-
-    outbox.flush(gateway_of(server.url))
-
-    held = values(server.url)
-    assert held["batch_job_last_completion_timestamp_seconds"] == 220
-    assert held["batch_job_last_duration_seconds"] == 20
-    assert held["batch_job_last_run_success"] == 1
-    assert held["batch_job_last_failure_timestamp_seconds"] == 110
 
 
 @pytest.mark.end_to_end

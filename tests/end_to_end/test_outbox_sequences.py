@@ -1,7 +1,7 @@
 """Random sequences of pushes, outages and deaths on real gateways, held against a model.
 
 PUSHGATE_SEQUENCES is how many (80), PUSHGATE_FIRST_SEQUENCE the first seed (0). A failure prints
-its seed and its steps; support/model_runner.py runs a seed again, and makes it short.
+its seed and its steps; support/model_runner.py runs a seed again.
 """
 
 import json

@@ -4,7 +4,6 @@ In: the version of a gateway and seeds. Out: for each, what happened, or a Diver
 text has the seed and every step. From tests/, by hand:
 
     python -m support.model_runner 1.11 --first 0 --count 100
-    python -m support.model_runner 1.11 --first 17 --count 1 --shorten
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ from support.outbox_steps import (
     plan,
 )
 from support.servers import Pushgateway, ServerError
-from support.worker_pool import Worker, WorkerPool
+from support.worker_pool import Worker
 
 TIMEOUT = 0.2  # seconds, of each push
 PATIENCE = 20.0  # seconds; what takes longer hangs
@@ -56,8 +55,7 @@ class DivergenceError(AssertionError):
 class Site:
     """A gateway, a proxy, workers: they stay from one sequence to the next."""
 
-    def __init__(self, version: str, *, persists: bool, pool: WorkerPool, folder: Path) -> None:
-        self._pool = pool
+    def __init__(self, version: str, *, persists: bool, folder: Path) -> None:
         self._folder = folder
         self._number = 0
         self._direct = False
@@ -77,7 +75,7 @@ class Site:
         self._server.kill()
         self.proxy.close()
         for worker in self.workers:
-            worker.close()
+            worker.kill()
 
     def prepare(self, direct: bool, chance: int) -> None:
         """As new, but for what runs already."""
@@ -94,13 +92,13 @@ class Site:
         self._url = self._server.url if direct else self.proxy.url
         self._path = self._folder / f"{self._number}" / "outbox"
         while len(self.workers) < WORKERS:
-            self.workers.append(self._pool.worker())
+            self.workers.append(Worker())
         for worker in self.workers:
             self._open(worker)
 
     def replace(self, number: int) -> None:
         self.workers[number].kill()
-        self.workers[number] = self._pool.worker()
+        self.workers[number] = Worker()
         self._open(self.workers[number])
 
     def _open(self, worker: Worker) -> None:
@@ -237,7 +235,7 @@ class Sequence:
             case Start():
                 self._start()
             case _:
-                pass  # left-out steps have made it needless
+                pass  # it is so already
 
     def _turn(self, mode: str) -> None:
         self._release()
@@ -441,70 +439,26 @@ def _abandoned(port: int) -> bool:
     return False
 
 
-class ModelRunner:
-    """Sequences one after the other, on sites that are made when first needed."""
-
-    def __init__(self, version: str) -> None:
-        self._version = version
-        self._stack = contextlib.ExitStack()
-        self._sites: dict[bool, Site] = {}
-
-    def __enter__(self) -> ModelRunner:
-        self._pool = self._stack.enter_context(WorkerPool())
-        self._folder = Path(
-            self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pushgate-runner-"))
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for site in self._sites.values():
-            site.close()
-        self._stack.close()
-
-    def run(self, plan: Plan) -> collections.Counter[str]:
-        """What was told how often. Raises DivergenceError."""
-        sequence = Sequence(self._site(plan.persists), plan)
-        try:
-            sequence.run()
-        except BaseException:
-            self._sites.pop(plan.persists).close()
-            raise
-        return sequence.count
-
-    def shorten(self, plan: Plan, tries: int = 3) -> DivergenceError | None:
-        """The divergence of the shortest plan found by leaving steps out."""
-        best: DivergenceError | None = None
-        place = len(plan.steps)
-        while place:
-            place -= 1
-            steps = (*plan.steps[:place], *plan.steps[place + 1 :])
-            for _ in range(tries):
-                try:
-                    self.run(plan._replace(steps=steps))
-                except DivergenceError as found:
-                    best, plan = found, plan._replace(steps=steps)
-                    place = min(place, len(steps))
-                    break
-        return best
-
-    def _site(self, persists: bool) -> Site:
-        if persists not in self._sites:
-            folder = self._folder / str(time.monotonic_ns())
-            folder.mkdir()
-            self._sites[persists] = Site(
-                self._version, persists=persists, pool=self._pool, folder=folder
-            )
-        return self._sites[persists]
-
-
-def results(version: str, seeds: Iterator[int]) -> Iterator[tuple[int, dict[str, int] | str]]:
+def results(version: str, seeds: Iterable[int]) -> Iterator[tuple[int, dict[str, int] | str]]:
     """Of each seed what was told how often, or the text of its divergence."""
-    with ModelRunner(version) as runner:
-        for seed in seeds:
-            try:
-                yield seed, dict(runner.run(plan(seed)))
-            except AssertionError as error:
-                yield seed, str(error) or repr(error)
+    sites: dict[bool, Site] = {}
+    with tempfile.TemporaryDirectory(prefix="pushgate-runner-") as folder:
+        try:
+            for seed in seeds:
+                steps = plan(seed)
+                if steps.persists not in sites:
+                    place = Path(tempfile.mkdtemp(dir=folder))
+                    sites[steps.persists] = Site(version, persists=steps.persists, folder=place)
+                sequence = Sequence(sites[steps.persists], steps)
+                try:
+                    sequence.run()
+                    yield seed, dict(sequence.count)
+                except AssertionError as error:
+                    sites.pop(steps.persists).close()
+                    yield seed, str(error) or repr(error)
+        finally:
+            for site in sites.values():
+                site.close()
 
 
 def main() -> None:
@@ -513,14 +467,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--step", type=int, default=1)
     parser.add_argument("--count", type=int, default=10)
-    parser.add_argument("--shorten", action="store_true", help="show a short way to a divergence")
     options = parser.parse_args()
-    seeds = iter(range(options.first, options.first + options.step * options.count, options.step))
-    if options.shorten:
-        with ModelRunner(options.version) as runner:
-            for seed in seeds:
-                print(runner.shorten(plan(seed)) or f"seed {seed}: no divergence")
-        return
+    seeds = range(options.first, options.first + options.step * options.count, options.step)
     for seed, result in results(options.version, seeds):
         print(json.dumps([seed, result]), flush=True)
 

@@ -1,6 +1,6 @@
 """A proxy in front of a gateway: what stands between a job and its gateway on a bad day.
 
-In: the port of a gateway on loopback, and one of MODES at a time. Out: another URL for it. Unlike
+In: the port of a gateway on loopback, and one mode at a time. Out: another URL for it. Unlike
 support.fault_proxy it lasts for thousands of connections, and knows what it owes: requests that
 it has put aside can be performed later, when nobody waits for them any more.
 """
@@ -28,7 +28,6 @@ FLAKY = "flaky"  # one in two as BUSY, else as OPEN
 UNREAD = "unread"  # forwards, but the answer is lost: the connection closes
 SILENT = "silent"  # forwards, but the answer never comes
 ASIDE = "aside"  # puts changes aside until release(); never answers
-MODES = (OPEN, HANG, BUSY, DENY, RESET, FLAKY, UNREAD, SILENT, ASIDE)
 FORWARDING = (OPEN, FLAKY, UNREAD, SILENT)
 
 _REFUSALS = {BUSY: ("503 Service Unavailable", b"try later\n"), DENY: ("401 Unauthorized", b"no\n")}
@@ -46,7 +45,6 @@ class OutageProxy:
         self._clients: set[socket.socket] = set()
         self._aside: list[bytes] = []
         self._under_way = 0
-        self.requests = 0
         self.seen = threading.Semaphore(0)  # one for each change that came in
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -54,10 +52,6 @@ class OutageProxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.drop_clients()
-
-    def drop_clients(self) -> None:
-        """Close every connection: what waits for an answer gets none."""
         with self._lock:
             clients, self._clients = self._clients, set()
         for client in clients:
@@ -136,7 +130,6 @@ class OutageProxy:
     def _handle(self, client: socket.socket, request: bytes) -> bool:
         """Whether the connection stays."""
         mode = self.mode
-        self.requests += 1
         is_change = not request.startswith(b"GET ")
         if is_change:
             self.seen.release()
@@ -214,13 +207,3 @@ def _hang(client: socket.socket) -> bool:
 def _reset(client: socket.socket) -> bool:
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return False
-
-
-@contextmanager
-def outage_proxy(port: int, chance: random.Random | None = None) -> Iterator[OutageProxy]:
-    """`with proxy(gateway.port) as way: push(way.url)`"""
-    opened = OutageProxy(port, chance)
-    try:
-        yield opened
-    finally:
-        opened.close()

@@ -1,7 +1,6 @@
 """Random sequences of what jobs, people and outages do, each from a seed.
 
-In: a seed. Out: a plan, whose steps are plain values: any of them may be left out and the rest
-still makes sense, which is how a failing one is made short.
+In: a seed. Out: a plan, whose steps are plain values.
 """
 
 from __future__ import annotations
@@ -150,7 +149,7 @@ class _Planner:
             return Pair(first, second)
         # What a killed sender has under way while the gateway is stopped, nothing on the host
         # knows of: nobody can promise what becomes of it.
-        if draw < 0.32 and not (self._gateway == PAUSED or self._mode in LATE):
+        if draw < 0.32 and not (self._gateway == PAUSED or self._mode == outage_proxy.ASIDE):
             death = 0.0 if self._random.random() < 0.5 else self._random.uniform(0.1, 6)
             return first._replace(death=death)
         return first
@@ -161,7 +160,7 @@ class _Planner:
             return Change("DELETE")
         if draw < 0.2:
             # Nobody takes note of a heartbeat; performed late, it makes a deleted group anew.
-            is_late = self._gateway == PAUSED or self._mode in LATE
+            is_late = self._gateway == PAUSED or self._mode == outage_proxy.ASIDE
             return Change("PUT" if is_late else self._random.choice(("PUT", "POST")))
         method = "POST" if draw < 0.75 else "PUT"
         if self._random.random() < 0.35:
@@ -181,6 +180,3 @@ class _Planner:
 
 def _is_outcome(push: Push) -> bool:
     return any(name == outbox_families.OUTCOME[0] for name, _ in push.change.families)
-
-
-LATE = (outage_proxy.ASIDE,)
