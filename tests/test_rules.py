@@ -227,6 +227,7 @@ def test_the_scrape_configuration_reaches_the_gateway_and_holds_no_secret(cli, m
     code, text, _ = cli("scrape-config", "--cafile", "/etc/ca.pem")
     assert code == 0
     assert "secret" not in text
+    assert "gateway:" not in text
     for line in (
         "honor_labels: true",
         "scheme: https",
@@ -237,3 +238,24 @@ def test_the_scrape_configuration_reaches_the_gateway_and_holds_no_secret(cli, m
         "- targets: ['gateway.example:443']",
     ):
         assert line in text
+
+
+def test_several_gateways_are_told_apart(cli):
+    urls = ("http://a.example:9091", "https://b.example/push")
+    code, text, _ = cli("scrape-config", *(word for url in urls for word in ("--gateway", url)))
+    assert code == 0
+    assert text.endswith(
+        """    static_configs:
+      - targets: ['a.example:9091']
+        labels:
+          gateway: 'a.example:9091'
+      - targets: ['b.example:443']
+        labels:
+          gateway: 'b.example:443'
+          __scheme__: https
+          __metrics_path__: '/push/metrics'
+"""
+    )
+    code, _, (line,) = cli("scrape-config", "--gateway", urls[0], "--gateway", "http://me:@b")
+    assert code == 2
+    assert "different users" in line

@@ -12,7 +12,9 @@ def parser() -> Parser:
     made = Parser(
         "scrape-config",
         "Print the scrape configuration for the gateway, as a part of prometheus.yml. It\n"
-        "holds no secret: where the gateway wants one, it names a file for Prometheus.",
+        "holds no secret: where the gateway wants one, it names a file for Prometheus.\n"
+        "Give --gateway several times where there are several: the label gateway tells\n"
+        "their groups apart.",
     )
     made.add_argument(
         "--scrape-job",
@@ -20,16 +22,20 @@ def parser() -> Parser:
         default="pushgateway",
         help="the job_name (%(default)s); give the same to 'pushgate rules'",
     )
-    made.add_gateway()
+    made.add_gateway(several=True)
     return made
 
 
 def run(options: ParsedOptions) -> int:
     """Returns 0."""
-    settings = options.load_settings()
-    settings.to_gateway()  # raises where no gateway is set
+    each = [
+        ParsedOptions(**{**vars(options), "gateway": url}).load_settings()
+        for url in options.gateway or [None]
+    ]
+    for settings in each:
+        settings.to_gateway()  # raises where no gateway is set
     try:
-        text = scrape_config(settings, scrape_job=options.scrape_job)
+        text = scrape_config(each, scrape_job=options.scrape_job)
     except ValueError as error:
         raise UsageError(str(error)) from None
     print(text, end="")

@@ -141,11 +141,11 @@ class Parser(argparse.ArgumentParser):
         """Print the help. Raises OSError, which argparse would hide."""
         print(self.format_help(), end="")
 
-    def add_gateway(self, *kinds: str) -> None:
+    def add_gateway(self, *kinds: str, several: bool = False) -> None:
         """Add the options for the gateway that have an effect on this command.
 
         ``kinds`` are ``request`` where it sends any (``retries``: with another time-out), ``push``
-        where it pushes, ``outbox`` where it uses the outbox.
+        where it pushes, ``outbox`` where it uses the outbox. ``several`` gateways are a list.
         """
         if "request" in kinds:
             kinds += ("retries",)
@@ -158,7 +158,8 @@ class Parser(argparse.ArgumentParser):
                     option, dest=setting, action="store_const", const=True, help=text
                 )
             else:
-                action = "append" if setting == "headers" else "store"
+                is_list = setting == "headers" or (several and setting == "gateway")
+                action = "append" if is_list else "store"
                 group.add_argument(
                     option, dest=setting, metavar=placeholder, action=action, help=text
                 )

@@ -11,29 +11,35 @@ from ..transport.urls import parse
 from .rules import yaml_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..settings.loader import Settings
+    from ..transport.urls import Address
 
 __all__ = ("scrape_config",)
 
 _FOLDER = "/etc/prometheus"
 
 
-def scrape_config(settings: Settings, *, scrape_job: str = "pushgateway") -> str:
-    """The ``scrape_configs`` of the gateway in ``settings``, which must name one.
+def scrape_config(gateways: Sequence[Settings], *, scrape_job: str = "pushgateway") -> str:
+    """The ``scrape_configs`` of the gateways in these settings, which must name one each.
 
-    ``scrape_job`` is the ``job_name``. Raises ValueError for a name that Prometheus would refuse.
+    They are one job, whose ``job_name`` is ``scrape_job``. With several, the label ``gateway``
+    tells apart what each holds: without, groups of one name would take turns with each scrape.
+    Raises ValueError for a name that Prometheus would refuse, and for gateways with different users.
     """
     if not scrape_job or not scrape_job.isprintable():
         raise ValueError(f"{scrape_job!r} is no name; give text on one line")
-    assert settings.gateway is not None  # noqa: S101 - for type checkers
+    if len({_username(settings) for settings in gateways}) > 1:
+        raise ValueError("the gateways have different users; print the configuration of each alone")
     lines = [
         f"- job_name: {yaml_text(scrape_job)}",
         "  # Else the labels job and instance of every group would become exported_job and",
         "  # exported_instance, and all jobs would be called like this scrape.",
         "  honor_labels: true",
-        *(f"  {line}" for line in _way(settings)),
+        *(f"  {line}" for line in _way(gateways[0])),
+        "  static_configs:",
+        *(f"    {line}" for line in _targets(gateways)),
     ]
     return "scrape_configs:\n" + "".join(f"  {line}\n" for line in lines)
 
@@ -42,10 +48,9 @@ def _way(settings: Settings) -> Iterator[str]:
     address = parse(settings.gateway or "")
     if address.scheme != "http":
         yield f"scheme: {address.scheme}"
-    prefix = address.target.rstrip("/")
-    if prefix:
-        yield f"metrics_path: {yaml_text(f'{prefix}/metrics')}"
-    username = address.credentials[0] if address.credentials else settings.username
+    if _metrics_path(address) != "/metrics":
+        yield f"metrics_path: {yaml_text(_metrics_path(address))}"
+    username = _username(settings)
     if settings.token is not None:
         yield "authorization:"
         yield f"  credentials_file: {_FOLDER}/pushgateway-token  # put the token there"
@@ -58,9 +63,30 @@ def _way(settings: Settings) -> Iterator[str]:
         names = ", ".join(name for name, _ in settings.headers)
         yield f"# Pushes carry further headers, which Prometheus sends from 2.55 on: {names}"
         yield "# http_headers: {NAME: {files: [FILE]}}"
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    yield "static_configs:"
-    yield f"  - targets: [{yaml_text(f'{host}:{address.port}')}]"
+
+
+def _targets(gateways: Sequence[Settings]) -> Iterator[str]:
+    addresses = [parse(settings.gateway or "") for settings in gateways]
+    for address in addresses:
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        target = yaml_text(f"{host}:{address.port}")
+        yield f"- targets: [{target}]"
+        if len(addresses) > 1:
+            yield "  labels:"
+            yield f"    gateway: {target}"
+            if address.scheme != addresses[0].scheme:
+                yield f"    __scheme__: {address.scheme}"
+            if _metrics_path(address) != _metrics_path(addresses[0]):
+                yield f"    __metrics_path__: {yaml_text(_metrics_path(address))}"
+
+
+def _metrics_path(address: Address) -> str:
+    return f"{address.target.rstrip('/')}/metrics"
+
+
+def _username(settings: Settings) -> str | None:
+    credentials = parse(settings.gateway or "").credentials
+    return credentials[0] if credentials else settings.username
 
 
 def _tls(settings: Settings) -> Iterator[str]:
