@@ -26,7 +26,7 @@ def scrape_config(gateways: Sequence[Settings], *, scrape_job: str = "pushgatewa
 
     They are one job, whose ``job_name`` is ``scrape_job``. With several, the label ``gateway``
     tells apart what each holds: without, groups of one name would take turns with each scrape.
-    Raises ValueError for a name that Prometheus would refuse, and for gateways with different users.
+    Raises ValueError for a name that Prometheus would refuse, and for different users.
     """
     if not scrape_job or not scrape_job.isprintable():
         raise ValueError(f"{scrape_job!r} is no name; give text on one line")
