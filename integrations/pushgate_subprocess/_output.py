@@ -1,4 +1,4 @@
-"""Write the wrapper's own lines to stderr, and the output that was held back. Never raises."""
+"""Write the wrapper's own lines to stderr. Never raises."""
 
 from __future__ import annotations
 
@@ -9,22 +9,9 @@ from contextlib import suppress
 
 from pushgate_subprocess._descriptors import WRITE, wait_ready
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pushgate_subprocess._capture import Capture
-
-__all__ = ("occupy_standard_streams", "replay", "write_line")
+__all__ = ("occupy_standard_streams", "write_line")
 
 _LONGEST_WAIT = 1.0  # seconds, for a reader of our stderr
-
-
-def replay(held_back: Sequence[Capture]) -> None:
-    """Write the command's stdout and stderr where they would have gone."""
-    for fd, capture in enumerate(held_back, start=1):
-        with suppress(OSError):  # the reader of our output is gone
-            capture.replay(fd)
 
 
 def occupy_standard_streams() -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from _thread import start_new_thread
+from contextlib import suppress
 
 from pushgate import MetricsFile
 from pushgate_subprocess import _output
@@ -163,7 +164,9 @@ class _Wrapper:
         """Print what was held back; a signal ends that, should nobody read it."""
 
         def replay() -> None:
-            _output.replay(captures)
+            for fd, capture in enumerate(captures, start=1):
+                with suppress(OSError):  # the reader of our output is gone
+                    capture.replay(fd)
             os.write(self._done_write_end, _REPLAYED)
 
         if captures:

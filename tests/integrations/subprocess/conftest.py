@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from pushgate import Settings
 from pushgate.cli import main
 from support.faults import OK, FaultServer
 
@@ -190,3 +191,9 @@ def call(isolated, pushgateway, capsys):
         return code, err.splitlines()
 
     return call
+
+
+@pytest.fixture
+def waiting(isolated):
+    """The groups that wait in the host's outbox, without a try to deliver them."""
+    return lambda: Settings.load({}, dict(os.environ)).to_outbox().waiting()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pushgate import Gateway, GroupingKey, Settings
+from pushgate import Gateway, GroupingKey
 from pushgate.embedded import EmbeddedGateway
 from pushgate.embedded.pytest_plugin import PushgatewayFixture
 from support.faults import OK, FaultServer, answer, hang, respond_and_close
@@ -30,12 +30,6 @@ def one_line(err):
     assert len(lines) == 1, err
     assert lines[0].startswith("pushgate: backup: ")
     return lines[0]
-
-
-@pytest.fixture
-def waiting(isolated):
-    """The groups that wait in the host's outbox, without a try to deliver them."""
-    return lambda: Settings.load({}, dict(os.environ)).to_outbox().waiting()
 
 
 @pytest.mark.parametrize(

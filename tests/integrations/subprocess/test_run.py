@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -91,9 +90,7 @@ def test_a_job_that_takes_pushgate_away_is_reported(pushgate, pushgateway, tmp_p
         (["--timout", "3s", "true"], "did you mean '--timeout'?"),
         (["--kill_after", "3s", "true"], "did you mean '--kill-after'?"),
         (["--timeout", "3 parsecs", "true"], "--timeout: '3 parsecs' is not a duration"),
-        (["--kill-after", "soon", "true"], "--kill-after: 'soon' is not a duration"),
         (["--timeout", "0", "true"], "above 0"),
-        (["--heartbeat=0s", "true"], "above 0"),
         (["--timeout"], "--timeout needs a value"),
         (["--dry-run=yes", "true"], "--dry-run takes no value"),
         (["--group", "team", "true"], "LABEL=VALUE"),
@@ -101,7 +98,6 @@ def test_a_job_that_takes_pushgate_away_is_reported(pushgate, pushgateway, tmp_p
         (["--signal", "TREM", "true"], "no signal 'TREM'"),
         (["--signal", "_IGN", "true"], "no signal '_IGN'"),
         (["--success-codes", "0,256", "true"], "from 0 to 255"),
-        (["--success-codes", "", "true"], "from 0 to 255"),
         (["--on-locked", "wait", "true"], "not one of skip, fail"),
         (["--tail-bytes", "-1", "true"], "--tail-bytes: '-1' is not a whole number"),
         (["--job=", "true"], "name is empty"),
@@ -135,15 +131,6 @@ def test_every_option_in_the_help_exists(cli):
     for option in named - {"--help"}:
         _, _, (line,) = cli("--job", "backup", option)
         assert "there is no option" not in line, option
-
-
-def test_the_help_for_a_reader_who_has_gone_is_no_traceback(pushgate):
-    argv = [sys.executable, "-m", "pushgate", "run", "--help"]
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    code, _, err = pushgate.run(argv, stdout=write_end)
-    os.close(write_end)
-    assert (code, err) == (128 + signal.SIGPIPE, b"")
 
 
 # --- beside the run ---------------------------------------------------------------------------

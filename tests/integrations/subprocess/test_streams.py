@@ -1,12 +1,9 @@
 """The three standard streams: untouched by default, held back only when asked for."""
 
-import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -16,24 +13,8 @@ DEADLINE = 30.0
 
 
 def test_what_is_piped_through_is_unchanged(pushgate):
-    block = os.urandom(1 << 20)
-    sent, received = hashlib.sha256(), hashlib.sha256()
-    process = pushgate.start(pushgate.wrap("cat"), stdin=subprocess.PIPE)
-
-    def feed():
-        for number in range(16):
-            piece = number.to_bytes(8, "big") + block
-            sent.update(piece)
-            process.stdin.write(piece)
-        process.stdin.close()
-
-    feeder = threading.Thread(target=feed)
-    feeder.start()
-    while piece := process.stdout.read(1 << 20):
-        received.update(piece)
-    feeder.join()
-    assert process.wait(DEADLINE) == 0
-    assert received.hexdigest() == sent.hexdigest()
+    data = os.urandom(16 << 20)
+    assert pushgate.run(pushgate.wrap("cat"), data) == (0, data, b"")
 
 
 def test_the_very_same_files_are_inherited(pushgate, tmp_path):
@@ -55,16 +36,14 @@ def test_the_very_same_files_are_inherited(pushgate, tmp_path):
     assert [path.read_bytes() for path in paths] == [b"", b"", b""]
 
 
-@pytest.mark.parametrize("closed", [[2], [0, 1, 2]], ids=str)
-def test_a_closed_stream_is_closed_for_the_command_too(pushgate, recorder, tmp_path, closed):
+def test_a_closed_stream_is_closed_for_the_command_too(pushgate, recorder, tmp_path):
     out = tmp_path / "out"
     # The probe's own redirection must not fill the gap: ask in another order than the numbers'.
     probe = f"[ -e /dev/fd/0 ]; a=$?; [ -e /dev/fd/1 ]; b=$?; [ -e /dev/fd/2 ]; echo $a$b$? >{out}"
-    redirect = " ".join(f"{fd}>&-" for fd in closed)
     words = ("-v", f"--lock={tmp_path}/lock", "--", "/bin/bash", "-c", probe)
     command = pushgate.argv(*words, gateway=recorder.url)
-    assert pushgate.run(["/bin/bash", "-c", f'"$@" {redirect}', "bash", *command])[0] == 0
-    assert out.read_text().strip() == "".join("1" if fd in closed else "0" for fd in range(3))
+    assert pushgate.run(["/bin/bash", "-c", '"$@" 0>&- 1>&- 2>&-', "bash", *command])[0] == 0
+    assert out.read_text() == "111\n"
     for seen in recorder.requests:  # our lines did not go into a socket that took the place
         assert b"pushgate:" not in seen.body
     assert any(b"last_exit_code" in seen.body for seen in recorder.requests)

@@ -181,16 +181,6 @@ def test_a_hang_up_ends_the_child_and_the_push_still_happens(terminal, pushgate,
     pushgateway.assert_pushed("batch_job_last_signal", signal.SIGHUP, job="backup")
 
 
-def test_a_script_may_kill_the_wrapper_in_its_own_group(terminal, pushgate):
-    # Without job control a script's background jobs are in the script's own group.
-    script = '"$@" & read line; kill -TERM $!; wait $!; echo "code $?"'
-    command = pushgate.sh("echo ready; exec sleep 60")
-    process = terminal.start(["/bin/bash", "-c", script, "bash", *command])
-    process.expect_exact("ready")
-    process.sendline("")
-    process.expect_exact("code 143")
-
-
 @needs_proc
 @pytest.mark.parametrize(
     ("script", "code"),
@@ -325,16 +315,6 @@ def test_a_stop_of_the_child_alone_is_not_followed_where_nobody_would_continue_u
     process.expect_exact("ready")
     process.expect_exact("went on")
     assert process.expect_exact(["code 3", pexpect.EOF], timeout=10) == int("exec" in script)
-
-
-def test_a_stop_of_the_child_alone_is_seen_by_an_interactive_shell(terminal, pushgate):
-    bash = terminal.shell()
-    bash.sendline(quoted(pushgate.sh("kill -STOP $$; echo went on")))
-    bash.expect(r"\[1\]\+\s+Stopped\s")
-    bash.expect_exact("PROMPT>")
-    bash.sendline("fg")
-    bash.expect_exact("went on")
-    bash.expect_exact("PROMPT>")
 
 
 def test_the_time_limit_ends_a_child_that_was_stopped_alone(terminal, pushgate):
