@@ -37,13 +37,13 @@ __all__ = (
     "failed_inside",
     "forbids_reading",
     "is_delivery_failure",
+    "is_of_no_gateway",
     "is_permanent",
     "is_retryable",
     "is_success",
     "may_have_arrived",
     "refuses_content_type",
     "require_posix",
-    "says_not_found",
 )
 
 
@@ -265,16 +265,18 @@ _OF_THE_GATEWAY = (401, 403, 407, 408, 429, 502, 503, 504)
 # a gateway without the API.
 _NOT_READABLE = (401, 403, 404, 405)
 # RFC 9110, section 15; RFC 6585, section 4
-_BAD_REQUEST, _UNAUTHORIZED, _NOT_FOUND = 400, 401, 404
+_BAD_REQUEST, _UNAUTHORIZED = 400, 401
 _TIMED_OUT, _UNSUPPORTED, _TOO_MANY = 408, 415, 429
 _SERVER_ERRORS = 500
+_ELSEWHERE = (
+    "it answers, but not as a Pushgateway does",
+    "correct the port, or add the path prefix that the gateway runs under",
+)
 _EXPLAINED = {
     401: ("it asks for credentials", "set a user name and password, or a token"),
     403: ("it does not allow this", "have it allowed for these credentials"),
-    404: (
-        "it answers, but not as a Pushgateway does",
-        "correct the port, or add the path prefix that the gateway runs under",
-    ),
+    404: _ELSEWHERE,
+    405: _ELSEWHERE,
 }
 
 
@@ -364,9 +366,9 @@ def asks_for_credentials(error: BaseException) -> bool:
     return _status(error) == _UNAUTHORIZED
 
 
-def says_not_found(status: int) -> bool:
-    """Whether a server answers so for a page that it has not. No group is ever missing so."""
-    return status == _NOT_FOUND
+def is_of_no_gateway(status: int) -> bool:
+    """Whether a server answers so that has no such page, or takes no push: no Pushgateway does."""
+    return _EXPLAINED.get(status) is _ELSEWHERE
 
 
 def require_posix(what: str) -> None:

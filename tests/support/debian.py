@@ -47,7 +47,8 @@ class Tool:
     libraries: tuple[str, ...] = ()  # folders of libraries below the usual one
     places: tuple[str, ...] = ()  # globs for folders of this machine that PATH leaves out
     edits: tuple[tuple[str, str, str], ...] = ()  # (file, old, new), where a prefix is written in
-    versioned: str = ""  # a glob for a path with the version in it; else the binary says --version
+    versioned: str = ""  # a glob for a path with the version in it; else the binary says it
+    says: str = "--version"  # the option by which it does
 
     def fits(self, version: tuple[int, int, int] | None) -> bool:
         return (
@@ -98,6 +99,31 @@ TOOLS = {
         commands=("prometheus",),
         binary="usr/bin/prometheus",
         minimum=(2, 42, 0),
+    ),
+    # Answers any request with 200 and a page.
+    "node-exporter": Tool(
+        suite="bookworm",
+        packages=("prometheus-node-exporter",),
+        commands=("prometheus-node-exporter", "node_exporter"),
+        binary="usr/bin/prometheus-node-exporter",
+        minimum=(1, 5, 0),
+    ),
+    "nginx": Tool(
+        suite="bookworm",
+        packages=("nginx", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"),
+        commands=("nginx",),
+        binary="usr/sbin/nginx",
+        minimum=(1, 18, 0),
+        places=("/usr/sbin",),
+        says="-v",
+    ),
+    "tinyproxy": Tool(
+        suite="bookworm",
+        packages=("tinyproxy-bin",),
+        commands=("tinyproxy",),
+        binary="usr/bin/tinyproxy",
+        minimum=(1, 11, 0),
+        says="-v",
     ),
     # Never from PATH: Debian's script there changes to another user, who may not enter the
     # folders of a test.
@@ -199,7 +225,7 @@ def _on_path(tool: Tool) -> Path | None:
         folders += sorted(glob.glob(place), reverse=True)
     for command, folder in itertools.product(tool.commands, folders):
         path = shutil.which(command, path=folder)
-        if path and tool.fits(_says(Path(path), {})):
+        if path and tool.fits(_says(Path(path), tool.says, {})):
             return Path(path)
     return None
 
@@ -309,12 +335,12 @@ def _read(path: Path) -> str:
 def _version(tool: Tool, root: Path) -> tuple[int, int, int] | None:
     if tool.versioned:
         return next((_number(path.name) for path in root.glob(tool.versioned)), None)
-    return _says(root / tool.binary, _environment(tool, root))
+    return _says(root / tool.binary, tool.says, _environment(tool, root))
 
 
-def _says(binary: Path, environment: Mapping[str, str]) -> tuple[int, int, int] | None:
+def _says(binary: Path, option: str, environment: Mapping[str, str]) -> tuple[int, int, int] | None:
     try:
-        return _number(_run([str(binary), "--version"], cwd=binary.parent, environment=environment))
+        return _number(_run([str(binary), option], cwd=binary.parent, environment=environment))
     except ToolUnavailableError:
         return None
 

@@ -11,7 +11,7 @@ from ..errors import (
     GatewayRejectedError,
     GatewayTimeoutError,
     GatewayUnreachableError,
-    says_not_found,
+    is_of_no_gateway,
 )
 from .proxies import proxy_for
 from .redaction import Redaction, one_line, text_of_html
@@ -82,7 +82,7 @@ class ErrorMapping:
         if reason is None and ("html" in kind or body.lstrip()[:1] == "<"):
             # Redacted again: a page may have a secret in another spelling.
             text = self.redaction(text_of_html(body))
-        if says_not_found(response.status):
+        if is_of_no_gateway(response.status):
             text = f"{one_line(text) or 'there is no such page'}; not a Pushgateway?"
         text = one_line(text)
         return GatewayRejectedError(
