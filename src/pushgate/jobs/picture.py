@@ -10,9 +10,10 @@ from .matchers import matches
 from .status import JobRow, job_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ..gateway.client import Gateway
+    from ..protocol.groups import Group
     from .matchers import Matcher
 
 __all__ = ("Picture", "read_picture")
@@ -34,12 +35,18 @@ class Picture(NamedTuple):
 def read_picture(gateway: Gateway, matchers: Sequence[Matcher]) -> Picture:
     """The jobs that fulfil all matchers. Raises PushError."""
     now = time.time() + gateway.clock_offset()
-    total, found = 0, []
-    for group in gateway.iter_groups():
-        total += 1
-        if matches(group.labels, matchers):
-            found.append(group.only(METRIC_PREFIX))
-    rows = job_rows(found, now=now)
-    known = {id(row.labels) for row in rows}
-    refused = sum(not g.last_push_successful and id(g.labels) not in known for g in found)
-    return Picture(rows, now, total, refused)
+    total = 0
+    refused: list[Mapping[str, str]] = []
+
+    def found() -> Iterator[Group]:  # one after the other: a gateway may hold 15,000
+        nonlocal total
+        for group in gateway.iter_groups():
+            total += 1
+            if matches(group.labels, matchers):
+                if not group.last_push_successful:
+                    refused.append(group.labels)
+                yield group.only(METRIC_PREFIX)
+
+    rows = job_rows(found(), now=now)
+    shown = {id(row.labels) for row in rows}
+    return Picture(rows, now, total, sum(id(labels) not in shown for labels in refused))

@@ -7,6 +7,7 @@ verdicts are those of ``health.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from sys import intern
 from typing import TYPE_CHECKING
 
 from ..protocol.names import selector
@@ -154,7 +155,7 @@ def _row(group: Group, numbers: Mapping[str, float], now: float) -> JobRow:
         clock_ahead=health.clock_ahead(group, numbers),
         push_time=group.push_time,
         push_failure_time=group.push_failure_time,
-        numbers={name.removeprefix(METRIC_PREFIX): value for name, value in numbers.items()},
+        numbers={intern(name.removeprefix(METRIC_PREFIX)): v for name, v in numbers.items()},
         info=health.run_info(group),
     )
 
