@@ -2,16 +2,18 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from pushgate import Gateway, GroupingKey, gauge
-from pushgate.cli import COMMANDS
+from pushgate import Gateway, GroupingKey, JobRun, gauge, start_families
+from pushgate.cli import COMMANDS, main
 
 TEXT = """\
 # HELP rows_total Rows loaded.
@@ -116,7 +118,7 @@ def test_an_empty_push_empties_the_group_only_when_asked_to(cli, pushgateway):
     [
         ("a 1\nb x\n", 2, '"x"'),
         ("# TYPE a unknown\na 1\n", 1, '"unknown"'),
-        ("b 1\na 1\nb{x=''} 2\n", 3, "quoted"),
+        ("b 1\na 1\nb{x=''} 2\n", 3, "label name or value"),
         ('a{x="1",y="2"} 1\nb 1\na{y="2",x="1"} 2\nc 1\n', 3, "twice"),
         ("a 1\nb 1 1700000000\n", 2, "timestamp"),
         ('a 1\n\nb{x="1",job="mine"} 1\n', 3, "'job'"),
@@ -236,6 +238,16 @@ def test_what_was_not_delivered_is_one_line_and_1(cli, monkeypatch, httpserver, 
     assert "hunter2" not in errors[0]
 
 
+@pytest.mark.parametrize("command", [("push", "--job"), ("show",), ("pause", "--for=1h")])
+def test_a_gateway_that_lets_nobody_in_is_named_with_the_next_step(cli, httpserver, command):
+    httpserver.expect_request(re.compile(".*")).respond_with_data("who?", status=401)
+    url = f"http://{httpserver.host}:{httpserver.port}"
+    code, _, (error,) = cli(*command, "j", "--gateway", url, stdin="a 1")
+    assert code == 1
+    assert url in error
+    assert error.endswith("; see 'pushgate doctor'")
+
+
 def test_a_file_that_is_not_there_is_one_line_and_1(cli):
     code, _, errors = cli("push", "/nope", "--job", "j", "--gateway", "h")
     assert (code, errors) == (1, ["pushgate: /nope: No such file or directory"])
@@ -321,6 +333,50 @@ def test_a_reader_that_goes_away_early_makes_no_noise(pushgateway, arguments):
     os.close(write)
     assert process.communicate(timeout=20)[1] == b""
     assert process.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([command, "--help"] for command in COMMANDS), ["-V"], ["man"], ["rules"],
+     ["completion", "fish"], ["dashboard"], ["scrape-config"], ["status"], ["groups"], ["show"],
+     ["doctor"], ["flush"], ["flush", "--list"], ["prune", "--older-than", "1d"], ["delete", "x"],
+     ["pause", "j", "--for", "1h", "--json"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_closed_stdout_is_no_error(pushgateway, monkeypatch, arguments):
+    run = JobRun(GroupingKey("j"), time.time())
+    Gateway(pushgateway.url).pushadd(run.key, start_families(run))
+    monkeypatch.setenv("PUSHGATE_GATEWAY", pushgateway.url)
+    monkeypatch.setattr("sys.stdout", None)
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["push", "--job", "j"], 0),
+        (["push", "--job", "j", "--retries", "0", "--gateway", "127.0.0.1:1"], 1),
+        (["start", "--job", "j", "--retries", "0", "--gateway", "127.0.0.1:1"], 0),
+        (["status"], 0),
+        (["status", "nobody"], 3),
+        (["doctor", "--gateway", "127.0.0.1:1"], 1),
+        (["flush"], 0),
+        (["prune", "--older-than", "1d"], 0),
+        (["delete", "nobody"], 0),
+    ],
+)
+def test_quiet_is_no_line_at_all_in_every_command(cli, pushgateway, monkeypatch, arguments, code):
+    monkeypatch.setenv("PUSHGATE_GATEWAY", pushgateway.url)
+    assert cli(*arguments, "-q", stdin="a 1") == (code, "", [])
+    assert len(cli(*arguments, "-q", "--nope")[2]) == 1, "but for wrong usage"
+
+
+def test_verbose_says_what_is_done(cli, pushgateway):
+    there = ("--gateway", pushgateway.url, "-v")
+    for command, done in (("push", "pushed"), ("delete", "deleted")):
+        code, out, errors = cli(command, "--job", "j", *there, stdin="a 1")
+        assert (code, out) == (0, "")
+        assert errors == [f'pushgate: {done} {{job="j"}} at {pushgateway.url}']
 
 
 def test_a_full_disk_is_one_line_and_1():

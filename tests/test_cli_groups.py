@@ -1,6 +1,7 @@
 """groups, prune, delete and status as a person and as a script meet them."""
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -21,7 +22,6 @@ from pushgate import (
     gauge,
     job_rows,
 )
-from pushgate.cli import main
 from pushgate.embedded import EmbeddedGateway
 
 DAY = 86_400.0
@@ -282,11 +282,25 @@ def test_status_of_a_gateway_that_is_down_tells_what_waits_here(cli, monkeypatch
     assert "127.0.0.1:1" in errors[1]
 
 
-@pytest.mark.parametrize("command", ["status", "groups", "show", "doctor"])
-def test_a_closed_stdout_is_no_error(command, gateway_url, monkeypatch):
-    report(gateway_url, "backup", 60)
-    monkeypatch.setattr("sys.stdout", None)
-    assert main([command, "--gateway", gateway_url]) == 0
+# pexpect's child executes the command at once.
+@pytest.mark.filterwarnings("ignore:.*use of forkpty:DeprecationWarning")
+def test_status_can_be_watched_at_a_terminal_of_any_width(pushgateway):
+    report(pushgateway.url, "a-job-with-a-rather-long-name", 60, every=DAY)
+    command = ["-m", "pushgate", "status", "--watch", "0.2", "--gateway", pushgateway.url]
+    environ = {name: text for name, text in os.environ.items() if name != "COLUMNS"}
+    child = pexpect.spawn(
+        sys.executable, command, timeout=30, dimensions=(24, 60), encoding="utf-8", env=environ
+    )
+    child.expect_exact("1 job, all well")
+    report(pushgateway.url, "a-job-with-a-rather-long-name", 30, Status.FAILURE, every=DAY)
+    child.expect_exact("1 job, 1 to look at")
+    picture = re.sub(r"\x1b\[\d*[a-zA-Z]", "", child.before).rpartition("JOB")[2]
+    assert "failed" in picture
+    assert max(map(len, picture.splitlines())) <= 60
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
 
 
 def test_ages_are_by_the_gateways_clock(cli, two_days_ago):

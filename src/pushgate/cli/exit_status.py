@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import (
     DeliveryError,
+    GatewayRejectedError,
     InvalidGroupingKeyError,
     PushError,
     SettingsError,
@@ -63,7 +64,8 @@ def guarded(action: Callable[[], int]) -> int:
         complain(str(error))
         return 2
     except (CommandError, PushError) as error:
-        complain(f"{error}{_next_step(error)}")
+        place = f"{error.url}: " if isinstance(error, GatewayRejectedError) else ""
+        complain(f"{place}{error}{_next_step(error)}")
         return 1
     except OSError as error:
         complain(_what_failed(error))
