@@ -99,13 +99,6 @@ def test_signatures_are_prometheus_clients(name: str) -> None:
     assert shape(getattr(pushgate, name)) == shape(getattr(theirs, name))
 
 
-def test_handlers_are_importable_from_their_module() -> None:
-    from pushgate import handlers
-
-    for name in HANDLERS:
-        assert getattr(handlers, name) is getattr(pushgate, name)
-
-
 def test_instance_ip_grouping_key_is_prometheus_clients() -> None:
     assert pushgate.instance_ip_grouping_key() == prometheus_client.instance_ip_grouping_key()
 
@@ -204,33 +197,6 @@ def test_no_registry_means_the_global_one_at_run_time() -> None:
         assert b"pushgate_test_late 0.0\n" in recorder.calls[0]["data"]
     finally:
         prometheus_client.REGISTRY.unregister(late)
-
-
-@pytest.mark.parametrize(
-    ("job", "grouping", "path"),
-    [
-        ("..", {}, "/metrics/job@base64/Li4="),
-        (".", {}, "/metrics/job@base64/Lg=="),
-        ("j", {"a": ".."}, "/metrics/job/j/a@base64/Li4="),
-    ],
-)
-def test_dots_land_in_their_own_group(job: str, grouping: dict[str, str], path: str) -> None:
-    recorder = Recorder()
-    pushgate.push_to_gateway("h", job, registry(), grouping, handler=recorder)
-    assert recorder.calls[0]["url"] == "http://h" + path
-
-
-@pytest.mark.parametrize(
-    ("job", "grouping"),
-    [("", {}), ("\ud800", {}), *(("j", {name: "x"}) for name in ("a b", "a/b", "job", "", "__x"))],
-)
-def test_a_key_that_a_gateway_refuses_reaches_no_handler(
-    job: str, grouping: dict[str, str]
-) -> None:
-    recorder = Recorder()
-    with pytest.raises(pushgate.InvalidGroupingKeyError):
-        pushgate.push_to_gateway("h", job, registry(), grouping, handler=recorder)
-    assert not recorder.calls
 
 
 # On the wire beside prometheus_client.
@@ -976,14 +942,6 @@ def test_a_proxys_failures_name_the_proxy_and_not_its_password(
 
 
 # Small print.
-
-
-@pytest.mark.parametrize("timeout", [0, 0.0, -1, float("nan"), float("-inf")])
-def test_a_timeout_that_is_none_is_refused(timeout: float) -> None:
-    with FaultServer(faults.accept) as server:
-        with pytest.raises(ValueError, match="timeout"):
-            push(server.url, timeout=timeout)
-        assert server.accepted == 0
 
 
 @pytest.mark.parametrize(
