@@ -96,8 +96,8 @@ def test_a_key_of_plain_names_is_the_same_key_however_it_was_asked_for():
 @pytest.mark.parametrize(
     ("labels", "label", "advice"),
     [
-        ({"": "x"}, "", "something in it"),
-        ({"job": "x"}, "job", "pass it as job="),
+        ({"": "x"}, "", "is empty"),
+        ({"job": "x"}, "job", "leave it out"),
         ({"__x": "x"}, "__x", "'__'"),
         ({"._name__": "x"}, "._name__", "'__'"),
         ({"a\ud800": "x"}, "a\ud800", "lone surrogate"),

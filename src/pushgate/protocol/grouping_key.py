@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
@@ -53,8 +54,7 @@ class GroupingKey:
         if labels is not None and not hasattr(labels, "keys"):
             raise _no_mapping(labels)
         if labels:
-            checked_name = _checked_utf8_name if utf8_names else _checked_name
-            for name in sorted(map(checked_name, labels)):
+            for name in sorted([_checked_name(name, utf8_names=utf8_names) for name in labels]):
                 items.append((name, _checked_value(name, labels[name])))
         if not items[0][1]:
             raise InvalidGroupingKeyError(
@@ -118,7 +118,8 @@ class GroupingKey:
         return selector(self.labels)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.job, dict(self._items[1:]), self.utf8_names)
+        made = partial(type(self), utf8_names=self.utf8_names)
+        return made, (self.job, dict(self._items[1:]))
 
     _items: tuple[tuple[str, str], ...]
 
@@ -149,57 +150,40 @@ def _no_mapping(labels: object) -> TypeError:
     )
 
 
-def _rebuild(job: str, labels: Mapping[str, object], utf8_names: bool) -> GroupingKey:
-    return GroupingKey(job, labels, utf8_names=utf8_names)
-
-
-def _checked_name(name: object) -> str:
+def _checked_name(name: object, *, utf8_names: bool) -> str:
     if not isinstance(name, str):
         raise InvalidGroupingKeyError(
             f"the grouping label name {name!r} is not a string", label=str(name)
         )
     # A gateway with --push.enable-utf8-names decodes U__ names, others keep them: both must do.
-    plain = from_path(name)
+    plain = name if utf8_names else from_path(name)
+    problem = ""
     if plain == "job":
-        raise InvalidGroupingKeyError(
-            f"the grouping key names {name!r} beside the job; leave it out", label=name
+        problem = "is the job's, which is given beside it; leave it out"
+    elif utf8_names:
+        problem = _problem_of_utf8_name(name)
+    elif plain is None or plain.startswith("__") or not _LABEL_NAME.match(name):
+        problem = (
+            "is not one a Pushgateway accepts; use letters, digits and underscores, no leading"
+            " digit and no leading '__'"
         )
-    if plain is None or plain.startswith("__") or not _LABEL_NAME.match(name):
-        is_utf8 = bool(name) and not name.startswith(("__", "U__"))
-        raise InvalidGroupingKeyError(
-            f"the grouping label name {name!r} is not one a Pushgateway accepts; use letters,"
-            " digits and underscores, no leading digit and no leading '__'"
-            + ("; or use utf8_names (--utf8-names), if the gateway takes them" if is_utf8 else ""),
-            label=name,
-        )
+        if name and not name.startswith(("__", "U__")):
+            problem += "; or use utf8_names (--utf8-names), if the gateway takes them"
+    if problem:
+        raise InvalidGroupingKeyError(f"the grouping label name {name!r} {problem}", label=name)
     return name
 
 
-def _checked_utf8_name(name: object) -> str:
-    if not isinstance(name, str) or not name:
-        raise InvalidGroupingKeyError(
-            f"the grouping label name {name!r} is not a string with something in it",
-            label=str(name),
-        )
-    if name == "job":
-        raise InvalidGroupingKeyError(
-            "the grouping key names 'job' beside the job; leave it out", label=name
-        )
+def _problem_of_utf8_name(name: str) -> str:
+    if not name:
+        return "is empty; name it"
     if re.search(_SURROGATE, name):
-        raise InvalidGroupingKeyError(
-            f"the grouping label name {name!r} is not valid Unicode: it holds a lone surrogate;"
-            " decode it with errors='replace'",
-            label=name,
-        )
+        return "is not valid Unicode: it holds a lone surrogate; decode it with errors='replace'"
     # A group with such a label breaks every scrape and other pushes (seen on 1.11.2); the second is
     # the metric's name to a Prometheus without UTF-8 names.
     if name.startswith("__") or underscored_label(name) == "__name__":
-        raise InvalidGroupingKeyError(
-            f"the grouping label name {name!r} begins with '__', or is read as '__name__'; rename"
-            " it",
-            label=name,
-        )
-    return name
+        return "begins with '__', or is read as '__name__'; rename it"
+    return ""
 
 
 def _checked_value(name: str, value: object) -> str:
