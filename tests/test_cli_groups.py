@@ -310,15 +310,15 @@ def test_ages_are_by_the_gateways_clock(cli, two_days_ago):
 
 
 def test_a_table_has_colors_and_fits_only_on_terminals(cli, pushgateway, monkeypatch):
-    report(pushgateway.url, "a" * 50, 60, Status.FAILURE, every=DAY)
+    report(pushgateway.url, "a" * 60, 60, Status.FAILURE, every=DAY)
     report(pushgateway.url, "日本", 60)
     status = ("status", "--gateway", pushgateway.url)
     _, first, second, _ = cli(*status)[1].splitlines()
-    assert first.startswith(f"{'a' * 50}  failed  ")
-    assert second.startswith(f"日本{' ' * 46}  succeeded")
+    assert first.startswith(f"{'a' * 60}  failed  ")
+    assert second.startswith(f"日本{' ' * 56}  succeeded")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    for columns, last in ((80, "EVERY"), (65, "NEXT"), (52, "NEXT")):
+    for columns, last in ((100, "EVERY"), (80, "NEXT"), (52, "OK")):
         monkeypatch.setenv("COLUMNS", str(columns))
         lines = cli(*status)[1].splitlines()
         assert lines[0].split()[-1] == last

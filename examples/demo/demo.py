@@ -9,6 +9,8 @@ import os
 import shlex
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,12 +21,20 @@ from pushgate.embedded import EmbeddedGateway
 HERE = Path(__file__).parent
 PATIENCE = 180.0  # seconds; Airflow makes a database first
 ADAPTERS = {
-    "celery": "Celery: a worker runs three tasks, one fails",
-    "airflow": "Airflow: a DAG runs, its last task fails (20 s)",
+    "celery": "Celery: a worker runs three tasks, one fails; some 5 seconds",
+    "airflow": "Airflow: a DAG runs, its last task fails; some 20 seconds",
 }
 # These settings of the user's would lead the demo to their gateway, outbox, database or broker.
 PRIVATE = ("PUSHGATE", "PROMETHEUS_PUSHGATEWAY", "AIRFLOW", "CELERY")
-SHOWN = ("batch_job_", "rows_loaded", "rows_imported", "items_in_stock", "celery_task_finished")
+SHOWN = ("batch_job_last_run_success", "rows_loaded", "rows_imported", "items_in_stock")
+NEXT = """\
+# what next
+pushgate doctor --gateway http://YOUR-GATEWAY:9091         is it well, and reached?
+pushgate run --job NAME --expect-every 24h -- COMMAND      in your crontab
+pushgate rules > pushgate.yml                              alerts for Prometheus
+pushgate dashboard > batch-jobs.json                       for Grafana
+pushgate gateway                                           this gateway, to play with
+More: README.md, and the folders beside this one."""
 
 
 def main() -> None:
@@ -56,9 +66,10 @@ def show(gateway: EmbeddedGateway, environment: dict[str, str], parts: dict[str,
     pushgate("run", "--job", "backup", "-v", "--", "sh", "-c", script)
 
     say("\n# the gateway goes away; a job fails: its exit code is its own, its outcome waits")
+    say("# (pushgate tries for two seconds, by --push-timeout)")
     gateway.stop()
     script = 'echo "no such table: orders" >&2; exit 3'
-    pushgate("run", "--job", "report", "-v", "--", "sh", "-c", script)
+    pushgate("run", "--job", "report", "--push-timeout", "2", "-v", "--", "sh", "-c", script)
     for name, title in ADAPTERS.items():
         if name in parts:
             say(f"\n# {title}")
@@ -72,13 +83,17 @@ def show(gateway: EmbeddedGateway, environment: dict[str, str], parts: dict[str,
     pushgate("flush")
     say("\n# how all jobs are")
     pushgate("status")
-    say("\n# what Prometheus sees when it scrapes the gateway")
+    say("\n# some of what Prometheus sees when it scrapes the gateway")
     with build_opener(ProxyHandler({})).open(f"{gateway.url}/metrics") as scrape:
         text = scrape.read().decode()
-    say("\n".join(line for line in text.splitlines() if line.startswith(SHOWN)))
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    shown = [line for line in samples if line.startswith(SHOWN)]
+    say("\n".join(shown))
+    say(f"and {len(samples) - len(shown)} more: times, durations, exit codes, memory, counters")
     missing = [job for job in ("backup", "report", *parts) if f'job="{job}"' not in text]
     if missing:
         sys.exit(f"the gateway has nothing of {', '.join(missing)}")
+    say(f"\n{NEXT}")
 
 
 def private_environment(url: str, folder: Path) -> dict[str, str]:
@@ -114,11 +129,17 @@ class Part:
             )
 
     def finish(self) -> None:
-        self._process.communicate(b"begin\n", timeout=PATIENCE)
+        self._process.stdin.write(b"begin\n")
+        self._process.stdin.close()
+        end = time.monotonic() + PATIENCE
+        while self._process.poll() is None and time.monotonic() < end:
+            print(".", end="", flush=True)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
         lines = self._log.read_text(errors="replace").splitlines()
         if self._process.returncode:
             sys.exit("\n".join(["it failed:", *lines[-30:]]))
-        say(f"done, with {len(lines)} lines of log")
+        say(f" done, with {len(lines)} lines of log")
 
     def kill(self) -> None:
         self._process.kill()

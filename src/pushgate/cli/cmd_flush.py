@@ -158,7 +158,7 @@ def _list(waiting: Sequence[WaitingGroup], outbox: Outbox, options: ParsedOption
         return
     now = time.time()
     print_table(
-        ("GROUP", "GATEWAY", "WAITS FOR", "SINCE", "TRIES", "LAST ERROR"),
+        ("GROUP", "GATEWAY", "WAITS FOR", "SINCE", "TRIES", ""),
         [
             (
                 selector(group.labels),
@@ -170,6 +170,7 @@ def _list(waiting: Sequence[WaitingGroup], outbox: Outbox, options: ParsedOption
             )
             for group in waiting
         ],
+        optional=("GATEWAY", "TRIES"),
     )
 
 

@@ -70,7 +70,8 @@ def print_table(
     """Print columns. A cell is a text, or a text and its color (red, yellow) on terminals.
 
     On a terminal that is too narrow for the rows, the columns with the heads ``optional`` are left
-    out, one after the other; then the first column is cut in the middle. An optional column in
+    out, one after the other, until the first column has half of the width; then that is cut in the
+    middle. An optional column in
     which no row has anything is always left out. A last column without a head has remarks, which
     have a line of their own where they do not fit.
     """
@@ -86,7 +87,7 @@ def print_table(
         wanted = [i for i in wanted if heads[i] != head]
         widths = [max(_columns(row[i][0]) for row in table) for i in wanted]
         others = sum(widths[1:]) + len(_GAP) * (len(widths) - 1)
-        if min(widths[0], _NARROWEST) + others <= room:
+        if min(widths[0], max(_NARROWEST, room // 2)) + others <= room:
             break
     widths[0] = min(widths[0], max(_NARROWEST, room - others))
     for row, (remark, color) in zip(table, remarks, strict=True):
