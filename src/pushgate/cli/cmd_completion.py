@@ -7,7 +7,8 @@ import argparse
 from ..errors import MissingExtraError
 from . import COMMANDS
 from .all_parsers import all_parsers
-from .parser import ParsedOptions, Parser
+from .parsed_options import ParsedOptions
+from .parser import Parser
 
 _SHELLS = ("bash", "zsh", "fish")
 _FILES = ("FILE", "PATH")
@@ -20,7 +21,6 @@ Needs the extra: pip install 'pushgate[cli]'. The script itself needs nothing.
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "completion",
         "Print a script by which a shell completes pushgate's commands and options.",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..prometheus.dashboard import dashboard
 from .formatting import print_json
-from .parser import ParsedOptions, Parser
+from .parsed_options import ParsedOptions
+from .parser import Parser
 
 
 def parser() -> Parser:
-    """The command's parser."""
     return Parser(
         "dashboard",
         "Print a Grafana dashboard of all jobs as JSON, for Grafana 9 to 11: import it,\n"

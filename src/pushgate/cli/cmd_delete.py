@@ -8,11 +8,11 @@ from ..jobs.staleness import StaleGroup
 from .deletion_report import delete_and_report
 from .exit_status import UsageError
 from .keep_option import add_keep_option, send
-from .parser import ParsedOptions, Parser, read_labels
+from .parsed_options import ParsedOptions, read_labels
+from .parser import Parser
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "delete",
         "Delete all groups that match; or, with --job and --group, the group with these\n"

@@ -9,7 +9,8 @@ from ..doctor import Finding, examine
 from ..doctor.finding import FAIL, fail
 from ..errors import SettingsError
 from .formatting import colored, print_json, printable
-from .parser import ParsedOptions, Parser
+from .parsed_options import ParsedOptions
+from .parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,6 @@ _COLORS = {FAIL: "red", "warn": "yellow"}
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "doctor",
         "Check the settings, the network, the gateway, its groups and the outbox. Nothing\n"

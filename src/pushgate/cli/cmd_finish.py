@@ -8,13 +8,13 @@ from __future__ import annotations
 from ..settings import readers
 from .cmd_start import open_gateway
 from .exit_status import UsageError
-from .parser import ParsedOptions, Parser, value_of
+from .parsed_options import ParsedOptions
+from .parser import Parser, value_of
 
 _TIMEOUT = 10.0  # seconds
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser("finish", "Report that a job has ended, after 'pushgate start'.")
     made.add_group()
     codes = value_of(readers.exit_codes)

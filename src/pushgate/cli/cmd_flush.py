@@ -16,7 +16,8 @@ from ..log import RateLimitedLogger
 from ..protocol.names import selector
 from .exit_status import CommandError, UsageError, complain
 from .formatting import print_json, print_table, printable
-from .parser import ParsedOptions, Parser, read_matchers
+from .parsed_options import ParsedOptions, read_matchers
+from .parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,6 @@ _IS_URL = re.compile(r"^[a-z]+://|^[^=~!]+:[0-9]+(/|$)")  # also host:9091, with
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "flush",
         "Deliver the pushes that wait in this host's outbox for the gateway, because they\n"

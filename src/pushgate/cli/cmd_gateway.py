@@ -7,11 +7,11 @@ import signal
 
 from ..embedded import EmbeddedGateway
 from .exit_status import CommandError, UsageError
-from .parser import ParsedOptions, Parser
+from .parsed_options import ParsedOptions
+from .parser import Parser
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "gateway",
         "An in-memory Pushgateway for development and tests. It keeps nothing on disk and\n"

@@ -8,14 +8,14 @@ from ..jobs.ages import ago, counted
 from ..protocol.names import selector
 from .exit_status import complain
 from .formatting import group_fields, print_json_list, print_table
-from .parser import ParsedOptions, Parser, matching_groups
+from .parsed_options import ParsedOptions, matching_groups
+from .parser import Parser
 
 if TYPE_CHECKING:
     from ..protocol.groups import Group
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "groups",
         "List the groups that a gateway holds, the one that was pushed longest ago first.",

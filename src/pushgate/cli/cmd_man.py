@@ -11,13 +11,13 @@ from importlib.metadata import version
 
 from . import overview
 from .all_parsers import all_parsers
-from .parser import ParsedOptions, Parser
+from .parsed_options import ParsedOptions
+from .parser import Parser
 
 _GATEWAY = re.compile(r"^gateway:\n((?:  .*\n)+)", re.MULTILINE)
 
 
 def parser() -> Parser:
-    """The command's parser."""
     return Parser(
         "man",
         "Print the page of the manual.",

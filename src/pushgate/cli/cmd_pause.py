@@ -17,13 +17,13 @@ from ..protocol.timestamps import METRIC_PREFIX
 from ..settings import readers
 from .exit_status import CommandError, UsageError
 from .formatting import print_json, printable
-from .parser import ParsedOptions, Parser, matching_groups, value_of
+from .parsed_options import ParsedOptions, matching_groups
+from .parser import Parser, value_of
 
 _LONGEST = 31 * 86_400.0  # seconds
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "pause",
         "Pause the alarms of the jobs that match: they are shown as paused, and neither\n"

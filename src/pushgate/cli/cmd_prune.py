@@ -5,11 +5,11 @@ from __future__ import annotations
 from ..jobs.prune import prune
 from ..settings import readers
 from .deletion_report import delete_and_report
-from .parser import ParsedOptions, Parser, value_of
+from .parsed_options import ParsedOptions
+from .parser import Parser, value_of
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "prune",
         "Delete the groups whose last push is longer ago than --older-than, by the\n"

@@ -16,7 +16,8 @@ from ..protocol.names import quoted_metric, selector
 from ..protocol.parse import parse_text
 from .exit_status import CommandError, complain
 from .keep_option import add_keep_option, send
-from .parser import ParsedOptions, Parser
+from .parsed_options import ParsedOptions
+from .parser import Parser
 
 if TYPE_CHECKING:
     from ..gateway.client import Gateway
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "push",
         "Push metrics in Prometheus's text format. By default they replace all metrics of\n"

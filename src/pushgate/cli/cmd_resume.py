@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .cmd_pause import mark_paused
-from .parser import ParsedOptions, Parser
+from .parsed_options import ParsedOptions
+from .parser import Parser
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser("resume", "End the pause of the jobs that match.")
     made.add_matchers("the jobs to resume")
     made.add_output("json", "quiet")

@@ -11,7 +11,8 @@ from ..prometheus.rules import rule_file
 from ..settings.config_file import read_rules_table
 from ..settings.option_table import OptionSource
 from .exit_status import UsageError
-from .parser import ParsedOptions, Parser, read_labels
+from .parsed_options import ParsedOptions, read_labels
+from .parser import Parser
 
 _EPILOG = """\
 What --without and --set change survives an upgrade of pushgate. The
@@ -31,7 +32,6 @@ examples:
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "rules",
         "Print a Prometheus rule file: alerts on jobs that failed, missed a run, hang or\n"

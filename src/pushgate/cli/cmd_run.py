@@ -25,7 +25,6 @@ __all__ = ("main", "parser")
 
 
 def parser() -> Parser:
-    """The command's parser, for its help."""
     from .run_help import parser
 
     return parser()

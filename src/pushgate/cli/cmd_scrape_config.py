@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..prometheus.scrape import scrape_config
 from .exit_status import UsageError
-from .parser import ParsedOptions, Parser
+from .parsed_options import ParsedOptions
+from .parser import Parser
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "scrape-config",
         "Print the scrape configuration for the gateway, as a part of prometheus.yml. It\n"

@@ -10,7 +10,8 @@ from ..jobs.ages import ago
 from ..protocol.names import selector
 from .exit_status import complain
 from .formatting import group_fields, print_json_list, printable
-from .parser import ParsedOptions, Parser, matching_groups
+from .parsed_options import ParsedOptions, matching_groups
+from .parser import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,6 @@ _WIDEST = 60  # columns for names; longer ones push their value to the right
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser("show", "Show the groups that a gateway holds, with their metrics.")
     made.add_matchers("only groups that match")
     made.add_output("json", json="all of it for scripts, histograms' buckets included")

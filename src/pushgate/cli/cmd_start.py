@@ -12,7 +12,8 @@ from ..errors import SettingsError
 from ..log import RateLimitedLogger
 from ..settings import readers
 from .exit_status import complain
-from .parser import ParsedOptions, Parser, value_of
+from .parsed_options import ParsedOptions
+from .parser import Parser, value_of
 
 if TYPE_CHECKING:
     from ..gateway.client import Gateway
@@ -21,7 +22,6 @@ _TIMEOUT = 2.0  # seconds
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "start",
         "Report that a job starts, from a script that can't be wrapped. Unless --timeout\n"

@@ -14,7 +14,8 @@ from ..log import RateLimitedLogger
 from ..settings import readers
 from .exit_status import UsageError, complain
 from .formatting import is_terminal, print_json, print_table
-from .parser import ParsedOptions, Parser, value_of
+from .parsed_options import ParsedOptions
+from .parser import Parser, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,6 @@ _HEADS = ("JOB", "LAST RUN", "WHEN", "TOOK", "LAST OK", "NEXT", "EVERY", "HOST",
 
 
 def parser() -> Parser:
-    """The command's parser."""
     made = Parser(
         "status",
         "How each job is doing, the worst first, from what a gateway holds. Jobs are\n"

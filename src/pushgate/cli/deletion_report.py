@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..jobs.staleness import StaleGroup
-    from .parser import ParsedOptions
+    from .parsed_options import ParsedOptions
 
 __all__ = ("delete_and_report",)
 

@@ -11,7 +11,8 @@ from .exit_status import CommandError, complain
 
 if TYPE_CHECKING:
     from ..protocol.grouping_key import GroupingKey
-    from .parser import ParsedOptions, Parser
+    from .parsed_options import ParsedOptions
+    from .parser import Parser
 
 __all__ = ("add_keep_option", "send")
 

@@ -1,34 +1,23 @@
-"""The options that several commands share, and what they stand for.
+"""The parser of a command, and the options that several commands share.
 
-A command's ``parser()`` returns a :class:`Parser`, whose result is a :class:`ParsedOptions`. No
-option takes a secret: every process of a host can read the arguments of the others.
+A command's ``parser()`` returns a :class:`Parser`. No option takes a secret: every process of a
+host can read the arguments of the others.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import SettingsError
-from ..jobs.matchers import Matcher, matches, parse_matchers
-from ..protocol.grouping_key import GroupingKey
-from ..protocol.names import to_path
-from ..settings import readers
-from ..settings.loader import Settings
 from .exit_status import UsageError
+from .parsed_options import ParsedOptions
 from .unknown_option import what_is_wrong_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable
 
-    from ..gateway.client import Gateway
-    from ..protocol.groups import Group
-
-__all__ = ("ParsedOptions", "Parser", "matching_groups", "read_labels", "read_matchers", "value_of")
+__all__ = ("Parser", "value_of")
 
 # Option, setting, placeholder, help, and for which commands. The setting is also the name in the
 # namespace; without a placeholder, it is a switch.
@@ -62,33 +51,6 @@ _ARGPARSE = (  # its words, and ours
     (r"argument (\S+): invalid choice: (.+) \(choose from (.+)\)", r"\1 \2 is none of \3"),
     (r"argument (\S+?)(?:/\S+)?: (.+)", r"\1: \2"),
 )
-
-
-class ParsedOptions(argparse.Namespace):
-    """What a command was given."""
-
-    quiet: bool = False
-
-    def load_settings(self) -> Settings:
-        """The settings by these options, the environment and the file. Raises SettingsError."""
-        names = [setting for _, setting, *_ in _OPTIONS]
-        return Settings.load({name: getattr(self, name, None) for name in names}, os.environ)
-
-    def open_gateway(self) -> Gateway:
-        """The gateway of these options, without an outbox. Raises SettingsError."""
-        return self.load_settings().to_gateway()
-
-    def read_matchers(self) -> tuple[Matcher, ...]:
-        """The MATCHER arguments. Raises UsageError."""
-        return read_matchers(self.matchers)
-
-    def grouping_key(self) -> GroupingKey:
-        """The group of ``--job`` and ``--group``. Raises UsageError or InvalidGroupingKeyError."""
-        labels, utf8_names = read_labels(self.group, "--group"), False
-        if any(to_path(name) != name for name in labels):
-            with suppress(SettingsError):  # the command reports it when it makes the gateway
-                utf8_names = self.load_settings().utf8_names
-        return GroupingKey(self.job, labels, utf8_names=utf8_names)
 
 
 class Parser(argparse.ArgumentParser):
@@ -206,37 +168,6 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         # Not the terminal's width: pages of the manual and tests have the same lines.
         super().__init__(prog, max_help_position=27, width=80)
-
-
-def read_labels(texts: Iterable[str], option: str) -> dict[str, str]:
-    """The labels of texts ``LABEL=VALUE``. Raises UsageError, which names the ``option``."""
-    try:
-        return readers.labels(texts)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
-
-
-def read_matchers(texts: Sequence[str]) -> tuple[Matcher, ...]:
-    """The matchers in these texts; a bare word is a job's name. Raises UsageError."""
-    found: list[Matcher] = []
-    for text in texts:
-        if text and not set(text) & set('=~!{"'):
-            found.append(Matcher("job", "=", text))
-            continue
-        try:
-            found += parse_matchers(text)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-    return tuple(found)
-
-
-def matching_groups(gateway: Gateway, matchers: Iterable[Matcher]) -> tuple[Iterator[Group], float]:
-    """The gateway's groups that fulfil all matchers, and the time by its clock in Unix seconds.
-
-    Each group is read when its turn comes, and what fails meanwhile is raised then.
-    """
-    now = time.time() + gateway.clock_offset()
-    return (group for group in gateway.iter_groups() if matches(group.labels, matchers)), now
 
 
 def value_of(read: Callable[[str], Any]) -> Callable[[str], Any]:
