@@ -93,8 +93,10 @@ def families_of(metrics: Metrics) -> Iterable[FamilyLike]:
         from prometheus_client import REGISTRY
 
         return REGISTRY.collect()
-    if hasattr(metrics, "collect") or hasattr(metrics, "samples"):
-        return _each((cast("Collector | FamilyLike", metrics),))
+    if hasattr(metrics, "collect"):
+        return metrics.collect()
+    if hasattr(metrics, "samples"):
+        return (cast("FamilyLike", metrics),)
     if not hasattr(metrics, "__iter__") or isinstance(metrics, (str, bytes, dict)):
         raise _not_metrics(metrics)
     return _each(metrics)

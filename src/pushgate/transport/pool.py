@@ -142,7 +142,7 @@ def _early_response(
 
 
 def _take_idle(key: _Key) -> _Connection | None:
-    for connection in reversed(_idle.copy()):
+    for connection in reversed(_idle):
         if connection.key == key and _taken(connection):
             if connection.is_usable():
                 return connection
