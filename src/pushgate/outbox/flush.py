@@ -113,34 +113,35 @@ class Flush:
 
     def _deliver_all(self) -> Exception | None:
         """What ended it early, or kept a group from arriving."""
-        records = [r for prefix in self._prefixes for r, _ in self._folder.load(prefix)]
-        self._wanted = {labels_text(record.labels) for record in records}
+        loaded = [found for prefix in self._prefixes for found in self._folder.load(prefix)]
+        self._wanted = {labels_text(record.labels) for record, _ in loaded}
         error = None
         try:
-            for record in sorted(records, key=lambda record: record.since):
+            for record, names in sorted(loaded, key=lambda found: found[0].since):
                 try:
-                    self._deliver(record.stem)
+                    self._deliver(record, names)
                 except _SkipError as skip:
                     error = skip.error
         except _StopError as stop:
             error = stop.error
         return error
 
-    def _deliver(self, stem: str) -> None:
+    def _deliver(self, record: Record, names: list[str]) -> None:
         for _ in range(_ROUNDS):
-            for record, names in self._folder.load(stem):
-                todo = self._plan(record)
-                done: list[str | None] = [None] if todo.method else []
-                if not self._dry_run:
-                    done = self._send(record, names, todo)
-                    if self._folder.names(stem) != names:
-                        break  # something was stored meanwhile
+            todo = self._plan(record)
+            done: list[str | None] = [None] if todo.method else []
+            if not self._dry_run:
+                done = self._send(record, names, todo)
+                if self._folder.names(record.stem) == names:
                     self._folder.remove(names)
-                if why := "; ".join(filter(None, (todo.reason, *done))):
-                    self._dropped.append(f"{record.key()}: {why}")
-                self._delivered += not record.is_empty and (None in done or not why)
-                return
-            self._groups = None  # what was sent is there now, and compared to what came since
+                elif found := self._folder.load(record.stem):
+                    ((record, names),) = found
+                    self._groups = None  # what was sent is compared to what was stored since
+                    continue
+            if why := "; ".join(filter(None, (todo.reason, *done))):
+                self._dropped.append(f"{record.key()}: {why}")
+            self._delivered += not record.is_empty and (None in done or not why)
+            return
 
     def _plan(self, record: Record) -> Plan:
         if record.is_empty:

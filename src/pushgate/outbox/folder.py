@@ -72,7 +72,8 @@ class Folder:
 
         ``prefix`` is that of a gateway or of a group.
         """
-        return [n for n in self._all_names() if n.startswith(prefix) and n.endswith(SUFFIX)]
+        names = self._all_names()
+        return sorted(n for n in names if n.startswith(prefix) and n.endswith(SUFFIX))
 
     def load(self, prefix: str) -> list[tuple[Record, list[str]]]:
         """What waits for each group of :meth:`names`, and the files that say so."""
@@ -154,7 +155,7 @@ class Folder:
     def _all_names(self) -> list[str]:
         try:
             check_folder(self.path)
-            return sorted(os.listdir(self.path))
+            return os.listdir(self.path)
         except FileNotFoundError:
             return []
 
