@@ -171,7 +171,9 @@ def test_a_push_goes_after_what_waits_for_its_group(server, gateway, outbox):
     assert (values(server.url), outbox.is_empty()) == ({}, True)
 
 
-def test_a_heartbeat_is_not_kept_and_does_not_make_what_waits_look_old(server, gateway, outbox):
+def test_a_heartbeat_is_not_kept_and_does_not_make_what_waits_look_old(
+    server, gateway, outbox, lines
+):
     with outage(server):
         fails(gateway.pushadd, "a", [gauge("x", "", 1)])
         assert not fails(gateway.pushadd, "b", []).kept
@@ -179,7 +181,7 @@ def test_a_heartbeat_is_not_kept_and_does_not_make_what_waits_look_old(server, g
         late = threading.Timer(0.1, other.end)
         late.start()
         gateway.pushadd("a", [])
-    assert (values(server.url), outbox.is_empty()) == ({"a": {"x": 1}}, True)
+    assert (values(server.url), outbox.is_empty(), lines) == ({"a": {"x": 1}}, True, [])
 
 
 def refuse(status):
@@ -329,7 +331,9 @@ def test_a_push_leaves_its_time_for_keeping_when_the_gateway_hangs(outbox):
     assert (type(error).__name__, error.kept) == ("GatewayTimeoutError", True)
 
 
-def test_while_another_one_delivers_a_push_is_kept_or_waits_for_its_end(server, gateway, outbox):
+def test_while_another_one_delivers_a_push_is_kept_or_waits_for_its_end(
+    server, gateway, outbox, lines
+):
     with outage(server):
         fails(gateway.push, "a", [gauge("x", "", 1)])
     with Delivery(outbox, gateway.url) as other:
@@ -342,7 +346,14 @@ def test_while_another_one_delivers_a_push_is_kept_or_waits_for_its_end(server, 
         gateway.pushadd("a", [gauge("y", "", 3)])
     outbox.flush(gateway)
     assert values(server.url) == {"a": {"x": 2, "y": 3}, "b": {"x": 1}}
-    assert outbox.is_empty()
+    with outage(server):
+        fails(gateway.push, "a", [gauge("x", "", 1)])
+    with Delivery(outbox, gateway.url) as other:
+        late = threading.Timer(0.1, other.end)
+        late.start()
+        gateway.pushadd("a", [gauge("y", "", 4)])  # what waited is gone when its turn comes
+    assert values(server.url)["a"] == {"x": 1, "y": 4}
+    assert (outbox.is_empty(), lines) == (True, [])
 
 
 def keep_in_a_child_while_a_thread_delivers(url, folder):

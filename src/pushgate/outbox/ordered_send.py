@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError, PushError, is_delivery_failure, is_permanent
@@ -12,7 +13,7 @@ from .failure_texts import describe, mark_kept, waiting_error
 from .record import Record, file_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..protocol.grouping_key import GroupingKey
     from ..transport.deadline import Deadline
@@ -56,18 +57,15 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
 
 
 def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -> None:
-    url, labels = push.gateway.url, push.key.labels
     try:
         change = push.change(began)
     except PushError:  # it can't wait as text
         change = None
     written: list[str] = []
     if change is not None and something_waits(folder, push):
-        record = Record(url, labels, began)
+        record = _record(push.gateway.url, push.key.labels, change)
         if change.is_heartbeat:  # the group may be there without metrics after it
             record = record.expecting([EMPTIED])
-        else:
-            record = record.stored(change, began)
         written = folder.attempt(lambda: [folder.add(record)]) or []
     try:
         push.send(deadline)
@@ -76,12 +74,12 @@ def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -
             folder.attempt(lambda: folder.remove(written))
         raise
     if change is not None and not change.is_heartbeat:
-        folder.attempt(lambda: _settle(folder, record.stem, change))
+        folder.attempt(lambda: _settle(folder, push, change))
 
 
-def _settle(folder: Folder, stem: str, change: StoredChange) -> None:
+def _settle(folder: Folder, push: Push, change: StoredChange) -> None:
     """The gateway has taken ``change``: only what that does not replace waits on."""
-    for record, names in folder.load(stem):
+    for record, names in folder.load(file_stem(push.gateway.url, push.key.labels)):
         folder.replace(names, record.delivered(change, time.time()))
 
 
@@ -93,25 +91,18 @@ def store_all(
 ) -> bool:
     """Whether all of it is on disk now; see Outbox.keep."""
 
-    def work() -> bool:
-        groups = {}
+    def records() -> Iterator[Record]:
         for method, key, text, at in changes:
-            if _put(folder, url, key.labels, change_of(method, text, at, key.labels), None):
-                groups[file_stem(url, key.labels)] = key
+            change = change_of(method, text, at, key.labels)
+            if not change.is_heartbeat:
+                yield _record(url, key.labels, change)
         for method, key, text in unanswered:
-            stem = file_stem(url, key.labels)
-            if folder.names(stem):
+            record = Record(url, key.labels, time.time())
+            if folder.names(record.stem):
                 sent = change_of(method, text, 0.0, key.labels)
-                record = Record(url, key.labels, time.time())
-                folder.add(record.expecting(fingerprints(method, sent.families)))
-                groups[stem] = key
-        if groups:
-            folder.sync()
-        for stem in groups:
-            folder.merge(url, stem)
-        return True
+                yield record.expecting(fingerprints(method, sent.families))
 
-    return folder.attempt(work, is_lost=True) or False
+    return _stored(folder, url, records()) is not None
 
 
 def store_failed(folder: Folder, push: Push, began: float, error: Exception) -> bool:
@@ -129,27 +120,34 @@ def _may_arrive_later(error: Exception) -> bool:
 
 def _store(folder: Folder, push: Push, began: float, failure: str | None) -> bool:
     """Whether it waits now."""
-    url, labels = push.gateway.url, push.key.labels
 
-    def work() -> bool:
-        is_put = _put(folder, url, labels, push.change(began), failure)
-        if is_put:
+    def records() -> Iterator[Record]:
+        change = push.change(began)
+        if not change.is_heartbeat:
+            record = _record(push.gateway.url, push.key.labels, change)
+            yield record if failure is None else record.failed(failure)
+
+    return bool(_stored(folder, push.gateway.url, records()))
+
+
+def _stored(folder: Folder, url: str, records: Iterator[Record]) -> set[str] | None:
+    """The groups of what is on disk now; None where not all of it is, which is logged."""
+
+    def work() -> set[str]:
+        stems = set()
+        for record in records:
+            folder.add(record)
+            stems.add(record.stem)
+        if stems:
             folder.sync()
-        return is_put
+        return stems
 
-    is_kept = folder.attempt(work, is_lost=True) or False
-    if is_kept:
-        folder.attempt(lambda: folder.merge(url, file_stem(url, labels)))
-    return is_kept
+    stems = folder.attempt(work, is_lost=True)
+    for stem in stems or ():
+        folder.attempt(partial(folder.merge, url, stem))
+    return stems
 
 
-def _put(
-    folder: Folder, url: str, labels: Mapping[str, str], change: StoredChange, failure: str | None
-) -> bool:
-    """Whether there is anything to store. Raises OSError."""
-    if change.is_heartbeat:
-        return False
+def _record(url: str, labels: Mapping[str, str], change: StoredChange) -> Record:
     now = time.time()
-    record = Record(url, labels, min(change.at, now)).stored(change, now)
-    folder.add(record if failure is None else record.failed(failure))
-    return True
+    return Record(url, labels, min(change.at, now)).stored(change, now)
