@@ -21,7 +21,7 @@ from pushgate import (
     SettingsError,
     Status,
     encode,
-    end_families,
+    end_reports,
     failure,
     was_kept,
     with_schedule,
@@ -30,9 +30,9 @@ from pushgate_subprocess import _state
 from pushgate_subprocess._outcome import describe, vanished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from pushgate import Family, Outcome
+    from pushgate import Outcome
     from pushgate_subprocess._run_options import RunOptions
 
     # Of the group's key and what takes complaints, each a line for a person.
@@ -71,7 +71,7 @@ class Publication:
         self._state: _state.State | None = None
         self._outcome: Outcome | None = None
         self._is_in_textfile = self._has_own = False
-        self._has_failed = self._has_arrived = False
+        self._has_failed = self._has_arrived = self._is_settled = False
         self._textfile: TextfileSink | None = None
         if gateway is None:
             try:
@@ -107,8 +107,7 @@ class Publication:
         """Publish how the run ended; ``settled`` is called once that is done. Once only."""
         self._outcome = outcome
         if self._options.dry_run:
-            self._print(lambda: end_families(self._run, outcome), "printing the metrics")
-            self._print(self._own, "printing the job's own metrics")
+            self._print(outcome)
         if self._textfile is not None:
             self._is_in_textfile = self._textfile.finished(self._run, outcome, self._own)
         self._sink.finish(self._run, outcome, self._own_for_the_sink, settled=settled)
@@ -116,10 +115,12 @@ class Publication:
     def keep(self) -> None:
         """Keep in the outbox what is not delivered. Takes up to 10 seconds on a busy disk."""
         self._sink.close()
+        self._is_settled = True
 
     def close(self) -> None:
         """Note in the state that the run has ended, and tell of it where the user wants to know."""
-        outcome, error = self._outcome, self._sink.last_error
+        outcome = self._outcome
+        error = self._sink.last_error if self._is_settled else TimeoutError()
         if self._state is not None:
             is_deleted = error is None and outcome is not None and outcome.status is Status.SUCCESS
             held = self._has_own or self._state.had_own_metrics
@@ -183,14 +184,15 @@ class Publication:
         is_sure = self._state is not None and self._state.had_own_metrics is False
         return self._own() or (None if is_sure else [])
 
-    def _print(self, families: Callable[[], Iterable[Family]], what: str) -> None:
+    def _print(self, outcome: Outcome) -> None:
+        """Write on stderr what would be pushed."""
         try:
-            text = encode(families()).text.decode()
-            if sys.stderr is not None:
-                sys.stderr.write(text)
-                sys.stderr.flush()
+            for report in end_reports(self._run, outcome, self._own):
+                if sys.stderr is not None:
+                    sys.stderr.write(encode(report.families).text.decode())
+                    sys.stderr.flush()
         except Exception as error:
-            self._log.warning(failure(what, error))
+            self._log.warning(failure("printing the metrics", error))
 
     def _warn(self, line: str) -> None:
         """Log ``line`` as one with what the outbox says, which tells why nothing could be kept."""

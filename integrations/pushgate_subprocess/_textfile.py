@@ -11,28 +11,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pushgate import (
     Family,
     Sample,
-    Status,
     encode,
-    end_families,
+    end_reports,
     failure,
     locked,
     open_private,
-    own_metrics_key,
     parse_leniently,
-    start_families,
+    start_report,
     unlock,
 )
 from pushgate_subprocess._file_names import stem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from pushgate import GroupingKey, JobRun, Outcome
+    from pushgate import JobRun, Outcome, Report
 
 __all__ = ("TextfileSink",)
 
@@ -52,39 +50,28 @@ class TextfileSink:
     def started(self, run: JobRun) -> None:
         """``run`` has started. A failure is not logged: the end tells it."""
         with contextlib.suppress(Exception):
-            _write(self._directory, run.key, start_families(run))
+            _write(self._directory, start_report(run))
 
     def finished(self, run: JobRun, outcome: Outcome, own: Callable[[], Iterable[Family]]) -> bool:
         """``run`` has ended; whether its outcome was written. ``own`` are the job's own metrics."""
-        what = f"writing into {self._directory}"
+        is_written = False
         try:
-            _write(self._directory, run.key, end_families(run, outcome))
+            for report in end_reports(run, outcome, own):
+                _write(self._directory, report)
+                is_written = True
         except Exception as error:
-            self._log(failure(what, error))
-            return False
-        try:
-            if (families := list(own())) or outcome.status is Status.SUCCESS:
-                _write(self._directory, own_metrics_key(run.key), families, replace=True)
-        except Exception as error:
-            self._log(failure(f"{what} the job's own metrics", error))
-        return True
+            whose = " the job's own metrics" if is_written else ""
+            self._log(failure(f"writing into {self._directory}{whose}", error))
+        return is_written
 
 
-def _write(
-    directory: str,
-    key: GroupingKey,
-    families: Iterable[Family],
-    *,
-    replace: bool = False,
-) -> None:
-    """Put ``families`` into the file of ``key`` in ``directory``, every sample with key's labels.
-
-    With ``replace`` nothing else stays there, as after a PUT, and no families mean no file.
+def _write(directory: str, report: Report) -> None:
+    """Do to the file of the report's group what the report does to the group in a gateway.
 
     Raises InvalidPayloadError for what `encode` refuses, and OSError when the directory can't be
     used or holds a file of that name that this function didn't write; the file is then as before.
     """
-    families = list(families)
+    key, families = report.key, cast("Sequence[Family]", report.families)
     encode(families, key)  # a textfile has no grouping key, so a clash has to be found before
     labelled = [_labelled(family, key.labels) for family in families]
     path = os.path.join(directory, f"{stem(key)}.prom")
@@ -96,8 +83,8 @@ def _write(
             if (fd := locked(path, create=False, wait=_LONGEST_WAIT)) is not None:
                 stack.callback(unlock, fd)
         before = _content(path, mark)
-        if families or not replace:
-            kept = [] if replace else _kept(before or b"", labelled)
+        if report.method != "DELETE":
+            kept = _kept(before or b"", labelled) if report.method == "POST" else []
             _put(path, mark + encode([*kept, *labelled]).text)
         elif before is not None:
             os.unlink(path)
