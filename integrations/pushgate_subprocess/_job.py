@@ -14,7 +14,7 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from pushgate import Gateway, Outcome, OwnMetrics, Status
+from pushgate import Outcome, OwnMetrics, Status
 from pushgate_subprocess._child_end import end_time
 from pushgate_subprocess._run_options import run_options
 from pushgate_subprocess._run_report import KEEP_SECONDS, RunReport, log_writer
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from pushgate import Gateway
     from pushgate_subprocess._run_options import RunOptions
 
 __all__ = ("JobInProgress", "job")
@@ -37,7 +38,7 @@ _entered: ContextVar[tuple[tuple[job, JobInProgress], ...]] = ContextVar("_enter
 class JobInProgress(OwnMetrics):
     """A run that is going on. Its metrics are pushed when it ends, replacing the last run's."""
 
-    def __init__(self, options: RunOptions, gateway: Gateway | str | None) -> None:
+    def __init__(self, options: RunOptions) -> None:
         super().__init__()
         self._process = os.getpid()
         self._clock, self._started_at = time.monotonic(), time.time()
@@ -46,12 +47,11 @@ class JobInProgress(OwnMetrics):
             started_at=self._started_at,
             own_metrics=lambda _key, _complain: self.collect(),
             write=log_writer(options.job),
-            gateway=gateway if isinstance(gateway, Gateway) else None,
         )
         self._report.begin()
 
-    def _end(self, error: BaseException | None) -> tuple[RunReport, Outcome] | None:
-        """The body has ended, by ``error`` or well: what reports that, and the outcome.
+    def _outcome(self, error: BaseException | None) -> Outcome | None:
+        """What the body counts as that has ended, by ``error`` or well.
 
         None in a fork of the process that entered the body: the run is not its own.
         """
@@ -59,7 +59,7 @@ class JobInProgress(OwnMetrics):
             return None
         succeeded = error is None or (isinstance(error, SystemExit) and not error.code)
         duration = time.monotonic() - self._clock
-        return self._report, Outcome(
+        return Outcome(
             Status.SUCCESS if succeeded else Status.FAILURE,
             ended_at=end_time(self._started_at, duration),
             duration=duration,
@@ -103,11 +103,10 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
             push_timeout=push_timeout,
             start_push=start_push,
         )
-        self._gateway = gateway
         self._open: list[JobInProgress] = []
 
     def __enter__(self) -> JobInProgress:
-        run = JobInProgress(self._options, self._gateway)
+        run = JobInProgress(self._options)
         self._open.append(run)
         _entered.set((*_entered.get(), (self, run)))
         return run
@@ -118,9 +117,9 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if (ended := self._left()._end(error)) is not None:
-            report, outcome = ended
-            report.report_end(outcome)
+        run = self._left()
+        if (outcome := run._outcome(error)) is not None:
+            run._report.report_end(outcome)
 
     async def __aenter__(self) -> JobInProgress:
         return self.__enter__()
@@ -144,21 +143,19 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
             with contextlib.suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(over.set)
 
-        async def settles_within(seconds: float) -> None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await over.wait()
-
-        if (ended := self._left()._end(error)) is None:
+        run = self._left()
+        if (outcome := run._outcome(error)) is None:
             return
-        report, outcome = ended
+        report = run._report
         report.finish(lambda: outcome, settled)
         try:
-            await settles_within(self._options.push_timeout)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), self._options.push_timeout)
         finally:
             if not over.is_set():
                 report.keep()
-                await settles_within(KEEP_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), KEEP_SECONDS)
             report.close()
 
     def __call__(self, function: F) -> F:

@@ -58,12 +58,10 @@ class Publication:
         started_at: float,
         own_metrics: OwnMetricsReader,
         log: RateLimitedLogger,
-        gateway: Gateway | None,
     ) -> None:
         self._options = options
         self._own_metrics = own_metrics
         self._log = log
-        self._gateway = gateway
         self._settings: Settings | SettingsError | None = None
         self._url: str | None = None
         self._outbox_lines: list[str] = []
@@ -73,7 +71,7 @@ class Publication:
         self._is_in_textfile = self._has_own = False
         self._has_failed = self._has_arrived = self._is_settled = False
         self._textfile: TextfileSink | None = None
-        if gateway is None:
+        if options.gateway is None:
             try:
                 self._settings = Settings.load(options.settings, os.environ)
             except SettingsError as error:
@@ -139,7 +137,7 @@ class Publication:
             self._log.info(f"{how}; {', '.join(where) or 'not pushed'}")
 
     def _identify(self, started_at: float) -> JobRun:
-        options, source = self._options, self._gateway or self._settings
+        options, source = self._options, self._options.gateway or self._settings
         utf8_names = isinstance(source, (Gateway, Settings)) and source.utf8_names
         key = GroupingKey(options.job, options.group, utf8_names=utf8_names)
         vanished_at = None
@@ -155,7 +153,7 @@ class Publication:
 
     def _connect(self) -> Gateway | None:
         """The gateway; None for a dry run, and where a textfile is the only destination."""
-        settings, gateway = self._settings, self._gateway
+        settings, gateway = self._settings, self._options.gateway
         if self._options.dry_run:
             return None
         if isinstance(settings, SettingsError):

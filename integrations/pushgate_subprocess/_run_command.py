@@ -9,7 +9,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pushgate import Gateway, MetricsFile, Outcome, Status
+from pushgate import MetricsFile, Outcome, Status
 from pushgate_subprocess._capture import Capture
 from pushgate_subprocess._outcome import not_started, outcome_of
 from pushgate_subprocess._run_options import run_options
@@ -24,6 +24,7 @@ from pushgate_subprocess._spawn import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pushgate import Gateway
     from pushgate_subprocess._child import Child
     from pushgate_subprocess._child_end import ChildEnd
     from pushgate_subprocess._run_options import RunOptions
@@ -95,7 +96,6 @@ def run(
         started_at=time.time(),
         own_metrics=file.read,
         write=log_writer(job),
-        gateway=gateway if isinstance(gateway, Gateway) else None,
     )
     try:
         return _run(command, options, report, file)

@@ -21,13 +21,15 @@ __all__ = ("READERS", "RunOptions", "run_options")
 class RunOptions(SimpleNamespace):
     """Options of one run; durations in seconds. (A NamedTuple would delay the command by 1 ms.)
 
-    ``job`` and ``group`` are the grouping key, ``settings`` the gateway's settings as flags. The
-    rest is spelled out in ``pushgate run --help``, under the same names.
+    ``job`` and ``group`` are the grouping key, ``settings`` the gateway's settings as flags, and
+    ``gateway`` is the caller's own, if it has one. The rest is spelled out in ``pushgate run
+    --help``, under the same names.
     """
 
     job: str
     group: Mapping[str, str] = {}
     settings: Mapping[str, Any] = {}
+    gateway: Gateway | None = None
     # the command
     timeout: float | None = None
     kill_after: float = 10.0
@@ -66,15 +68,17 @@ def run_options(
     job: str, group: Mapping[str, str] | None, gateway: Gateway | str | None, **given: Any
 ) -> RunOptions:
     """The options of the Python API; None is not given. Raises ValueError or TypeError."""
-    if gateway is not None and not isinstance(gateway, str):
+    if isinstance(gateway, str):
+        given["settings"] = {"gateway": gateway}
+    elif gateway is not None:
         from pushgate import Gateway
 
         if not isinstance(gateway, Gateway):
             raise TypeError(f"gateway={gateway!r}: give a Gateway, a URL or None")
-    settings = {"gateway": gateway} if isinstance(gateway, str) else {}
+        given["gateway"] = gateway
     mine = {name: given.pop(name) for name in READERS if name in given}
     values, _ = read_options(READERS, OptionSource(mine))
-    return RunOptions(job=job, group=dict(group or {}), settings=settings, **values, **given)
+    return RunOptions(job=job, group=dict(group or {}), **values, **given)
 
 
 READERS: Mapping[str, Callable[[Any, OptionSource], Any]] = {

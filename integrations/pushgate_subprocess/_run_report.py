@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pushgate import Gateway, Outcome
+    from pushgate import Outcome
     from pushgate_subprocess._publication import OwnMetricsReader, Publication
     from pushgate_subprocess._run_options import RunOptions
 
@@ -32,7 +32,7 @@ class RunReport:
     """The report of one run that began at ``started_at`` (Unix seconds). Never raises into the run.
 
     ``own_metrics`` reads the job's own metrics once the run has ended. ``write`` takes lines for a
-    person. ``gateway`` is the caller's own; None is for the one of the options' settings.
+    person.
 
     Call ``begin``, ``finish``, ``keep`` where ``finish`` was not settled in time, and ``close``.
     """
@@ -44,12 +44,10 @@ class RunReport:
         started_at: float,
         own_metrics: OwnMetricsReader,
         write: Callable[[str], object],
-        gateway: Gateway | None = None,
     ) -> None:
         self._options = options
         self._started_at = started_at
         self._own_metrics = own_metrics
-        self._gateway = gateway
         self._log = RateLimitedLogger(write)
         self._judge: Callable[[], Outcome] | None = None
         self._settled: Callable[[], object] = lambda: None
@@ -144,7 +142,6 @@ class RunReport:
             started_at=self._started_at,
             own_metrics=self._own_metrics,
             log=self._log,
-            gateway=self._gateway,
         )
         if self._is_closed:
             self._publication.close()
