@@ -167,28 +167,19 @@ def test_a_clock_that_is_set_back_puts_no_end_before_its_start(pushgate, pushgat
 
 @pytest.fixture
 def late(pushgate, tmp_path):
-    """Runs a job whose wrapper can't go on reporting before its fifo is opened for writing."""
+    """Runs a job whose wrapper can't load pushgate before its fifo is opened for writing."""
     fifo = tmp_path / "go-on"
     os.mkfifo(fifo)
 
-    def late(what, *words):
+    def late(*words):
         patch = f"""if True:
-            import importlib.abc, os, sys
-            def wait():
-                open({str(fifo)!r}).close()
+            import importlib.abc, sys
             class Slow(importlib.abc.MetaPathFinder):
                 def find_spec(self, name, *_):
-                    if name == "pushgate.errors" and {what == "import"}:
+                    if name == "pushgate.errors":
                         sys.meta_path.remove(self)
-                        wait()
+                        open({str(fifo)!r}).close()
             sys.meta_path.insert(0, Slow())
-            if {what == "settings"}:
-                from pushgate import Settings
-                load = Settings.load
-                def slow(*arguments):
-                    wait()
-                    return load(*arguments)
-                Settings.load = slow
         """
         process = pushgate.start(pushgate.patched(patch, *words, *JOB, gateway=NOBODY))
         assert process.stderr.readline() == b"err\n"
@@ -197,10 +188,9 @@ def late(pushgate, tmp_path):
     return late
 
 
-@pytest.mark.parametrize("what", ["import", "settings"])
-def test_an_end_is_kept_that_nothing_could_be_done_for_in_time(late, waiting, what):
+def test_an_end_is_kept_that_nothing_could_be_done_for_in_time(late, waiting):
     """What keeps depends on nothing that is late: here pushgate itself is."""
-    process, go_on = late(what, "--push-timeout", "0.1")
+    process, go_on = late("--push-timeout", "0.1")
     threading.Timer(0.3, go_on).start()
     _, err = process.communicate(timeout=DEADLINE)
     assert (process.returncode, err.decode().rstrip().endswith(WAITS)) == (5, True)
@@ -209,7 +199,7 @@ def test_an_end_is_kept_that_nothing_could_be_done_for_in_time(late, waiting, wh
 
 @needs_proc
 def test_a_term_ends_also_the_wait_for_what_is_late(late, waiting):
-    process, _ = late("import", "--push-timeout", "1h")
+    process, _ = late("--push-timeout", "1h")
     while Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text():
         assert process.poll() is None
     while process.poll() is None:  # a TERM that comes with the command's end is the command's
