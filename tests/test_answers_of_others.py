@@ -83,6 +83,7 @@ UNREADABLE: dict[str, faults.Script] = {
     "no chunk": faults.respond_and_close(
         b"HTTP/1.1 407 Who\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nno"
     ),
+    "cut in its headers": faults.respond_and_close(b"HTTP/1.1 407 Who\r\nContent-Le"),
     "cut": faults.respond_and_close(b"HTTP/1.1 407 Who\r\nContent-Length: 99\r\n\r\nno"),
     "drips": faults.respond_and_drip(b"HTTP/1.1 407 Who\r\nContent-Length: 60000\r\n\r\n", b"z"),
 }
