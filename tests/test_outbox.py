@@ -399,11 +399,17 @@ def test_processes_that_fail_at_once_are_all_kept(folder, outbox, jobs):
     assert sum(len(group.families) for group in outbox.waiting()) == 100
 
 
-def test_however_often_a_group_fails_its_files_stay_few(folder, outbox):
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_however_often_a_group_fails_its_files_stay_few(folder, outbox, is_sent):
+    gateway = Gateway("127.0.0.1:9", outbox=outbox, retries=0)
     for number in range(40):
-        assert keep(outbox, text=b"x %d\n" % number)
+        if is_sent:
+            assert fails(gateway.pushadd, "job", [gauge("x", "", number)]).kept
+        else:
+            assert keep(outbox, text=b"x %d\n" % number)
     assert len(list(folder.glob("*.json"))) < 10
-    assert [group.families for group in outbox.waiting()] == [("x",)]
+    (group,) = outbox.waiting()
+    assert (group.families, group.tries) == (("x",), 40 * is_sent)
 
 
 def test_a_push_that_arrives_while_nothing_waits_costs_nothing(server, tmp_path):

@@ -38,22 +38,25 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
     """
     left = deadline.left()
     wait = _LONGEST_WAIT if left is None else min(_LONGEST_WAIT, left / 2)
-    with ExitStack() as stack:
-        why = ""
-        try:
-            stack.enter_context(folder.locked(push.gateway.url, wait=wait))
-        except DeliveryError as busy:
-            why = str(busy)
-        except OSError as error:
-            why = f"what waits in the outbox can't be locked: {error.strerror}"
-        began = time.time()
-        if not why:
-            _send_locked(folder, push, began, deadline)
-        elif _store(folder, push, began, None):
-            group = push.key.labels
-            raise waiting_error(why, push.gateway.url, method=push.method, group=group)
-        else:
-            push.send(deadline)
+    url, group = push.gateway.url, push.key.labels
+    try:
+        with ExitStack() as stack:
+            why = ""
+            try:
+                stack.enter_context(folder.locked(url, wait=wait))
+            except DeliveryError as busy:
+                why = str(busy)
+            except OSError as error:
+                why = f"what waits in the outbox can't be locked: {error.strerror}"
+            began = time.time()
+            if not why:
+                _send_locked(folder, push, began, deadline)
+            elif _store(folder, push, began, None):
+                raise waiting_error(why, url, method=push.method, group=group)
+            else:
+                push.send(deadline)
+    finally:
+        folder.attempt(lambda: folder.merge(url, file_stem(url, group)))
 
 
 def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -> None:
