@@ -82,7 +82,7 @@ def run(options: ParsedOptions) -> int:
     except (CommandError, DeliveryError) as error:
         if "is not a " not in str(error):
             raise
-        raise CommandError(f"{error}; {_advice_on_types(gateway, families)}") from None
+        raise CommandError(f"{error}; {_advice_on_types(gateway, families)}") from error
 
 
 def _typed(text: bytes, families: dict[str, TextFamily]) -> bytes:

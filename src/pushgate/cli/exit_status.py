@@ -64,8 +64,7 @@ def guarded(action: Callable[[], int]) -> int:
         complain(str(error))
         return 2
     except (CommandError, PushError) as error:
-        place = f"{error.url}: " if isinstance(error, GatewayRejectedError) else ""
-        complain(f"{place}{error}{_next_step(error)}")
+        complain(_explained(error))
         return 1
     except OSError as error:
         complain(_what_failed(error))
@@ -100,11 +99,19 @@ def silenced(action: Callable[[], int]) -> int:
             return 1
 
 
-def _next_step(error: Exception) -> str:
-    if asks_for_credentials(error) and is_wrapped(os.environ):  # the wrapper has them
-        return _SECRETS
-    is_the_way = isinstance(error, DeliveryError) and not concerns_one_group(error)
-    return "; see 'pushgate doctor'" if is_the_way else ""
+def _explained(error: Exception) -> str:
+    """The text of ``error``, with the URL and the next step where a request failed."""
+    cause = error if isinstance(error, DeliveryError) else error.__cause__
+    if not isinstance(cause, DeliveryError):
+        return str(error)
+    place = f"{cause.url}: " if isinstance(cause, GatewayRejectedError) else ""
+    if concerns_one_group(cause):
+        step = ""
+    elif asks_for_credentials(cause) and is_wrapped(os.environ):  # the wrapper has them
+        step = _SECRETS
+    else:
+        step = "; see 'pushgate doctor'"
+    return f"{place}{error}{step}"
 
 
 def _what_failed(error: OSError) -> str:

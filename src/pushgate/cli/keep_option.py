@@ -45,7 +45,7 @@ def send(options: ParsedOptions, method: str, key: GroupingKey, text: bytes) -> 
         if outbox is None:
             remarks.append("there is no outbox to keep it in: see PUSHGATE_OUTBOX")
         if not error.kept:
-            raise CommandError("; ".join([str(error), *remarks])) from None
+            raise CommandError("; ".join([str(error), *remarks])) from error
         complain(f"{error}; {WAITS}")
         return 0
     for remark in remarks:
