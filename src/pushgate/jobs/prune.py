@@ -69,7 +69,7 @@ def prune(
         now = _now(gateway, timeout)
         return stale_groups(groups, now=now, older_than=older_than, matchers=wanted)
 
-    return _Deletion(gateway, choose, timeout).run(dry_run=dry_run, force=force)
+    return _delete_chosen(gateway, choose, dry_run=dry_run, force=force, timeout=timeout)
 
 
 def delete_groups(
@@ -92,79 +92,63 @@ def delete_groups(
     def choose(groups: list[Group]) -> list[StaleGroup]:
         return [StaleGroup(group, reason) for group in groups if matches(group.labels, wanted)]
 
-    chosen = _Deletion(gateway, choose, timeout).run(dry_run=dry_run, force=force)
+    chosen = _delete_chosen(gateway, choose, dry_run=dry_run, force=force, timeout=timeout)
     return [entry.group for entry in chosen]
 
 
-class _Deletion:
-    """Deletes the groups that ``choose`` takes of those that the gateway holds at a time."""
+def _delete_chosen(
+    gateway: Gateway,
+    choose: Callable[[list[Group]], list[StaleGroup]],
+    *,
+    dry_run: bool,
+    force: bool,
+    timeout: float | None,
+) -> list[StaleGroup]:
+    """Delete the groups that ``choose`` takes of those that the gateway holds at a time."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        choose: Callable[[list[Group]], list[StaleGroup]],
-        timeout: float | None,
-    ) -> None:
-        self._gateway = gateway
-        self._choose = choose
-        self._timeout = timeout
+    def read() -> list[Group]:  # with the families alone that say whether a group is needed
+        return [group.only(METRIC_PREFIX) for group in gateway.iter_groups(timeout=timeout)]
 
-    def _read(self) -> list[Group]:
-        """All groups, with the families alone that say whether they are needed."""
-        groups = self._gateway.iter_groups(timeout=self._timeout)
-        return [group.only(METRIC_PREFIX) for group in groups]
+    began = time.monotonic()
+    groups = read()
+    waiting = choose(groups)
+    if dry_run:
+        return waiting
+    if not force:
+        _refuse_much(waiting, len(groups), _now(gateway, timeout))
+    deleted: list[StaleGroup] = []
+    refused: list[StaleGroup] = []
+    first: PushError | None = None
+    read_again_at = _read_again_at(began)
+    while waiting:
+        try:
+            if time.monotonic() > read_again_at:
+                left = {_identity(entry) for entry in waiting}
+                began = time.monotonic()
+                waiting = [entry for entry in choose(read()) if _identity(entry) in left]
+                read_again_at = _read_again_at(began)
+                continue
+            _delete_group(gateway, waiting[0].group, timeout)
+        except PushError as error:
+            first = first or error
+            if not concerns_one_group(error):
+                raise _failure(error, deleted, [*refused, *waiting]) from error
+            refused.append(waiting.pop(0))
+        else:
+            deleted.append(waiting.pop(0))
+    if first is not None:
+        raise _failure(first, deleted, refused) from first
+    return deleted
 
-    def run(self, *, dry_run: bool, force: bool) -> list[StaleGroup]:
-        """Returns what was deleted, or with ``dry_run`` would be."""
-        began = time.monotonic()
-        groups = self._read()
-        chosen = self._choose(groups)
-        if dry_run:
-            return chosen
-        if not force:
-            self._refuse_much(chosen, len(groups))
-        return self._delete(chosen, began)
 
-    def _refuse_much(self, chosen: Sequence[StaleGroup], held: int) -> None:
-        """Raise UnconfirmedDeletionError for too many of the ``held`` groups, and for new ones."""
-        unasked = [entry for entry in chosen if not entry.expired]
-        if not unasked:
-            return
-        now = _now(self._gateway, self._timeout)
-        new = sum(now - touched(entry.group) < _NEW for entry in unasked)
-        if 2 * len(unasked) > held or new:
-            text = f"nothing was deleted: it would be {len(chosen)} of the gateway's {held} groups"
-            text += f", {new} of them pushed within an hour" if new else ""
-            raise UnconfirmedDeletionError(text, deleted=(), left=tuple(chosen))
-
-    def _delete(self, waiting: list[StaleGroup], began: float) -> list[StaleGroup]:
-        deleted: list[StaleGroup] = []
-        refused: list[StaleGroup] = []
-        first: PushError | None = None
-        deleter = _Deleter(self._gateway, self._timeout)
-        read_again_at = _read_again_at(began)
-        while waiting:
-            try:
-                if time.monotonic() > read_again_at:
-                    left = {_identity(entry) for entry in waiting}
-                    began = time.monotonic()
-                    chosen = self._choose(self._read())
-                    waiting = [entry for entry in chosen if _identity(entry) in left]
-                    read_again_at = _read_again_at(began)
-                    if not waiting:
-                        break
-                deleter.delete(waiting[0].group)
-            except PushError as error:
-                first = first or error
-                if not concerns_one_group(error):
-                    raise _failure(error, deleted, [*refused, *waiting]) from error
-                refused.append(waiting[0])
-            else:
-                deleted.append(waiting[0])
-            waiting = waiting[1:]
-        if first is not None:
-            raise _failure(first, deleted, refused) from first
-        return deleted
+def _refuse_much(chosen: Sequence[StaleGroup], held: int, now: float) -> None:
+    """Raise UnconfirmedDeletionError for too many of the ``held`` groups, and for new ones."""
+    unasked = [entry for entry in chosen if not entry.expired]
+    new = sum(now - touched(entry.group) < _NEW for entry in unasked)
+    if 2 * len(unasked) > held or new:
+        text = f"nothing was deleted: it would be {len(chosen)} of the gateway's {held} groups"
+        text += f", {new} of them pushed within an hour" if new else ""
+        raise UnconfirmedDeletionError(text, deleted=(), left=tuple(chosen))
 
 
 def _now(gateway: Gateway, timeout: float | None) -> float:
@@ -178,52 +162,44 @@ def _read_again_at(began: float) -> float:
     return now + max(_READ_AGAIN_AFTER, now - began)
 
 
-class _Deleter:
-    """Deletes groups, also those with labels of invalid UTF-8, which the gateway's JSON can't show.
+def _delete_group(gateway: Gateway, group: Group, timeout: float | None) -> None:
+    """Delete ``group``, also where the gateway's JSON can't show its labels: invalid UTF-8.
 
     The JSON has U+FFFD for their bytes. The error of a scrape, which they break, has the bytes.
     """
+    if not any("\ufffd" in value for value in group.labels.values()):
+        gateway.delete_group(group.labels, timeout=timeout)
+        return
+    broken = _broken_labels(gateway, timeout)
+    # Groups that look the same are not told apart: each of them breaks every scrape.
+    found = [raw for raw in broken or () if same_but_for_broken_bytes(group.labels, raw)]
+    names: Sequence[Mapping[str, str | bytes]] = found or (group.labels,)
+    for labels in names:
+        gateway.delete_group(labels, timeout=timeout)
+    if broken is not None and not found and not _is_gone(gateway, group, timeout):
+        raise PushError(
+            f"the group {group.labels} has a label that is not valid UTF-8, and the gateway"
+            " does not tell its bytes; delete it on the gateway's web page"
+        )
 
-    def __init__(self, gateway: Gateway, timeout: float | None) -> None:
-        self._gateway = gateway
-        self._timeout = timeout
-        self._broken: list[dict[str, bytes]] | None = None
-        self._is_broken = False
 
-    def delete(self, group: Group) -> None:
-        if not any("\ufffd" in value for value in group.labels.values()):
-            self._gateway.delete_group(group.labels, timeout=self._timeout)
-            return
-        if self._broken is None:
-            self._broken = self._read_broken_labels()
-        # Groups that look the same are not told apart: each of them breaks every scrape.
-        found = [raw for raw in self._broken if same_but_for_broken_bytes(group.labels, raw)]
-        names: Sequence[Mapping[str, str | bytes]] = found or (group.labels,)
-        for labels in names:
-            self._gateway.delete_group(labels, timeout=self._timeout)
-        if self._is_broken and not found and not self._is_gone(group):
-            raise PushError(
-                f"the group {group.labels} has a label that is not valid UTF-8, and the gateway"
-                " does not tell its bytes; delete it on the gateway's web page"
-            )
+def _broken_labels(gateway: Gateway, timeout: float | None) -> list[dict[str, bytes]] | None:
+    """The labels that break the gateway's scrapes; None where a scrape works."""
+    try:
+        gateway.scrape(timeout=timeout)
+    except GatewayRejectedError as error:
+        if not failed_inside(error):
+            raise
+        return broken_labels(error.read().decode("utf-8", "surrogateescape"))
+    return None
 
-    def _read_broken_labels(self) -> list[dict[str, bytes]]:
-        try:
-            self._gateway.scrape(timeout=self._timeout)
-        except GatewayRejectedError as error:
-            if not failed_inside(error):
-                raise
-            self._is_broken = True
-            return broken_labels(error.read().decode("utf-8", "surrogateescape"))
-        return []
 
-    def _is_gone(self, group: Group) -> bool:
-        for pause in (0.0, 0.05, 0.2, 0.8):  # the gateway first answers and then deletes
-            time.sleep(pause)
-            held = self._gateway.groups(timeout=self._timeout)
-            if all(other.labels != group.labels for other in held):
-                return True
-        return False
+def _is_gone(gateway: Gateway, group: Group, timeout: float | None) -> bool:
+    for pause in (0.0, 0.05, 0.2, 0.8):  # the gateway first answers and then deletes
+        time.sleep(pause)
+        if all(other.labels != group.labels for other in gateway.groups(timeout=timeout)):
+            return True
+    return False
 
 
 def _identity(entry: StaleGroup) -> frozenset[tuple[str, str]]:
