@@ -304,6 +304,12 @@ def test_other_shells_have_a_script_with_all_commands(cli, shell, line):
     assert all(command in out for command in COMMANDS)
 
 
+def test_completion_without_its_extra_says_how_to_install_it(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    expected = "pushgate: completion needs shtab: pip install 'pushgate[cli]'"
+    assert cli("completion", "bash") == (1, "", [expected])
+
+
 def test_the_page_of_the_manual_has_each_command_and_the_gateways_options_once(cli):
     code, page, errors = cli("man")
     assert (code, errors) == (0, [])

@@ -1,5 +1,6 @@
 """A schedule as a cron expression: the next run's time is exact, and the gateway has it."""
 
+import sys
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -52,6 +53,15 @@ def test_what_is_no_schedule_is_one_line_and_the_run_goes_on_without(schedule, w
     (line,) = lines
     assert line.startswith(f"the schedule {schedule!r} is not published: ")
     assert words in line
+
+
+def test_without_the_extra_the_line_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cronsim", None)
+    lines = []
+    run = JobRun(GroupingKey("j"), 1.7e9)
+    assert with_schedule(run, "0 9 * * *", lines.append) == run
+    assert lines[0].endswith("a cron expression needs cronsim: pip install 'pushgate[cli]'")
+    assert with_schedule(run, 60.0, lines.append).expected_interval == 60.0
 
 
 @pytest.mark.parametrize("command", ["run", "start"])
