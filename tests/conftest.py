@@ -110,6 +110,9 @@ def fresh_gateway(request: pytest.FixtureRequest) -> Iterator[GatewayUnderTest]:
 
 # Hypothesis builds its table of Unicode on first use, which a new machine is slow at.
 hypothesis.settings.register_profile(
-    "pushgate", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "pushgate",
+    deadline=None,
+    max_examples=100 if os.environ.get("CI") else 30,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("pushgate")

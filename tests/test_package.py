@@ -44,13 +44,15 @@ METRIC_NAME = re.compile(r"batch_job_[a-z]")
 
 @cache
 def sources(package):
-    return {path: ast.parse(path.read_text()) for path in sorted(package.rglob("*.py"))}
+    """The nodes of each module's tree, the module's own first."""
+    paths = sorted(package.rglob("*.py"))
+    return {path: tuple(ast.walk(ast.parse(path.read_text()))) for path in paths}
 
 
-def imports(path, tree, package):
+def imports(path, nodes, package):
     """The absolute dotted names that a module imports, ``from x import y`` as x and x.y."""
     parents = (package.name, *path.relative_to(package).parts[:-1])
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -61,12 +63,12 @@ def imports(path, tree, package):
 
 
 def test_imports_of_the_core_point_one_way():
-    for path, tree in sources(CORE).items():
+    for path, nodes in sources(CORE).items():
         module = path.relative_to(CORE).parts[0].removesuffix(".py")
         if module == "__init__":
             continue
         assert module in ROOMS, f"{module} is in no room"
-        for name in imports(path, tree, CORE):
+        for name in imports(path, nodes, CORE):
             first, _, rest = name.partition(".")
             imported = rest.partition(".")[0]
             if first == "pushgate" and imported in ROOMS:
@@ -80,41 +82,40 @@ def test_imports_of_the_core_point_one_way():
 def test_production_does_not_import_the_embedded_gateway():
     importers = {
         path.relative_to(CORE).as_posix()
-        for path, tree in sources(CORE).items()
-        for name in imports(path, tree, CORE)
+        for path, nodes in sources(CORE).items()
+        for name in imports(path, nodes, CORE)
         if name.startswith("pushgate.embedded") and "embedded" not in path.parts
     }
     assert importers == {"cli/cmd_gateway.py"}
 
 
-def literals(tree):
-    """The constants of a module, without docstrings."""
-    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    return (
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and id(node) not in statements
-    )
+def literals(nodes):
+    """The constants among nodes, without docstrings."""
+    statements = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    constants = (node for node in nodes if isinstance(node, ast.Constant))
+    return (node.value for node in constants if id(node) not in statements)
 
 
 @pytest.mark.parametrize("package", [CORE, *ADAPTERS], ids=lambda package: package.name)
 def test_metrics_are_named_in_the_vocabulary_and_statuses_compared_in_errors_alone(package):
-    for path, tree in sources(package).items():
+    for path, nodes in sources(package).items():
         if path.name != "vocabulary.py":
-            names = [v for v in literals(tree) if isinstance(v, str) and METRIC_NAME.search(v)]
+            names = [v for v in literals(nodes) if isinstance(v, str) and METRIC_NAME.search(v)]
             assert not names, f"{path.name} names the metric {names}"
         if path.name == "errors.py" or "embedded" in path.parts:
             continue
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Compare):
-                numbers = [v for v in literals(node) if type(v) is int and 400 <= v < 600]
+                numbers = [
+                    v for v in literals([*ast.walk(node)]) if type(v) is int and 400 <= v < 600
+                ]
                 assert not numbers, f"{path.name} compares with the status {numbers}"
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
 def test_an_adapter_imports_public_names_of_the_core_and_no_other_adapter(adapter):
-    for path, tree in sources(adapter).items():
-        for name in imports(path, tree, adapter):
+    for path, nodes in sources(adapter).items():
+        for name in imports(path, nodes, adapter):
             first, _, rest = name.partition(".")
             assert first == adapter.name or not first.startswith("pushgate_"), (
                 f"{path.name} imports {name}"
@@ -177,7 +178,7 @@ def twice(names):
 
 
 def test_every_module_and_every_public_class_has_a_name_of_its_own():
-    trees = {path: tree for package in (CORE, *ADAPTERS) for path, tree in sources(package).items()}
+    trees = {path: nodes[0] for p in (CORE, *ADAPTERS) for path, nodes in sources(p).items()}
     modules = [path.stem.lstrip("_") for path in trees if not path.stem.startswith("__")]
     classes = [
         node.name
