@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,12 +18,9 @@ from pushgate_airflow._configuration import configuration, label
 from pushgate_airflow.get_provider_info import CONN_TYPE, FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pushgate import Gateway, Outbox
 
 __all__ = (
-    "agateway",
     "configured_gateway",
     "connection_settings",
     "gateway",
@@ -34,11 +29,9 @@ __all__ = (
     "outbox",
 )
 
-_REMEMBERED_FOR = 300.0  # seconds: a changed connection reaches a process that runs for months
 # The variables that say where the outbox is. Others may be set wrongly: where the gateway comes
 # from a connection, they are of no use.
 _OUTBOX_VARIABLES = ("PUSHGATE_OUTBOX", "PUSHGATE_CONFIG", "XDG_CONFIG_HOME", "HOME")
-_remembered: dict[str, tuple[float, Settings]] = {}
 
 
 def gateway(conn_id: str | None = None, *, keeping: bool = False) -> Gateway:
@@ -46,27 +39,21 @@ def gateway(conn_id: str | None = None, *, keeping: bool = False) -> Gateway:
 
     None and the configured connection's id mean: the URL in ``[pushgate] gateway``, else that
     connection, else pushgate's own settings (``PUSHGATE_*`` and its file). ``keeping``: with this
-    host's outbox, for what can't be delivered. The result is remembered for five minutes.
+    host's outbox, for what can't be delivered.
 
     Raises SettingsError for settings that can't be used, AirflowNotFoundException for a named
     connection that does not exist.
     """
     name = conn_id or configuration().conn_id
-    settings = _known(name)
+    settings = _configured(name)
     if settings is None:
-        with _optional(name):
+        try:
             settings = connection_settings(version_compat.BaseHook.get_connection(name))
-    return _made(name, settings, keeping)
-
-
-async def agateway(conn_id: str | None = None, *, keeping: bool = False) -> Gateway:
-    """As :func:`gateway`, for an event loop such as the triggerer's."""
-    name = conn_id or configuration().conn_id
-    settings = _known(name)
-    if settings is None:
-        with _optional(name):
-            settings = connection_settings(await version_compat.aget_connection(name))
-    return _made(name, settings, keeping)
+        except version_compat.AirflowNotFoundException:
+            if name != configuration().conn_id:
+                raise
+            settings = _own_settings()
+    return settings.to_gateway(outbox() if keeping else None)
 
 
 def configured_gateway() -> Gateway:
@@ -133,19 +120,6 @@ def connection_settings(connection: Any) -> Settings:
     return Settings.read(named)
 
 
-def _known(name: str) -> Settings | None:
-    """The settings that were looked up before, or that take no look-up."""
-    expires, settings = _remembered.get(name, (0.0, None))
-    return settings if time.monotonic() < expires else _configured(name)
-
-
-def _made(name: str, settings: Settings | None, keeping: bool) -> Gateway:
-    settings = settings or _own_settings()
-    if _remembered.get(name, (0.0, None))[0] <= time.monotonic():
-        _remembered[name] = (time.monotonic() + _REMEMBERED_FOR, settings)
-    return settings.to_gateway(outbox() if keeping else None)
-
-
 def _configured(name: str) -> Settings | None:
     options = configuration()
     if options.gateway is None or name != options.conn_id:
@@ -166,16 +140,6 @@ def _own_settings() -> Settings:
             f" {configuration().conn_id!r} of type {CONN_TYPE}"
         )
     return settings
-
-
-@contextmanager
-def _optional(name: str) -> Iterator[None]:
-    """Nothing is wrong where the connection of the configuration's own name does not exist."""
-    try:
-        yield
-    except version_compat.AirflowNotFoundException:
-        if name != configuration().conn_id:
-            raise
 
 
 def _url(connection: Any) -> str:

@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from asgiref.sync import sync_to_async  # Airflow's way from a thread to its supervisor
+
 from pushgate import (
     DeliveryError,
     GatewayDisconnectedError,
@@ -14,7 +16,7 @@ from pushgate import (
     explain,
 )
 from pushgate_airflow._configuration import configuration
-from pushgate_airflow._gateway_lookup import agateway, connection_settings, gateway
+from pushgate_airflow._gateway_lookup import connection_settings, gateway
 from pushgate_airflow.get_provider_info import BEHAVIOUR, CONN_TYPE, FIELDS
 from pushgate_airflow.version_compat import BaseHook
 
@@ -53,7 +55,7 @@ class PushgatewayHook(BaseHook):
 
     async def aget_conn(self) -> Gateway:
         """The gateway, looked up without blocking an event loop. Its own methods do block."""
-        return await agateway(self.pushgateway_conn_id)
+        return await sync_to_async(self.get_conn, thread_sensitive=False)()
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether a Pushgateway answers there and takes our credentials, and else what is wrong."""

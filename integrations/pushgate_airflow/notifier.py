@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
+from asgiref.sync import sync_to_async
 
 from pushgate import Gateway, GroupingKey
 from pushgate_airflow._configuration import configuration
@@ -28,7 +29,6 @@ from pushgate_airflow._events import (
     refuse_template_of_runs,
 )
 from pushgate_airflow._gateway_lookup import (
-    agateway,
     gateway,
     gateway_at,
     is_gateway_configured,
@@ -134,8 +134,9 @@ class PushgatewayNotifier(BaseNotifier):
             event = await asyncio.to_thread(self._event, context, self)
             if event is None:
                 return
+            find = sync_to_async(self._find, thread_sensitive=False)
             try:
-                found = await asyncio.wait_for(self._afind(), _LOOK_UP)
+                found = await asyncio.wait_for(find(), _LOOK_UP)
             except TimeoutError:
                 raise TimeoutError(f"looking the gateway up took over {_LOOK_UP:g} s") from None
             await asyncio.to_thread(self._push, event, context, lambda: found)
@@ -217,11 +218,6 @@ class PushgatewayNotifier(BaseNotifier):
         if self.gateway is not None:
             return gateway_at(self.gateway)
         return gateway(self.conn_id, keeping=True)
-
-    async def _afind(self) -> Gateway:
-        if self.gateway is not None:
-            return gateway_at(self.gateway)
-        return await agateway(self.conn_id, keeping=True)
 
 
 def push_outcome(context: Context) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ __all__ = (
     "AirflowNotFoundException",
     "AirflowPlugin",
     "BaseHook",
-    "aget_connection",
     "next_due",
 )
 
@@ -39,14 +37,6 @@ def __getattr__(name: str) -> Any:
         except (ImportError, AttributeError):
             continue
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-async def aget_connection(conn_id: str) -> Any:
-    """The connection, for an event loop. Airflow 3.0 has no such function: it uses a thread."""
-    hook = __getattr__("BaseHook")
-    if hasattr(hook, "aget_connection"):
-        return await hook.aget_connection(conn_id)
-    return await asyncio.to_thread(hook.get_connection, conn_id)
 
 
 def next_due(timetable: Any, dag_run: Any, end_date: datetime | None) -> datetime | None:

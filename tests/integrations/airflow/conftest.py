@@ -14,14 +14,10 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from pushgate.embedded.pytest_plugin import PushgatewayFixture
 
 DAGS = Path(__file__).parent / "dags"
 INSTALLED = find_spec("airflow") is not None
@@ -31,7 +27,7 @@ INSTALLED = find_spec("airflow") is not None
 WARNINGS = ("ignore", "error:::pushgate", "error::pytest.PytestUnhandledThreadExceptionWarning")
 
 
-def _set_up() -> None:
+def _set_up():
     for name in tuple(os.environ):
         if name.startswith(("AIRFLOW", "PUSHGATE_")):
             del os.environ[name]
@@ -59,18 +55,18 @@ if INSTALLED:
 class NotInstalled(pytest.Module):
     """A test module that is not imported, because it could not be."""
 
-    def collect(self) -> list[pytest.Item]:
+    def collect(self):
         if os.environ.get("CI"):
             raise self.CollectError("Airflow is not installed: pip install '.[test]'")
         pytest.skip("Airflow is not installed: pip install '.[test]'", allow_module_level=True)
 
 
 @pytest.hookimpl
-def pytest_pycollect_makemodule(module_path: Path, parent: Any) -> pytest.Module | None:
+def pytest_pycollect_makemodule(module_path, parent):
     return None if INSTALLED else NotInstalled.from_parent(parent, path=module_path)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings(*WARNINGS))
@@ -78,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def airflow_database() -> None:
+def airflow_database():
     """The home's SQLite database, migrated."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -88,7 +84,7 @@ def airflow_database() -> None:
 
 
 @pytest.fixture(scope="session")
-def dags(airflow_database: None) -> dict[str, Any]:
+def dags(airflow_database):
     """The DAGs of the files in ``dags/``, by id, parsed once."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -100,15 +96,14 @@ def dags(airflow_database: None) -> dict[str, Any]:
 
 
 @pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def configure(monkeypatch):
     """Set options of ``[pushgate]``: ``configure(gateway=url, listener=True)``; None unsets."""
-    from pushgate_airflow import _configuration, _gateway_lookup
+    from pushgate_airflow import _configuration
 
-    def reset() -> None:
+    def reset():
         _configuration.configuration.cache_clear()
-        _gateway_lookup._remembered.clear()
 
-    def configure(**options: object) -> None:
+    def configure(**options):
         for name, value in options.items():
             variable = f"AIRFLOW__PUSHGATE__{name.upper()}"
             if value is None:
@@ -124,17 +119,17 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def gateway_url(configure: Callable[..., None], pushgateway: PushgatewayFixture) -> str:
+def gateway_url(configure, pushgateway):
     """The embedded gateway's URL, which ``[pushgate] gateway`` names."""
     configure(gateway=pushgateway.url)
     return pushgateway.url
 
 
 @pytest.fixture
-def run_dag(dags: dict[str, Any]) -> Callable[..., Any]:
+def run_dag(dags):
     """Run a DAG to its end by ``dag.test()``, in this process, and return its DagRun."""
 
-    def run_dag(dag_id: str, **options: Any) -> Any:
+    def run_dag(dag_id, **options):
         return dags[dag_id].test(**options)
 
     return run_dag

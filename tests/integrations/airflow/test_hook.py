@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from airflow.exceptions import AirflowNotFoundException
@@ -14,34 +12,33 @@ from airflow.models import Connection as StoredConnection
 from airflow.sdk import Connection
 from airflow.utils.session import create_session
 
-from pushgate import Gateway, Settings, SettingsError
-from pushgate.embedded.pytest_plugin import PushgatewayFixture
-from pushgate_airflow import PushgatewayHook, _gateway_lookup
-from pushgate_airflow._gateway_lookup import agateway, connection_settings, gateway
+from pushgate import Gateway, SettingsError, TLSFileError, gauge
+from pushgate_airflow import PushgatewayHook
 from support.faults import FaultServer, answer, hang, respond
-from support.gateways import GatewayUnderTest
 
-Configure = Callable[..., None]
 SECRET = "s3cret-word"
 
 
 @pytest.fixture
-def define(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def define(configure, monkeypatch):
     """Define a connection by a variable, as a URI or by its fields."""
 
-    def define(conn_id: str, uri: str | None = None, **fields: Any) -> None:
+    def define(conn_id, uri=None, **fields):
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", uri or json.dumps(fields))
         configure()
 
     return define
 
 
-def of(**fields: Any) -> Settings:
-    extra = fields.pop("extra", None)
-    text = json.dumps(extra) if isinstance(extra, dict) else extra
-    fields = {"conn_type": "pushgateway", **fields}
-    settings = connection_settings(Connection(conn_id="metrics", extra=text, **fields))
-    return settings._replace(origins={})
+@pytest.fixture
+def of(define):
+    """The gateway of a connection with these fields."""
+
+    def of(uri=None, **fields):
+        define("metrics", uri, **{"conn_type": "pushgateway", **fields})
+        return PushgatewayHook("metrics").get_conn()
+
+    return of
 
 
 @pytest.mark.parametrize(
@@ -59,64 +56,38 @@ def of(**fields: Any) -> Settings:
         ({"host": "h", "conn_type": "https"}, "https://h"),
     ],
 )
-def test_host_schema_and_port_make_a_url(fields: dict[str, Any], url: str) -> None:
-    assert of(**fields).gateway == url
+def test_host_schema_and_port_make_a_url(of, fields, url):
+    assert of(**fields).url == url
 
 
-def test_extras_are_taken_from_json_and_as_texts_from_a_uri() -> None:
-    wanted = Settings(
-        gateway="https://h:9091",
-        username="me",
-        password="p@ss",
-        cafile="/ca.pem",
-        certfile="/cert.pem",
-        keyfile="/key.pem",
-        insecure_skip_verify=True,
-        headers=(("X-Scope-OrgID", "batch"),),
-        redirects=2,
-        timeout=2.5,
-        compression="gzip",
-        retries=0,
-    )
-    extra = {
-        "cafile": "/ca.pem",
-        "certfile": "/cert.pem",
-        "keyfile": "/key.pem",
-        "insecure_skip_verify": True,
-        "headers": {"X-Scope-OrgID": "batch"},
-        "redirects": 2,
-        "timeout": 2.5,
-        "compression": "gzip",
-        "retries": 0,
-        "token": "",
-    }
-    uri = (
-        "pushgateway://me:p%40ss@h:9091/https?cafile=%2Fca.pem&certfile=%2Fcert.pem"
-        "&keyfile=%2Fkey.pem&insecure_skip_verify=true&headers=%7B%22X-Scope-OrgID%22%3A+%22batch"
-        "%22%7D&redirects=2&timeout=2.5&compression=gzip&retries=0"
-    )
-
-    assert of(host="h", port=9091, schema="https", login="me", password="p@ss", extra=extra) == (
-        wanted
-    )
-    from_uri = connection_settings(Connection.from_uri(uri, conn_id="metrics"))
-    assert from_uri._replace(origins={}) == wanted
+@pytest.mark.parametrize("kind", ["json", "uri", "as Airflow's own cache keeps it"])
+def test_extras_are_taken_from_json_and_as_texts_from_a_uri(of, kind):
+    extra = {"headers": {"X-Scope-OrgID": "batch"}, "timeout": 2.5, "compression": "gzip"}
+    with FaultServer(respond(answer("202 Accepted"))) as server:
+        fields = {"host": server.url, "login": "me", "password": "p@/:s"}
+        fields |= {"extra": json.dumps({**extra, "token": "", "retries": 0})}
+        if kind == "uri":
+            gateway = of(
+                f"pushgateway://me:p%40%2F%3As@127.0.0.1:{server.port}/http?timeout=2.5"
+                "&headers=%7B%22X-Scope-OrgID%22%3A+%22batch%22%7D&compression=gzip&retries=0"
+            )
+        elif kind == "json":
+            gateway = of(**fields)
+        else:
+            known = Connection(conn_id="metrics", conn_type="pushgateway", **fields)
+            gateway = of(known.get_uri())
+        gateway.push("j", gauge("m", "", 1))
+        (seen,) = server.requests
+    assert gateway.timeout == 2.5
+    assert seen.header("x-scope-orgid") == "batch"
+    assert seen.header("content-encoding") == "gzip"
+    assert seen.header("authorization") == "Basic bWU6cEAvOnM="
 
 
-def test_a_connection_survives_airflows_own_cache_which_keeps_uris() -> None:
-    connection = Connection(
-        conn_id="metrics",
-        conn_type="pushgateway",
-        host="https://h/prefix",
-        port=8443,
-        login="me",
-        password="p@/:s",
-        extra=json.dumps({"headers": {"A": "b"}, "timeout": 3}),
-    )
-
-    again = Connection.from_uri(connection.get_uri(), conn_id="metrics")
-
-    assert connection_settings(again) == connection_settings(connection)
+def test_tls_files_are_those_of_the_machine(of):
+    gateway = of(host="https://127.0.0.1:1", extra={"cafile": "/nowhere/ca.pem"})
+    with pytest.raises(TLSFileError, match=r"/nowhere/ca\.pem"):
+        gateway.push("j", gauge("m", "", 1))
 
 
 @pytest.mark.parametrize(
@@ -145,12 +116,9 @@ def test_a_connection_survives_airflows_own_cache_which_keeps_uris() -> None:
         ({"host": "h", "extra": {"keyfile": "/k"}}, "no certificate"),
     ],
 )
-def test_an_unfit_connection_is_refused_by_name_and_without_its_secret(
-    fields: dict[str, Any], words: str
-) -> None:
+def test_an_unfit_connection_is_refused_by_name_and_without_its_secret(of, fields, words):
     with pytest.raises(SettingsError) as raised:
         of(**fields)
-
     assert "the connection 'metrics'" in str(raised.value)
     assert words in str(raised.value)
     assert SECRET not in f"{raised.value!r}{raised.value.__cause__!r}"
@@ -159,24 +127,19 @@ def test_an_unfit_connection_is_refused_by_name_and_without_its_secret(
 @pytest.mark.parametrize(
     "fields",
     [
-        {"login": "me", "password": "file:PATH"},
-        {"extra": {"token": "file:PATH"}},
-        {"extra": {"headers": {"X-Key": "file:PATH"}}},
+        {"login": "me", "password": "file:/etc/hostname"},
+        {"extra": {"token": "file:/etc/hostname"}},
+        {"extra": {"headers": {"X-Key": "file:/etc/hostname"}}},
     ],
 )
-def test_a_secret_is_never_read_from_a_file_for_whoever_edits_a_connection(
-    fields: dict[str, Any], tmp_path: Any
-) -> None:
-    (tmp_path / "secret").write_text(SECRET)
-    fields = json.loads(json.dumps(fields).replace("PATH", str(tmp_path / "secret")))
-
+def test_a_secret_is_never_read_from_a_file_for_whoever_edits_a_connection(of, fields):
     with pytest.raises(SettingsError, match="file:/path is not read in a connection"):
         of(host="h", **fields)
 
 
 def test_tasks_push_by_connections_from_variables_and_from_the_database(
-    pushgateway: PushgatewayFixture, define: Callable[..., None], run_dag: Callable[..., Any]
-) -> None:
+    pushgateway, define, run_dag
+):
     host, _, port = pushgateway.url.removeprefix("http://").partition(":")
     define("by_json", conn_type="pushgateway", host=pushgateway.url, extra={"compression": "gzip"})
     define("by_uri", f"pushgateway://{host}:{port}/http?timeout=5")
@@ -201,69 +164,39 @@ def test_tasks_push_by_connections_from_variables_and_from_the_database(
     assert found == {"by_json", "by_uri", "stored"}
 
 
-def test_what_is_named_goes_before_what_is_configured(
-    configure: Configure, define: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_named_goes_before_what_is_configured(configure, define, monkeypatch):
+    def url(conn_id=None):
+        return PushgatewayHook(conn_id).get_conn().url
+
     define("other", "http://other:1")
     define("pushgateway_default", "http://default:2")
     monkeypatch.setenv("PUSHGATE_GATEWAY", "http://environment:3")
     configure(gateway="http://configured:4")
-
-    assert gateway("other").url == "http://other:1"
-    assert gateway().url == "http://configured:4"
-    assert gateway("pushgateway_default").url == "http://configured:4"
-
+    assert url("other") == "http://other:1"
+    assert url() == url("pushgateway_default") == "http://configured:4"
     configure(gateway=None)
-    assert gateway().url == "http://default:2"
+    assert url() == "http://default:2"
     configure(conn_id="other")
-    assert gateway().url == "http://other:1"
-
+    assert url() == "http://other:1"
     monkeypatch.delenv("AIRFLOW_CONN_OTHER")
-    configure()
-    assert gateway().url == "http://environment:3"
-    assert PushgatewayHook(None).get_conn().url == "http://environment:3"
-
+    assert url() == "http://environment:3"
     monkeypatch.delenv("PUSHGATE_GATEWAY")
-    configure()
     with pytest.raises(SettingsError, match="AIRFLOW__PUSHGATE__GATEWAY"):
-        gateway()
+        url()
     with pytest.raises(AirflowNotFoundException):
-        gateway("nowhere")
+        url("nowhere")
 
 
-def test_an_event_loop_finds_the_same(
-    configure: Configure, define: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_event_loop_finds_the_same(configure, define):
     define("other", "http://other:1")
-
-    assert asyncio.run(agateway("other")).url == "http://other:1"
     assert asyncio.run(PushgatewayHook("other").aget_conn()).url == "http://other:1"
-    configure(conn_id="other")
-    assert asyncio.run(PushgatewayHook().aget_conn()).url == "http://other:1"
     with pytest.raises(AirflowNotFoundException):
-        asyncio.run(agateway("nowhere"))
+        asyncio.run(PushgatewayHook("nowhere").aget_conn())
     configure(gateway="http://configured:4")
-    assert asyncio.run(agateway()).url == "http://configured:4"
+    assert asyncio.run(PushgatewayHook().aget_conn()).url == "http://configured:4"
 
 
-def test_a_changed_connection_is_seen_after_a_while(
-    define: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    define("other", "http://other:1")
-    now = _gateway_lookup.time.monotonic()
-    monkeypatch.setattr(_gateway_lookup.time, "monotonic", lambda: now)
-    assert gateway("other").url == "http://other:1"
-    monkeypatch.setenv("AIRFLOW_CONN_OTHER", "http://moved:1")
-    assert gateway("other").url == "http://other:1"
-
-    monkeypatch.setattr(_gateway_lookup.time, "monotonic", lambda: now + 301)
-
-    assert gateway("other").url == "http://moved:1"
-
-
-def test_the_test_button_names_the_gateway_it_found_and_pushes_nothing(
-    gateway: GatewayUnderTest, define: Callable[..., None]
-) -> None:
+def test_the_test_button_names_the_gateway_it_found_and_pushes_nothing(gateway, define):
     define("other", conn_type="pushgateway", host=gateway.url, login="me", password=SECRET)
 
     ok, text = PushgatewayHook("other").test_connection()
@@ -275,8 +208,8 @@ def test_the_test_button_names_the_gateway_it_found_and_pushes_nothing(
 
 
 def test_the_test_button_tests_the_connection_and_not_what_is_configured(
-    configure: Configure, define: Callable[..., None], pushgateway: PushgatewayFixture
-) -> None:
+    configure, define, pushgateway
+):
     configure(gateway="http://127.0.0.1:1")
     define("pushgateway_default", pushgateway.url)
 
@@ -294,9 +227,7 @@ def test_the_test_button_tests_the_connection_and_not_what_is_configured(
         ("502 Bad Gateway", b"", "502"),
     ],
 )
-def test_the_test_button_says_what_is_wrong_and_no_secret(
-    define: Callable[..., None], status: str, body: bytes, words: str
-) -> None:
+def test_the_test_button_says_what_is_wrong_and_no_secret(define, status, body, words):
     with FaultServer(respond(answer(status, body + SECRET.encode()))) as server:
         define("other", conn_type="pushgateway", host=server.url, extra={"token": SECRET})
         ok, text = PushgatewayHook("other").test_connection()
@@ -306,9 +237,7 @@ def test_the_test_button_says_what_is_wrong_and_no_secret(
     assert SECRET not in text
 
 
-def test_credentials_that_only_writing_asks_for_are_tested_too(
-    define: Callable[..., None],
-) -> None:
+def test_credentials_that_only_writing_asks_for_are_tested_too(define):
     version = b'{"status":"success","data":{"build_information":{"version":"1.11.2"}}}'
     with FaultServer(respond(answer(body=version), answer("401 Unauthorized"))) as server:
         define("other", conn_type="pushgateway", host=server.url)
@@ -318,7 +247,7 @@ def test_credentials_that_only_writing_asks_for_are_tested_too(
     assert "asks for credentials" in text
 
 
-def test_the_test_button_does_not_wait_for_ever(define: Callable[..., None]) -> None:
+def test_the_test_button_does_not_wait_for_ever(define):
     with FaultServer(hang) as server:
         define("other", conn_type="pushgateway", host=server.url, extra={"timeout": 0.2})
         ok, text = PushgatewayHook("other").test_connection()
@@ -327,7 +256,7 @@ def test_the_test_button_does_not_wait_for_ever(define: Callable[..., None]) -> 
     assert "timed out" in text
 
 
-def test_the_test_button_has_a_hint_for_a_missing_port(define: Callable[..., None]) -> None:
+def test_the_test_button_has_a_hint_for_a_missing_port(define):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         define("with_port", f"http://127.0.0.1:{nobody.getsockname()[1]}")

@@ -7,8 +7,12 @@ import pytest
 from pushgate import Outbox
 from pushgate.embedded import EmbeddedGateway
 from pushgate_airflow import PushgatewayHook, PushgatewayNotifier
-from pushgate_airflow._gateway_lookup import gateway, outbox
 from support.faults import FaultServer, hang
+
+MISSED = {
+    "dag_run": {"dag_id": "etl", "dag_run_id": "r"},
+    "deadline": {"id": "d", "deadline_time": "2026-01-01T01:00:00Z"},
+}
 
 
 @pytest.fixture
@@ -26,14 +30,6 @@ def path(tmp_path, configure, server):
     return path
 
 
-def test_switched_off_nothing_is_kept(path, server, configure, run_dag, caplog):
-    configure(outbox="off")
-    server.stop()
-    run_dag("retries")
-    assert not path.exists()
-    assert "outbox" not in caplog.text
-
-
 def test_an_operator_fails_and_leaves_nothing_behind(path, server, run_dag):
     server.stop()
     assert run_dag("operator_fails", run_conf={"metrics": {"m": 1}}).state == "failed"
@@ -42,28 +38,43 @@ def test_an_operator_fails_and_leaves_nothing_behind(path, server, run_dag):
     assert not path.exists()
 
 
-def test_the_host_says_where_its_outbox_is_and_never_a_connection(configure, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("own", "airflows", "place"),
+    [
+        (None, None, "state/outbox"),
+        ("own", None, "own"),
+        ("own", "airflows", "airflows"),
+        ("off", "airflows", "airflows"),
+        ("off", None, None),
+        ("own", "off", None),
+    ],
+)
+def test_the_host_says_where_its_outbox_is(
+    own, airflows, place, path, server, configure, monkeypatch, tmp_path, caplog
+):
+    def named(name):
+        return name and (name if name == "off" else tmp_path / name)
+
+    server.stop()
+    monkeypatch.setenv("PUSHGATE_STATE_DIR", str(tmp_path / "state"))
+    if own:
+        monkeypatch.setenv("PUSHGATE_OUTBOX", str(named(own)))
+    configure(outbox=named(airflows))
+    PushgatewayNotifier()(MISSED)
+    assert "the push of deadline_missed for etl failed" in caplog.text
+    found = [p for p in ("state/outbox", "own", "airflows") if (tmp_path / p).exists()]
+    assert found == ([place] if place else [])
+
+
+def test_a_connection_never_says_where_the_outbox_is(configure, monkeypatch):
     connection = '{"conn_type": "pushgateway", "host": "http://h", "extra": {"outbox": "/etc/x"}}'
     monkeypatch.setenv("AIRFLOW_CONN_PUSHGATEWAY_DEFAULT", connection)
+    configure(gateway=None)
     with pytest.raises(ValueError, match="outbox"):
-        gateway(keeping=True)
-    monkeypatch.setenv("PUSHGATE_STATE_DIR", str(tmp_path / "state"))
-    assert outbox().path.startswith(str(tmp_path / "state" / "outbox"))
-    monkeypatch.setenv("PUSHGATE_OUTBOX", str(tmp_path / "own"))
-    assert outbox().path == str(tmp_path / "own")
-    configure(outbox=tmp_path / "airflows")
-    assert outbox().path == str(tmp_path / "airflows")
-    monkeypatch.setenv("PUSHGATE_OUTBOX", "off")
-    assert outbox().path == str(tmp_path / "airflows")
-    configure(outbox=None)
-    assert outbox() is None
+        PushgatewayHook().get_conn()
 
 
 def test_a_notifier_with_a_gateway_of_its_own_keeps_what_is_for_that(path):
     with FaultServer(hang) as other:
-        context = {
-            "dag_run": {"dag_id": "etl", "dag_run_id": "r"},
-            "deadline": {"id": "d", "deadline_time": "2026-01-01T01:00:00Z"},
-        }
-        PushgatewayNotifier(gateway=other.url, deadline=0.5)(context)
+        PushgatewayNotifier(gateway=other.url, deadline=0.5)(MISSED)
         assert [group.url for group in Outbox(path).waiting()] == [other.url]

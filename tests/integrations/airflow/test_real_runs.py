@@ -29,18 +29,10 @@ def delivered():
     listener.before_stopping(SimpleNamespace(job_type="SchedulerJob"))
 
 
-def real_runs():
-    from pushgate_airflow import _real_runs
-
-    _real_runs._left_out.cache_clear()
-    return _real_runs
-
-
 # Test runs.
 
 
 def test_a_test_run_pushes_nothing_and_says_so_once(run_dag, pushgateway, caplog, configure):
-    real_runs()
     configure(listener=False)
     assert run_dag("succeeds").state == "success"
     assert pushgateway.groups() == []
@@ -59,7 +51,6 @@ def test_airflow_tasks_test_pushes_nothing(dags, pushgateway, caplog, configure)
     from airflow.cli import cli_parser
     from airflow.cli.commands import task_command
 
-    real_runs()
     configure(listener=False)
     arguments = cli_parser.get_parser().parse_args(["tasks", "test", "succeeds", "load"])
     task_command.task_test(arguments, dag=dags["succeeds"])
@@ -94,7 +85,6 @@ def outside_of_tests(airflow_database, monkeypatch):
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     if runner is not None:
         monkeypatch.setattr(runner, "SUPERVISOR_COMMS", None, raising=False)
-    real_runs()
 
 
 @pytest.mark.usefixtures("outside_of_tests")
@@ -171,24 +161,21 @@ def test_a_task_of_an_old_run_is_told_unless_a_later_run_has_ended(
 
     supervisor = Supervisor(**{state: other and dag_run(**other)})
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
-    run = dag_run(days_ago)
-    ti = SimpleNamespace(
-        dag_id="told",
-        task_id="load",
-        run_id=run.run_id,
-        try_number=1,
-        map_index=-1,
-        state="success",
-        start_date=datetime.now(UTC),
-        end_date=datetime.now(UTC),
-    )
-    context = {"ti": ti, "dag_run": run, "dag": None}
+    context = task_context(dag_run(days_ago))
+    ti = context["ti"]
     ti.get_template_context = lambda: context
     listener.on_task_instance_success(ti)
     assert bool(pushgateway.groups(dag_id="told")) == is_told
     pushgateway.clear()
     PushgatewayNotifier(gateway=gateway_url, labels={"team": "a"}).notify(context)
     assert bool(pushgateway.groups(dag_id="told")) == is_told
+
+
+def task_context(run):
+    now = datetime.now(UTC)
+    ti = SimpleNamespace(dag_id="told", task_id="load", run_id=run.run_id, map_index=-1)
+    vars(ti).update(try_number=1, state="success", start_date=now, end_date=now)
+    return {"ti": ti, "dag_run": run, "dag": None}
 
 
 def dag_run(days_ago=0, run_type="scheduled", **values):
@@ -206,20 +193,9 @@ def dag_run(days_ago=0, run_type="scheduled", **values):
 
 @pytest.mark.usefixtures("outside_of_tests")
 def test_a_backfill_tells_nothing_but_in_a_group_of_each_run(gateway_url, pushgateway):
-    run = dag_run(3, "backfill")
-    ti = SimpleNamespace(
-        dag_id="told",
-        task_id="load",
-        run_id=run.run_id,
-        try_number=1,
-        map_index=-1,
-        state="failed",
-        start_date=datetime.now(UTC),
-        end_date=datetime.now(UTC),
-    )
-    context = {"ti": ti, "dag_run": run, "dag": None}
+    context = task_context(dag_run(3, "backfill"))
     PushgatewayNotifier(gateway=gateway_url, labels={"team": "a"}).notify(context)
     assert pushgateway.groups() == []
     PushgatewayNotifier(gateway=gateway_url, run_id_lifetime=60).notify(context)
     (group,) = pushgateway.groups()
-    assert group.labels["run_id"] == run.run_id
+    assert group.labels["run_id"] == context["ti"].run_id
