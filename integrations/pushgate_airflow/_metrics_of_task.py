@@ -12,7 +12,8 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pushgate import Family, MetricsFile, OwnMetrics
+# open_private is what the thread that removes leftovers needs: a task may fork while it imports.
+from pushgate import Family, MetricsFile, OwnMetrics, open_private  # noqa: F401
 from pushgate_airflow._configuration import configuration
 from pushgate_airflow._events import plain_state
 

@@ -122,6 +122,7 @@ def test_a_whole_run_is_pushed_once_and_what_no_worker_saw_at_its_end(
     assert run.state == "failed"
     assert pushed_of(expected, listening) == expected
     pushgateway.assert_pushed("rows_loaded", 42, task_id="loads", origin="job")
+    assert len(times_pushed(listening, dag_id="observed", task_id="loads", origin="job")) == 1
     pushgateway.assert_pushed(RUN_SUCCESS, 0, task_id="each")
     for task in ("fails", "each"):
         pushgateway.assert_pushed(
@@ -152,6 +153,8 @@ def test_a_callback_and_the_listener_push_once(listening, run_dag, pushgateway):
     assert times_pushed(listening, dag_id="succeeds", task_id="load") == [{"start"}, success]
     assert times_pushed(listening, dag_id="succeeds") == [success]
     pushgateway.assert_pushed("rows_loaded", 42, dag_id="succeeds", origin="job")
+    own = {"dag_id": "succeeds", "task_id": "load", "origin": "job"}
+    assert len(times_pushed(listening, **own)) == 1
 
 
 # The database's objects.
