@@ -78,6 +78,11 @@ STORIES = {
             180: ["BatchJobFailed", "BatchJobMissed", "BatchJobNeverSucceeded"],
         },
     ),
+    "a DAG that is paused is not expected, and its failure still alarms": (
+        runs('job="airflow",dag_id="shop"', (1, 2, OK), (3, 4, BAD))
+        | group('job="airflow",dag_id="shop"', interval=[(1, 60), (5, "NaN")]),
+        {60: ["BatchJobFailed"]},
+    ),
     "a job of every minute may be a minute late": (
         runs(BACKUP, (1, 1, OK), interval=60),
         {2: [], 8: [], 9: ["BatchJobMissed"]},
