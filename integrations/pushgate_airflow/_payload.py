@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pushgate import InvalidPayloadError, checked_text, encode
+from pushgate import InvalidPayloadError, checked_text, encode, parse_leniently
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from pushgate import GroupingKey
+    from pushgate import Family, GroupingKey
 
 __all__ = ("Metrics", "payload")
 
@@ -24,7 +24,7 @@ def payload(metrics: Any, key: GroupingKey) -> tuple[bytes, int]:
     What the user's function raises is not caught.
     """
     if isinstance(metrics, Mapping):
-        text, samples = checked_text(_text_of(metrics, key), key)[:2]
+        text, samples = encode(_gauges(metrics, key), key)[:2]
     elif isinstance(metrics, str):
         # As it stands in a DAG's source, in triple quotes.
         lines = [line.strip() for line in metrics.strip().split("\n")]
@@ -45,25 +45,19 @@ def payload(metrics: Any, key: GroupingKey) -> tuple[bytes, int]:
     return text, samples
 
 
-def _text_of(metrics: Mapping[Any, Any], key: GroupingKey) -> bytes:
-    """A gauge for each item; ``rows{table="orders"}`` is a name with labels."""
-    lines: dict[str, None] = {}  # of two items with one name, one line gives the type
+def _gauges(metrics: Mapping[Any, Any], key: GroupingKey) -> list[Family]:
+    """A sample for each item; ``rows{table="orders"}`` is a name with labels."""
+    lines = []
     for series, value in metrics.items():
         if not isinstance(series, str) or series.startswith("#") or not series.isprintable():
             raise InvalidPayloadError(
                 f'{series!r} is no name of a metric; write rows, or rows{{table="x"}}'
             )
-        head = f"# TYPE {series.partition('{')[0].strip()} gauge"
-        sample = f"{series} {_number(series, value)}"
-        try:
-            checked_text(_bytes(f"{head}\n{sample}"), key)
-        except InvalidPayloadError as error:
-            reason = str(error).partition(": ")[2]  # after the line's number
-            raise InvalidPayloadError(
-                f"{series!r}: {reason}", metric=error.metric, label=error.label
-            ) from None
-        lines |= {head: None, sample: None}
-    return _bytes("\n".join(lines))
+        lines.append(f"{series} {_number(series, value)}")
+    families, complaints = parse_leniently(_bytes("\n".join(lines)), key)
+    if complaints:
+        raise InvalidPayloadError(complaints[0].text)
+    return families
 
 
 def _number(series: str, value: Any) -> float:

@@ -28,7 +28,7 @@ from pushgate import (
     start_families,
 )
 from pushgate_airflow._configuration import configuration
-from pushgate_airflow._events import is_instance_key
+from pushgate_airflow._group_labels import is_instance_key
 from pushgate_airflow._metrics_of_task import merged
 
 if TYPE_CHECKING:

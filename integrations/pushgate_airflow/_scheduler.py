@@ -21,8 +21,9 @@ from pushgate import (
     start_families,
 )
 from pushgate_airflow._configuration import Configuration, configuration
-from pushgate_airflow._events import grouping_key, job_run, outcome
+from pushgate_airflow._events import job_run, outcome
 from pushgate_airflow._gateway_lookup import configured_gateway, outbox
+from pushgate_airflow._group_labels import grouping_key
 from pushgate_airflow._real_runs import is_overtaken_in_database, is_reported
 from pushgate_airflow._scheduler_events import MAX_TASKS, run_end, run_event, task_event
 

@@ -10,11 +10,10 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pushgate_airflow._events import Event, expected_interval, plain_state
+from pushgate_airflow._events import Event, expected_interval, plain_state, unix_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
 
 __all__ = (
     "MAX_TASKS",
@@ -73,15 +72,15 @@ def is_database_object(thing: Any) -> bool:
 def run_event(dag_run: Any, state: str) -> Event:
     """A DAG run in ``state``, which the name of the listener's function tells."""
     values = vars(dag_run)
-    ended_at = None if state == "running" else _unix(values.get("end_date")) or time.time()
+    ended_at = None if state == "running" else unix_time(values.get("end_date")) or time.time()
     return Event(
         values["dag_id"],
         None,
         values["run_id"],
         state,
-        started_at=_unix(values.get("start_date")),
+        started_at=unix_time(values.get("start_date")),
         ended_at=ended_at,
-        queued_at=_unix(values.get("queued_at")),
+        queued_at=unix_time(values.get("queued_at")),
         expected_interval=expected_interval(values.get("dag"), SimpleNamespace(**values)),
     )
 
@@ -143,7 +142,7 @@ def run_end(dag_run: Any) -> RunEnd | None:
     return RunEnd(
         dag_id,
         run_id,
-        _unix(values.get("start_date")),
+        unix_time(values.get("start_date")),
         tuple(event for event in tasks if event.state in _ENDED),
         tuple(rolled_up(dag_id, run_id, states)),
         frozenset(r.task_id for r in (*rows, *states) if plain_state(r.state) != "removed"),
@@ -183,8 +182,8 @@ def _whole(dag_id: str, run_id: str, task_id: str, rows: list[Any]) -> MappedTas
         run_id,
         next((s for s in _WHOLE if counts[s]), "skipped"),
         try_number=_known(max, (row.try_number for row in ran)),
-        started_at=_unix(_known(min, (row.first_start for row in ran))),
-        ended_at=_unix(_known(max, (row.last_end for row in rows))),
+        started_at=unix_time(_known(min, (row.first_start for row in ran))),
+        ended_at=unix_time(_known(max, (row.last_end for row in rows))),
     )
     return MappedTask(event, counts, _known(max, (row.longest for row in ran)))
 
@@ -204,11 +203,7 @@ def _task(values: Mapping[Any, Any]) -> Event:
         state,
         map_index=values.get("map_index", -1),
         try_number=values.get("try_number") if began else None,
-        started_at=_unix(values.get("start_date")) if began else None,
-        ended_at=_unix(values.get("end_date")),
+        started_at=unix_time(values.get("start_date")) if began else None,
+        ended_at=unix_time(values.get("end_date")),
         host=values.get("hostname") or "",
     )
-
-
-def _unix(moment: datetime | float | None) -> float | None:
-    return moment if moment is None or isinstance(moment, float) else moment.timestamp()

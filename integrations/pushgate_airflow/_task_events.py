@@ -13,7 +13,6 @@ https://github.com/apache/airflow/blob/3.3.2/task-sdk/src/airflow/sdk/execution_
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pushgate_airflow._events import (
@@ -22,6 +21,7 @@ from pushgate_airflow._events import (
     Event,
     expected_interval,
     plain_state,
+    unix_time,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def _of_task(ti: Any) -> Event:
     state = plain_state(ti.state) or RUNNING  # unset or running until the body has ended
     ended_at = None
     if state != RUNNING:
-        ended_at = _unix(ti.end_date) or time.time()  # there is none where the task skipped itself
+        ended_at = (
+            unix_time(ti.end_date) or time.time()
+        )  # there is none where the task skipped itself
     return Event(
         ti.dag_id,
         ti.task_id,
@@ -80,7 +82,7 @@ def _of_task(ti: Any) -> Event:
         state,
         map_index=_map_index(ti),
         try_number=ti.try_number,
-        started_at=_unix(ti.start_date),
+        started_at=unix_time(ti.start_date),
         ended_at=ended_at,
         host=getattr(ti, "hostname", None) or "",
     )
@@ -110,8 +112,8 @@ def _of_run(context: Mapping[str, Any]) -> Event:
         None,
         context["run_id"],
         state,
-        started_at=_unix(getattr(run, "start_date", None)),
-        ended_at=_unix(getattr(run, "end_date", None)) or time.time(),
+        started_at=unix_time(getattr(run, "start_date", None)),
+        ended_at=unix_time(getattr(run, "end_date", None)) or time.time(),
         timed_out=context["reason"] == "timed_out",
     )
 
@@ -123,8 +125,8 @@ def _missed_deadline(context: Mapping[str, Any]) -> Event:
         None,
         run["dag_run_id"],
         DEADLINE_MISSED,
-        started_at=_unix(run.get("start_date")),
-        ended_at=_unix(context["deadline"].get("deadline_time")) or time.time(),
+        started_at=unix_time(run.get("start_date")),
+        ended_at=unix_time(context["deadline"].get("deadline_time")) or time.time(),
     )
 
 
@@ -154,12 +156,6 @@ def _state_of_lost(ti: Any, task: Any) -> str:
 def _map_index(ti: Any) -> int:
     index = getattr(ti, "map_index", None)
     return -1 if index is None else int(index)
-
-
-def _unix(moment: Any) -> float | None:
-    if isinstance(moment, str):  # a deadline's context is JSON
-        moment = datetime.fromisoformat(moment)
-    return None if moment is None else float(moment.timestamp())
 
 
 def _as_list(callbacks: Any) -> list[Any]:

@@ -29,7 +29,8 @@ from pushgate import (
     start_families,
     start_report,
 )
-from pushgate_airflow._events import DEADLINE_MISSED, RUNNING, instance_key, outcome
+from pushgate_airflow._events import DEADLINE_MISSED, RUNNING, outcome
+from pushgate_airflow._group_labels import instance_key
 from pushgate_airflow._metrics_of_task import own_families
 
 if TYPE_CHECKING:

@@ -57,8 +57,9 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _option(name: str, kind: str, description: str, example: str | None) -> dict[str, Any]:
+def _option(name: str, description: str, example: str | None) -> dict[str, Any]:
     default = Configuration._field_defaults[name]
+    kind = {bool: "boolean", float: "float"}.get(type(default), "string")
     if isinstance(default, tuple):
         default = ", ".join(default)
     option: dict[str, Any] = {
@@ -72,52 +73,44 @@ def _option(name: str, kind: str, description: str, example: str | None) -> dict
     return {**option, "sensitive": True} if name == "gateway" else option
 
 
-# Type, description, example.
-_OPTIONS: dict[str, tuple[str, str, str | None]] = {
+# Description, example.
+_OPTIONS: dict[str, tuple[str, str | None]] = {
     "gateway": (
-        "string",
         "URL of the Pushgateway. Where it is set, the connection is not looked up; a token, TLS"
         " files and headers then come from pushgate's own PUSHGATE_* variables. The scheduler's"
         " listener needs it, or PUSHGATE_GATEWAY: it looks no connection up.",
         "http://pushgateway.example:9091",
     ),
     "conn_id": (
-        "string",
         "Id of the Airflow connection of type pushgateway that is used where none is named.",
         "metrics_gateway",
     ),
-    "job": ("string", "Value of the label job in all groups.", "airflow_production"),
+    "job": ("Value of the label job in all groups.", "airflow_production"),
     "deadline": (
-        "float",
         "Seconds that all reports of one task's run may take: connection look-up, DNS, TLS and"
         " retries. A gateway that hangs delays a task by this much at most. Must be less than"
         " [core] task_success_overtime.",
         "1.5",
     ),
     "listener": (
-        "boolean",
         "Report every task and DAG run that the patterns allow, without a change to any DAG.",
         "True",
     ),
     "listener_allow": (
-        "string",
         "What the listener reports: patterns, separated by commas, of dag_id or dag_id.task_id.",
         "etl_*, billing.load",
     ),
     "listener_deny": (
-        "string",
         "What the listener does not report, though it is allowed: patterns as in listener_allow.",
         "test_*, *.heartbeat",
     ),
     "outbox": (
-        "string",
         "Path, on each host, of the outbox, in which reports wait that the gateway did not take;"
         " off keeps nothing. Without it, PUSHGATE_OUTBOX is used, and else a place in the home of"
         " the user whom Airflow runs as, in ~/.local/state/pushgate.",
         "/var/lib/airflow/pushgate-outbox",
     ),
     "test_runs": (
-        "boolean",
         "Report test runs, too: `airflow tasks test` and `dag.test()`.",
         "True",
     ),

@@ -133,8 +133,9 @@ def _report_task(ti: Any, error: object) -> None:
     whole. Its success or skip says nothing of the other instances: the scheduler pushes that at the
     run's end, for all of them. Here, that it has ended, and its own metrics.
     """
-    from pushgate_airflow._events import grouping_key, job_run
+    from pushgate_airflow._events import job_run
     from pushgate_airflow._gateway_lookup import gateway
+    from pushgate_airflow._group_labels import grouping_key
     from pushgate_airflow._metrics_of_task import begin
     from pushgate_airflow._real_runs import is_overtaken, is_reported
     from pushgate_airflow._task_events import event_of

@@ -21,8 +21,8 @@ from pushgate import (
     readers,
 )
 from pushgate_airflow._configuration import configuration
-from pushgate_airflow._events import refuse_empty
 from pushgate_airflow._gateway_lookup import gateway
+from pushgate_airflow._group_labels import refuse_empty
 from pushgate_airflow._payload import payload
 from pushgate_airflow.version_compat import AirflowFailException
 

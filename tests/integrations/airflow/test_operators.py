@@ -173,9 +173,9 @@ def payload_of_a_counter():
     [
         ({"metrics": {"rows": None}}, "pushed an XCom"),
         ({"metrics": {"rows": "many"}}, "'many', which is no number"),
-        ({"metrics": {"ro-ws": 1}}, "'ro-ws': "),
+        ({"metrics": {"ro-ws": 1}}, "'ro-ws 1.0'"),
         ({"metrics": {"rows 1\nmore": 1}}, "no name of a metric"),
-        ({"metrics": {'rows{origin="x"}': 1}, "grouping_key": {"origin": "y"}}, "'origin'"),
+        ({"metrics": {'rows{origin="x"}': 1}, "grouping_key": {"origin": "y"}}, "label origin"),
         ({"metrics": "rows 1\nrows 2\n"}, "line 2: "),
         ({"metrics": "rows 1 1700000000000"}, "timestamp"),
         ({"metrics": {}}, "no metric to push"),
