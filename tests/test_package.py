@@ -31,6 +31,7 @@ ROOMS = (
     "prometheus",
     "doctor",
     "embedded",
+    "ui",
     "cli",
     "__main__",
 )

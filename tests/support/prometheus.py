@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from struct import pack
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
+
+import snappy
 
 from support import debian
 from support.servers import Server
@@ -23,7 +26,7 @@ _EVERY_SECOND = "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
 class Prometheus(Server):
     """A Prometheus process that scrapes, and evaluates its rules, once a second."""
 
-    def __init__(self, binary: Path, folder: Path, configuration: str) -> None:
+    def __init__(self, binary: Path, folder: Path, configuration: str, *flags: str) -> None:
         file = folder / "prometheus.yml"
         file.write_text(_EVERY_SECOND + configuration)
         super().__init__(
@@ -33,6 +36,7 @@ class Prometheus(Server):
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--log.level=info",
+                *flags,
             ],
             "server is ready to receive web requests",
         )
@@ -55,6 +59,34 @@ class Prometheus(Server):
             assert time.monotonic() < due, f"it never came\n{self.log}"
             time.sleep(0.1)
 
+    def write(
+        self, series: Iterable[tuple[Mapping[str, str], Iterable[tuple[float, float]]]]
+    ) -> None:
+        """Add series with samples, (Unix seconds, value), by remote write.
+
+        It must have --web.enable-remote-write-receiver.
+        https://prometheus.io/docs/specs/prw/remote_write_spec/
+        """
+        body = b"".join(
+            _message(
+                1,
+                b"".join(
+                    _message(1, _message(1, name.encode()) + _message(2, value.encode()))
+                    for name, value in sorted(labels.items())
+                )
+                + b"".join(
+                    _message(2, b"\x09" + pack("<d", value) + b"\x10" + _number(int(at * 1000)))
+                    for at, value in samples
+                ),
+            )
+            for labels, samples in series
+        )
+        url = f"http://127.0.0.1:{self.port}/api/v1/write"
+        try:
+            urlopen(Request(url, snappy.compress(body)), timeout=10).close()
+        except HTTPError as error:
+            raise AssertionError(error.read().decode()) from None
+
     def _get(self, what: str, **parameters: str) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urlencode(parameters)}"
         try:
@@ -65,10 +97,22 @@ class Prometheus(Server):
             raise AssertionError(f"{parameters}: {error.read().decode()}") from None
 
 
+def _message(field: int, content: bytes) -> bytes:
+    return _number(field << 3 | 2) + _number(len(content)) + content
+
+
+def _number(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes((*out, value))
+
+
 @contextmanager
-def prometheus(folder: Path, configuration: str) -> Iterator[Prometheus]:
+def prometheus(folder: Path, configuration: str, *flags: str) -> Iterator[Prometheus]:
     """`with prometheus(tmp_path, "scrape_configs: …") as server:`"""
-    server = Prometheus(debian.require("prometheus"), folder, configuration)
+    server = Prometheus(debian.require("prometheus"), folder, configuration, *flags)
     try:
         yield server
     finally:

@@ -22,6 +22,7 @@ COMMANDS = {
     "finish": "a script's job has ended",
     "push": "push Prometheus text",
     "status": "how each job is doing, the worst first",
+    "ui": "a page of all jobs, on loopback",
     "pause": "no alarms of a job for a while",
     "resume": "end a pause",
     "groups": "the gateway's groups",
@@ -46,6 +47,7 @@ usage: pushgate COMMAND [options], help COMMAND, -V or --version
   push --job NAME [--add] [FILE|-]   push Prometheus text
   flush [--list]                     deliver what waits in this host's outbox
   status [MATCHER ...]               how each job is doing, the worst first
+  ui                                 the same as a page for a browser
   pause JOB --for 2h, resume JOB     no alarms of a job for a while
   groups, show [MATCHER ...]         the gateway's groups; with their metrics
   delete MATCHER ... | --job NAME    delete all groups that match, or one group

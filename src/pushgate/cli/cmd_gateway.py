@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import signal
-
 from ..embedded import EmbeddedGateway
 from .exit_status import CommandError, UsageError
 from .parsed_options import ParsedOptions
 from .parser import Parser
+from .serving import until_ended, why_not_listening
 
 
 def parser() -> Parser:
@@ -30,22 +28,14 @@ def run(options: ParsedOptions) -> int:
     """Returns 0 after Ctrl-C or TERM. Raises CommandError where it can't listen."""
     host, port = _address(options.listen)
     gateway = EmbeddedGateway(host, port)
-    # Also INT: a shell starts its background jobs with INT ignored.
-    stopping = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, signal.default_int_handler) for number in stopping]
-    try:
+    with until_ended():
         try:
             gateway.start()
         except OSError as error:
-            raise CommandError(_why_not(error, host, port)) from error
+            raise CommandError(why_not_listening(error, host, port, f"--listen {host}:")) from error
         print(f"listening on {gateway.url}; Ctrl-C ends it", flush=True)
         gateway.serve_forever()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for number, handler in zip(stopping, before, strict=True):
-            signal.signal(number, handler)
-        gateway.stop()
+    gateway.stop()
     return 0
 
 
@@ -55,12 +45,3 @@ def _address(text: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise UsageError(f"--listen {text!r}: write it as ADDRESS:PORT, such as 127.0.0.1:9091")
     return host, int(port)
-
-
-def _why_not(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"another process listens on {host}:{port}; end it, or choose another port with"
-            f" --listen {host}:{port + 1 if port < 65535 else 0}"
-        )
-    return f"can't listen on {host}:{port}: {error.strerror or error}"

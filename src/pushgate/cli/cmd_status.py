@@ -10,12 +10,13 @@ from ..errors import PushError
 from ..jobs.ages import ago, counted, span
 from ..jobs.picture import Picture, read_picture
 from ..jobs.row_texts import last_run, next_run, remarks, summary
-from ..log import RateLimitedLogger
 from ..settings import readers
 from .exit_status import UsageError, complain
 from .formatting import is_terminal, print_json, print_table
+from .html_option import write_error_page, write_status_page
 from .parsed_options import ParsedOptions
 from .parser import Parser, value_of
+from .waiting import waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ..gateway.client import Gateway
     from ..jobs.matchers import Matcher
     from ..jobs.status import JobRow
-    from ..settings.loader import Settings
 
 _ALARM = 3
 _CLEAR = "\x1b[H\x1b[2J"
@@ -46,6 +46,9 @@ def parser() -> Parser:
         metavar="DURATION",
         help="show it again every 5s, or so; Ctrl-C ends that",
     )
+    made.add_argument(
+        "--html", metavar="FILE", help="write a page to FILE instead: one file, for any browser"
+    )
     made.add_output("json", "quiet")
     made.add_gateway("request", "outbox")
     return made
@@ -56,8 +59,9 @@ def run(options: ParsedOptions) -> int:
 
     Raises PushError where the gateway can't be read.
     """
-    if options.watch is not None and options.json:
-        raise UsageError("give either --watch or --json, not both")
+    for other in ("watch", "html"):
+        if options.json and getattr(options, other) is not None:
+            raise UsageError(f"give either --{other} or --json, not both")
     matchers = options.read_matchers()
     settings = options.load_settings()
     gateway = settings.to_gateway()
@@ -65,15 +69,15 @@ def run(options: ParsedOptions) -> int:
         try:
             picture = read_picture(gateway, matchers)
         except PushError as error:
-            if waiting := _waiting(settings):
+            if waiting := waiting_line(settings):
                 complain(waiting)
+            if options.html is not None:
+                write_error_page(options.html, gateway, error)
             if options.watch is None:
                 raise
             complain(str(error))
         else:
-            if options.watch is not None and is_terminal():
-                print(_CLEAR, end="")
-            _show(picture, _waiting(settings), gateway, matchers, options)
+            _show(picture, waiting_line(settings), gateway, matchers, options)
         if options.watch is None:
             # It is bad, too, when no job matches: it was never reported, or its group was deleted.
             is_bad = any(row.bad for row in picture.rows) or (matchers and not picture.rows)
@@ -95,6 +99,11 @@ def _show(
         if waiting:
             complain(waiting)
         return
+    if options.html is not None:
+        write_status_page(options.html, gateway, picture, waiting)
+        return
+    if options.watch is not None and is_terminal():
+        print(_CLEAR, end="")
     if picture.rows:
         _print_rows(picture.rows, picture.now)
     else:
@@ -103,15 +112,6 @@ def _show(
         print(f"{counted(picture.refused, 'more group')} with a refused push: pushgate groups")
     if waiting:
         print(waiting)
-
-
-def _waiting(settings: Settings) -> str:
-    outbox = settings.to_outbox(RateLimitedLogger(complain))
-    if outbox is None or outbox.is_empty():
-        return ""
-    count = len(outbox.waiting(settings.url))
-    text = f"{counted(count, 'group')} not delivered yet, in this host's outbox: pushgate flush"
-    return text if count else ""
 
 
 def _print_rows(rows: list[JobRow], now: float) -> None:

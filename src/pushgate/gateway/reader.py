@@ -111,6 +111,19 @@ class GatewayReader:
         version, flags = self._status_in(self._get(_STATUS, timeout))
         return version, flags or {}
 
+    def started_at(self, *, timeout: float | None = None) -> float:
+        """When the gateway was started, in Unix seconds by its clock."""
+        import json
+        from datetime import datetime
+
+        try:
+            data = json.loads(self._get(_STATUS, timeout))["data"]
+            return datetime.fromisoformat(data["start_time"]).timestamp()
+        except PushError:
+            raise
+        except Exception as error:  # whatever it holds
+            raise PushError(f"{self.url}{_STATUS} does not say when it was started") from error
+
     @property
     def _features(self) -> GatewayFeatures:
         if self._known_features is None:

@@ -1,0 +1,1 @@
+"""A page of all jobs: one file, or on loopback."""
