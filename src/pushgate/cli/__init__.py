@@ -46,7 +46,7 @@ usage: pushgate COMMAND [options], help COMMAND, -V or --version
   start, finish --job NAME           in a script: the job starts, has ended
   push --job NAME [--add] [FILE|-]   push Prometheus text
   flush [--list]                     deliver what waits in this host's outbox
-  status [MATCHER ...], ui           how each job is doing, the worst first; a page
+  status [MATCHER ...], ui           how each job is doing, worst first; a page
   pause JOB --for 2h, resume JOB     no alarms of a job for a while
   groups, show [MATCHER ...]         the gateway's groups; with their metrics
   delete MATCHER ... | --job NAME    delete all groups that match, or one group
