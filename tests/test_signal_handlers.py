@@ -10,7 +10,7 @@ import pytest
 
 from support.fresh_process import fork, in_fresh_process, wait_for
 
-STRIKES = int(os.environ.get("PUSHGATE_TEST_STRIKES", "8"))
+STRIKES = int(os.environ.get("PUSHGATE_TEST_STRIKES", "5"))
 
 
 def first_push(way, url):
