@@ -1,6 +1,5 @@
 """The three standard streams: untouched by default, held back only when asked for."""
 
-import json
 import os
 import signal
 import sys
@@ -18,22 +17,13 @@ def test_what_is_piped_through_is_unchanged(pushgate):
 
 
 def test_the_very_same_files_are_inherited(pushgate, tmp_path):
-    paths = [tmp_path / name for name in ("in", "out", "err")]
-    for path in paths:
-        path.touch()
-    show = (
-        "import json, os\n"
-        "with open(os.environ['FACTS'], 'w') as f:\n"
-        "    json.dump([(os.fstat(n).st_dev, os.fstat(n).st_ino) for n in range(3)], f)\n"
-    )
-    pushgate.env["FACTS"] = str(tmp_path / "facts")
-    with open(paths[0]) as stdin, open(paths[1], "w") as stdout, open(paths[2], "w") as stderr:
-        command = pushgate.wrap(sys.executable, "-c", show)
-        process = pushgate.start(command, stdin=stdin, stdout=stdout, stderr=stderr)
-        assert process.wait(DEADLINE) == 0
-    files = [[path.stat().st_dev, path.stat().st_ino] for path in paths]
-    assert json.loads((tmp_path / "facts").read_text()) == files
-    assert [path.read_bytes() for path in paths] == [b"", b"", b""]
+    for fd in range(3):
+        (tmp_path / str(fd)).touch()
+    script = " && ".join(f"[ /dev/fd/{fd} -ef {tmp_path}/{fd} ]" for fd in range(3))
+    redirect = f'"$@" <{tmp_path}/0 >{tmp_path}/1 2>{tmp_path}/2'
+    argv = pushgate.wrap("/bin/bash", "-c", f"{script} && exit 5")
+    assert pushgate.run(["/bin/bash", "-c", redirect, "bash", *argv])[0] == 5
+    assert [(tmp_path / str(fd)).read_bytes() for fd in range(3)] == [b"", b"", b""]
 
 
 def test_a_closed_stream_is_closed_for_the_command_too(pushgate, recorder, tmp_path):
