@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from html.parser import HTMLParser
 
 import pytest
@@ -197,10 +198,10 @@ def test_a_file_that_cant_be_written_is_named(cli, server, tmp_path):
     assert cli("status", "--gateway", server.url, "--html", str(file), "--json")[0] == 2
 
 
-@pytest.fixture
-def served(server):
+@contextmanager
+def ui(*arguments):
     """`pushgate ui` in a process; its port."""
-    command = [sys.executable, "-m", "pushgate", "ui", "--gateway", server.url, "--retries", "0"]
+    command = [sys.executable, "-m", "pushgate", "ui", "--retries", "0", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -210,6 +211,12 @@ def served(server):
         process.send_signal(signal.SIGTERM)
         with process.stdout:
             assert process.wait() == 0
+
+
+@pytest.fixture
+def served(server):
+    with ui("--gateway", server.url) as port:
+        yield port
 
 
 def ask(port, method="GET", path="/", *, hosts=("127.0.0.1",)):
@@ -246,6 +253,25 @@ def test_ui_keeps_the_last_picture_while_the_gateway_is_down(served, server):
         assert time.monotonic() < due  # it reads the gateway every two seconds
         time.sleep(0.1)
     assert len(Page(page.decode()).with_class("job")) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [None, b"{}", b'{"data": {"result": [{"metric": 1}]}}', b"<html>"]
+)
+def test_ui_says_that_a_prometheus_cant_be_read_beside_the_jobs(server, httpserver, answer):
+    report(Gateway(server.url), GroupingKey("j"))
+    url = httpserver.url_for("")
+    if answer is None:
+        url = f"127.0.0.1:{free_port()}"
+    else:
+        kind = "text/html" if b"html" in answer else "application/json"
+        httpserver.expect_request("/api/v1/query_range").respond_with_data(answer, 200, None, kind)
+    with ui("--gateway", server.url, "--prometheus", url) as port:
+        page = Page(ask(port)[1].decode())
+    assert len(page.with_class("job")) == 1
+    (note,) = [text for text in page.texts["p"] if text.startswith("Prometheus ")]
+    assert "can't be read: " in note
+    assert not [word for word in ("batch_job", "Pushgateway") if word in note]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ JobKey = frozenset[tuple[str, str]]
 _STEPS = 240  # of a window: a job with fewer than 30 runs in an eighth of it has no two in a step
 _WINDOWS = tuple(3600 * 8**i for i in range(4))  # seconds: an hour to three weeks
 _TIMEOUT = 10.0  # seconds, for all windows
-_LONGEST = 32 << 20  # bytes of an answer
+_LONGEST = 16 << 20  # bytes of an answer
 
 
 class PastRun(NamedTuple):
@@ -81,8 +81,9 @@ class PrometheusHistory:
                 path=f"/api/v1/query_range?{urlencode(parameters)}",
                 max_body=_LONGEST,
             )
-        except DeliveryError as error:  # its own text has the whole query
-            raise PushError(str(getattr(error, "reason", error))) from error
+        except DeliveryError as error:  # its own text has the whole query, and asks for a gateway
+            reason = str(getattr(error, "reason", error)).replace("Pushgateway", "Prometheus")
+            raise PushError(reason) from error
         if len(response.body) >= _LONGEST:
             raise PushError(f"it has more than {_LONGEST >> 20} MiB to say")
         try:

@@ -12,12 +12,13 @@ from ..jobs.picture import read_picture
 from .page import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..gateway.client import Gateway
     from ..jobs.matchers import Matcher
     from ..jobs.picture import Picture
-    from .history import PrometheusHistory
+    from ..jobs.status import JobRow
+    from .history import JobKey, PastRun, PrometheusHistory
 
 __all__ = ("LiveView", "view_of")
 
@@ -50,6 +51,7 @@ class LiveView:
         self._lock = threading.Lock()
         self._view = View(gateway.url)
         self._due = self._history_due = 0.0
+        self._history_note: tuple[str, ...] = ()
 
     def view(self) -> View:
         """The newest view. While a slow gateway is read for one caller, others get the last."""
@@ -67,14 +69,20 @@ class LiveView:
             picture = read_picture(self._gateway, self._matchers)
         except PushError as error:
             return self._view._replace(error=str(error))
-        fresh = view_of(self._gateway, picture, self._notes())
-        fresh = fresh._replace(history=self._view.history)
-        if self._history is None or time.monotonic() < self._history_due:
-            return fresh
+        history = self._view.history
+        if self._history is not None and time.monotonic() >= self._history_due:
+            history = self._read_history(self._history, picture.rows)
+            self._history_due = time.monotonic() + _HISTORY_FRESH
+        fresh = view_of(self._gateway, picture, (*self._notes(), *self._history_note))
+        return fresh._replace(history=history)
+
+    def _read_history(
+        self, history: PrometheusHistory, rows: Sequence[JobRow]
+    ) -> Mapping[JobKey, list[PastRun]]:
+        """The last runs; those that are known, and a note, where Prometheus can't be read."""
+        self._history_note = ()
         try:
-            fresh = fresh._replace(history=self._history.runs(picture.rows))
+            return history.runs(rows)
         except PushError as error:
-            note = f"Prometheus {self._history.url} can't be read: {error}"
-            return fresh._replace(notes=(*fresh.notes, note), history=fresh.history or {})
-        self._history_due = time.monotonic() + _HISTORY_FRESH
-        return fresh
+            self._history_note = (f"Prometheus {history.url} can't be read: {error}",)
+            return self._view.history or {}

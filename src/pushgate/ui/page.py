@@ -73,7 +73,7 @@ def page(view: View, *, reload: float = 0) -> str:
         script=_file("page.js"),
         reload=f"{reload:g}",
         summary=escape(summary(rows)) if rows else "",
-        error=_error_text(view.error),
+        error=_error_text(view.error, view.picture is not None),
         taken=f"{view.taken_at:.0f}",
         picture=_picture(view, view.picture) if view.picture else "",
     )
@@ -81,7 +81,8 @@ def page(view: View, *, reload: float = 0) -> str:
 
 def with_error(text: str, error: str) -> str | None:
     """An older page, which says now why there is no newer one; None where it is no page."""
-    changed, count = _ERROR.subn(lambda match: match[1] + _error_text(error) + match[2], text)
+    shown = _error_text(error, '<p class="facts">' in text)
+    changed, count = _ERROR.subn(lambda match: match[1] + shown + match[2], text)
     return changed if count == 1 else None
 
 
@@ -103,10 +104,11 @@ def _file(name: str) -> str:
     return files(__package__).joinpath(name).read_text("utf-8")
 
 
-def _error_text(error: str) -> str:
+def _error_text(error: str, has_picture: bool) -> str:
     if not error:
         return ""
-    return escape(f"The gateway can't be read: {error}. What is below was true before.")
+    rest = " Below is what it held before." if has_picture else ""
+    return escape(f"The gateway can't be read: {error}.{rest}")
 
 
 def _picture(view: View, picture: Picture) -> str:

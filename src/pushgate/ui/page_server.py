@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .page import page, policy
@@ -43,6 +44,11 @@ class PageServer(ThreadingTCPServer):
     def url(self) -> str:
         """Where the page is."""
         return f"http://127.0.0.1:{self.server_address[1]}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no error."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _PageRequest(BaseHTTPRequestHandler):
