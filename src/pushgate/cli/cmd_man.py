@@ -46,7 +46,7 @@ def _names_alone(gateway: re.Match[str]) -> str:
 
 
 def _verbatim(text: str) -> str:
-    return f".nf\n{_escaped(text.rstrip())}\n.fi"
+    return f".nf\n.in 0\n{_escaped(text.rstrip())}\n.in\n.fi"
 
 
 def _escaped(text: str) -> str:
