@@ -283,6 +283,7 @@ def test_each_commands_help_fits_the_screen_and_has_each_option_once(cli, comman
         (["st"], {"start", "status"}),
         (["status", "--wa"], {"--watch"}),
         (["completion", ""], {"bash", "zsh", "fish"}),
+        (["run", "--job", "x", "--", "cat", "scr"], {"script"}),  # a file
     ],
 )
 def test_bash_completes_commands_and_options(cli, tmp_path, typed, offered):
@@ -292,7 +293,9 @@ def test_bash_completes_commands_and_options(cli, tmp_path, typed, offered):
         source {tmp_path}/script; COMP_WORDS=({words}); COMP_CWORD={len(typed)}
         _shtab_pushgate pushgate {shlex.quote(typed[-1])}; echo "${{COMPREPLY[@]}}"
     """
-    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert set(done.stdout.split()) >= offered
 
 

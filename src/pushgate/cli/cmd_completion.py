@@ -11,7 +11,7 @@ from .parsed_options import ParsedOptions
 from .parser import Parser
 
 _SHELLS = ("bash", "zsh", "fish")
-_FILES = ("FILE", "PATH")
+_FILES = ("FILE", "PATH", "COMMAND")
 _EPILOG = """\
   pushgate completion bash > ~/.local/share/bash-completion/completions/pushgate
   pushgate completion zsh > DIR/_pushgate   where DIR is in $fpath
