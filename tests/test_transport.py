@@ -21,11 +21,13 @@ import trustme
 
 from pushgate import (
     TLS,
+    Gateway,
     GatewayRejectedError,
     GatewayUnreachableError,
     HTTPHandler,
     SettingsError,
     default_handler,
+    gauge,
 )
 from pushgate.transport.pool import close_idle
 from support import faults
@@ -626,7 +628,14 @@ def test_a_failed_handshake_and_a_refused_tunnel_leave_no_connection_behind(
         proxy.wait_closed(1)
 
 
-def test_an_interrupt_leaves_no_connection_behind() -> None:
+class OverTimeError(Exception):
+    """What a job's time limit raises, wherever the job is: Celery's is such a one."""
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, OverTimeError])
+def test_what_a_signals_handler_raises_passes_and_leaves_no_connection_behind(
+    kind: type[BaseException],
+) -> None:
     asked = threading.Event()
 
     def script(peer: faults.Peer) -> None:
@@ -634,7 +643,7 @@ def test_an_interrupt_leaves_no_connection_behind() -> None:
         asked.set()
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise kind
 
     previous = signal.signal(signal.SIGUSR1, interrupt)
     try:
@@ -648,8 +657,8 @@ def test_an_interrupt_leaves_no_connection_behind() -> None:
 
             striker = threading.Thread(target=strike)
             striker.start()
-            with pytest.raises(KeyboardInterrupt):
-                push(server.url)
+            with pytest.raises(kind):
+                Gateway(server.url).push("j", gauge("m", "", 1))
             striker.join()
             server.wait_closed(1)
     finally:

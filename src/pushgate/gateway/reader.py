@@ -139,6 +139,8 @@ class GatewayReader:
     def _status_in(self, document: bytes) -> tuple[str, dict[str, str] | None]:
         import json
 
+        from ..protocol.groups import UNREADABLE
+
         try:
             data = json.loads(document)["data"]
             flags = data.get("flags")
@@ -146,7 +148,7 @@ class GatewayReader:
             if not isinstance(version, str) or len(version) > _LONGEST_VERSION:
                 raise ValueError(version)
             return version, None if flags is None else dict(flags)
-        except Exception as error:  # whatever it holds
+        except UNREADABLE as error:
             raise PushError(f"{self.url}{_STATUS} is not the response of a Pushgateway") from error
 
     def _get(

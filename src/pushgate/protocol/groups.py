@@ -19,7 +19,7 @@ from .timestamps import is_impossible_time, is_possible_time
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ("Group", "GroupFamily", "read_groups")
+__all__ = ("UNREADABLE", "Group", "GroupFamily", "read_groups")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,14 @@ class Group:
         return None
 
 
+# What reading a document raises that is not laid out as a Pushgateway's. Not Exception: a signal's
+# handler may raise what is the job's own.
+UNREADABLE = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError),
+    ValueError,
+)
+
+
 def read_groups(document: Iterable[bytes]) -> Iterator[Group]:
     """The groups in a response of ``/api/v1/metrics``, each decoded when its turn comes.
 
@@ -91,7 +99,7 @@ def read_groups(document: Iterable[bytes]) -> Iterator[Group]:
             yield _group(entry)
     except DeliveryError:
         raise
-    except Exception as error:  # whatever it holds, and where memory does not do
+    except UNREADABLE as error:
         raise PushError("/api/v1/metrics is not the response of a Pushgateway") from error
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ("HTTPHandler", "Handler", "default_handler", "passthrough_redirect_handler", "perform")
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+# What an exchange may raise. Not Exception: a signal's handler may raise what is the job's own,
+# such as Celery's SoftTimeLimitExceeded.
+_FAILURES = (OSError, ValueError, ArithmeticError, MemoryError)
 _MAX_BODY = 64 * 1024  # bytes; a Pushgateway's longest complaint is far below
 # All that may follow a redirect to another origin: neither Authorization nor the user's own
 # headers, which may hold a key.
@@ -115,7 +118,7 @@ class HTTPHandler(NamedTuple):
                 response = exchange(request, deadline)
             except SettingsError:
                 raise
-            except Exception as error:  # the job must not meet what nobody has thought of
+            except _FAILURES as error:
                 # Not chained: text and attributes of these may repeat what was sent.
                 repeats = isinstance(error, (ResponseError, UnicodeError))
                 raise _errors(request, shown, first_sent).unreachable(error) from (
