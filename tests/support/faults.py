@@ -187,6 +187,9 @@ class FaultServer:
                 peer.hang()
         except OSError:
             pass  # the client left, or the block ended
+        except ValueError:  # "Read on closed or unwrapped SSL socket", as the block ends
+            if not self.stopping.is_set():
+                raise
         with self._change:
             self._closed += 1
             self._change.notify_all()
