@@ -38,19 +38,17 @@ def event_of(context: Mapping[str, Any], callback: object = None) -> Event:
     if "deadline" in context:
         return _missed_deadline(context)
     ti = _task_instance(context)
-    if ti is not None and in_task_process(context):
-        event = _of_task(ti)
     # Only the dag-processor gives a reason, and only to a DAG's callbacks: their ti is some task of
     # the run, or there is none.
+    if ti is not None and (in_task_process(context) or "reason" not in context):
+        event = _of_task(ti, context.get("task"), callback)
     elif "reason" in context:
         event = _of_run(context)
-    elif ti is None:
+    else:
         raise ValueError(
             "the context has no task instance, no deadline and no reason: it is none of Airflow's;"
             " call this as a callback, with the context that Airflow passes"
         )
-    else:
-        event = _of_lost_task(context, ti, callback)
     if isinstance(error := context.get("exception"), BaseException):
         event = event._replace(exception=type(error).__name__)
     dag, run = context.get("dag"), context.get("dag_run")
@@ -68,37 +66,23 @@ def _task_instance(context: Mapping[str, Any]) -> Any:
     return context.get("ti") or context.get("task_instance")
 
 
-def _of_task(ti: Any) -> Event:
-    state = plain_state(ti.state) or RUNNING  # unset or running until the body has ended
-    ended_at = None
-    if state != RUNNING:
-        ended_at = (
-            unix_time(ti.end_date) or time.time()
-        )  # there is none where the task skipped itself
+def _of_task(ti: Any, task: Any, callback: object) -> Event:
+    started_at, map_index = unix_time(getattr(ti, "start_date", None)), getattr(ti, "map_index", -1)
+    if started_at is None:  # it was killed, or never started, and another process tells
+        state = _state_of_slot(task, callback) or _state_of_lost(ti, task)
+    else:
+        state = plain_state(ti.state) or RUNNING  # unset or running until the body has ended
+    ended_at = unix_time(getattr(ti, "end_date", None)) or time.time()  # none where it skipped
     return Event(
         ti.dag_id,
         ti.task_id,
         ti.run_id,
         state,
-        map_index=_map_index(ti),
+        map_index=-1 if map_index is None else int(map_index),
         try_number=ti.try_number,
-        started_at=unix_time(ti.start_date),
-        ended_at=ended_at,
+        started_at=started_at,
+        ended_at=None if state == RUNNING else ended_at,
         host=getattr(ti, "hostname", None) or "",
-    )
-
-
-def _of_lost_task(context: Mapping[str, Any], ti: Any, callback: object) -> Event:
-    """A task whose process could not report itself: it was killed, or never started."""
-    task = context.get("task")
-    return Event(
-        ti.dag_id,
-        ti.task_id,
-        ti.run_id,
-        _state_of_slot(task, callback) or _state_of_lost(ti, task),
-        map_index=_map_index(ti),
-        try_number=ti.try_number,
-        ended_at=time.time(),
     )
 
 
@@ -135,14 +119,12 @@ def _state_of_slot(task: Any, callback: object) -> str | None:
 
     The context does not say which of the two slots Airflow calls.
     """
-    slots = [
-        state
-        for state, name in (
-            ("up_for_retry", "on_retry_callback"),
-            ("failed", "on_failure_callback"),
-        )
-        if any(one is callback for one in _as_list(getattr(task, name, None)))
-    ]
+    slots = []
+    for state, slot in (("up_for_retry", "on_retry_callback"), ("failed", "on_failure_callback")):
+        found = getattr(task, slot, None)
+        callbacks = found if isinstance(found, (list, tuple)) else [found]
+        if any(one is callback for one in callbacks):
+            slots.append(state)
     return slots[0] if len(slots) == 1 else None
 
 
@@ -151,14 +133,3 @@ def _state_of_lost(ti: Any, task: Any) -> str:
     try_number, max_tries = ti.try_number, getattr(ti, "max_tries", 0)
     again = getattr(task, "retries", max_tries) and try_number <= max_tries
     return "up_for_retry" if again else "failed"
-
-
-def _map_index(ti: Any) -> int:
-    index = getattr(ti, "map_index", None)
-    return -1 if index is None else int(index)
-
-
-def _as_list(callbacks: Any) -> list[Any]:
-    if callbacks is None:
-        return []
-    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
