@@ -64,7 +64,7 @@ def site(tmp_path_factory):
                     "core__test_connection": "Enabled",
                     "core__dags_are_paused_at_creation": "True",
                     "pushgate__listener": "True",
-                    "pushgate__listener_deny": "called_back, overdue",
+                    "pushgate__listener_deny": "called_back, overdue, labelled",
                 },
                 # For the scheduler, which looks no connection up.
                 {"PUSHGATE_GATEWAY": proxy.url},
@@ -77,7 +77,7 @@ def site(tmp_path_factory):
         )
         triggered = {"outcomes", "listened", "marked", "called_back", "overdue", "operators"}
         triggered |= {"own_metrics"}
-        airflow.wait_parsed({*triggered, "scheduled", "while_shut", "renamed"})
+        airflow.wait_parsed({*triggered, "scheduled", "while_shut", "renamed", "labelled"})
         airflow.unpause()
         runs = {dag_id: airflow.trigger(dag_id) for dag_id in sorted(triggered)}
         yield Site(dags, airflow, proxy, Gateway(server.url), runs)
@@ -176,6 +176,35 @@ def test_the_callbacks_of_a_dag_report_its_runs_without_the_listener(site):
     assert group.value("batch_job_last_run_success") == 0
     assert group.value(SUCCESS) == succeeded
     assert site.group(dag_id="called_back", task_id="fails_if_asked") is None
+
+
+def test_the_runs_of_a_dag_are_in_one_group_whichever_task_failed(site):
+    for fail in ("first", ""):
+        site.airflow.run("labelled", {"fail": fail})
+    site.wait_for(SUCCESS, job="team", dag_id="labelled", team="core")
+    assert [g.labels for g in site.gateway.groups() if g.labels["job"] == "team"] == [
+        {"job": "team", "dag_id": "labelled", "team": "core"}
+    ]
+
+
+def test_a_test_run_and_a_backfill_leave_what_production_said(site):
+    own = {"dag_id": "scheduled", "task_id": "ok", "origin": "job"}
+    site.wait_for(SUCCESS, dag_id="scheduled")
+    assert site.wait_for("rows", **own).value("rows") == 1
+
+    def pushed():
+        groups = [g for g in site.gateway.groups() if g.labels.get("dag_id") == "scheduled"]
+        return {tuple(g.labels.values()): g.push_time for g in groups}
+
+    before = pushed()
+    site.airflow.cli("tasks", "test", "scheduled", "ok")
+    dates = {"from_date": "2026-02-01T00:00:00Z", "to_date": "2026-02-03T00:00:00Z"}
+    backfill = site.airflow.api("POST", "/backfills", {"dag_id": "scheduled", **dates})
+    path = f"/backfills/{backfill['id']}"
+    until(lambda: site.airflow.api("GET", path)["completed_at"], site.airflow.logs, PATIENCE)
+    runs = site.airflow.api("GET", "/dags/scheduled/dagRuns?run_type=backfill")["dag_runs"]
+    assert sorted(run["state"] for run in runs) == ["failed", "success", "success"]
+    assert pushed() == before
 
 
 def test_a_missed_deadline_is_reported_by_the_triggerer(site):

@@ -40,5 +40,31 @@ def overdue():
     ok()
 
 
+of_a_team = PushgatewayNotifier(
+    job="team", labels={"team": "{{ params.team }}", "owner": "{{ task.owner }}"}
+)
+
+
+@dag(
+    schedule=None,
+    params={"team": "core", "fail": ""},
+    on_success_callback=of_a_team,
+    on_failure_callback=of_a_team,
+)
+def labelled():
+    @task
+    def first(params):
+        if params["fail"] == "first":
+            raise ValueError("on purpose")
+
+    @task(owner="bob", params={"team": "b"})
+    def second(params):
+        if params["fail"] == "second":
+            raise ValueError("on purpose")
+
+    first() >> second()
+
+
 called_back()
 overdue()
+labelled()

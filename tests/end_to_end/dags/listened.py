@@ -1,9 +1,11 @@
-"""DAGs that know nothing of pushgate."""
+"""DAGs that know nothing of pushgate, but for numbers of their own."""
 
 import time
 from datetime import datetime
 
 from airflow.sdk import dag, task
+
+from pushgate_airflow import metrics
 
 
 @dag(schedule=None)
@@ -25,11 +27,13 @@ def listened():
 
 @dag(schedule="@daily", start_date=datetime(2026, 1, 1), catchup=False)
 def scheduled():
-    """Nobody triggers it: the scheduler makes one run, of the last day."""
+    """The scheduler makes one run, of the last day. Of a backfill, one fails."""
 
     @task
-    def ok():
-        pass
+    def ok(dag_run):
+        metrics.gauge("rows").set(1 if dag_run.run_type == "scheduled" else 2)
+        if dag_run.run_type == "backfill" and dag_run.logical_date.day == 2:
+            raise ValueError("on purpose")
 
     ok()
 
