@@ -231,6 +231,15 @@ def ask(port, method="GET", path="/", *, hosts=("127.0.0.1",)):
     return response, body
 
 
+def until(port, text):
+    """The page, once it has the text: it is read anew every two seconds."""
+    due = time.monotonic() + 30
+    while text not in (page := ask(port)[1]):
+        assert time.monotonic() < due
+        time.sleep(0.1)
+    return Page(page.decode())
+
+
 def test_ui_serves_the_page_and_reads_the_gateway_for_it(served, server):
     report(Gateway(server.url), GroupingKey("j"))
     response, body = ask(served)
@@ -248,11 +257,8 @@ def test_ui_keeps_the_last_picture_while_the_gateway_is_down(served, server):
     report(Gateway(server.url), GroupingKey("j"))
     ask(served)
     server.stop()
-    due = time.monotonic() + 30
-    while b"can&#x27;t be read" not in (page := ask(served)[1]):
-        assert time.monotonic() < due  # it reads the gateway every two seconds
-        time.sleep(0.1)
-    assert len(Page(page.decode()).with_class("job")) == 1
+    page = until(served, b"can&#x27;t be read")
+    assert len(page.with_class("job")) == 1
 
 
 @pytest.mark.parametrize(
@@ -267,7 +273,7 @@ def test_ui_says_that_a_prometheus_cant_be_read_beside_the_jobs(server, httpserv
         kind = "text/html" if b"html" in answer else "application/json"
         httpserver.expect_request("/api/v1/query_range").respond_with_data(answer, 200, None, kind)
     with ui("--gateway", server.url, "--prometheus", url) as port:
-        page = Page(ask(port)[1].decode())
+        page = until(port, b"Prometheus ")
     assert len(page.with_class("job")) == 1
     (note,) = [text for text in page.texts["p"] if text.startswith("Prometheus ")]
     assert "can't be read: " in note

@@ -27,6 +27,7 @@ from pushgate import (
 )
 from pushgate.embedded import EmbeddedGateway
 from pushgate.ui.history import PrometheusHistory
+from pushgate.ui.live_history import LiveHistory
 from pushgate.ui.live_view import LiveView
 from pushgate.ui.page_server import PageServer
 from support.browser import browser
@@ -197,11 +198,12 @@ def draw(target: Path) -> None:
         for job in JOBS:
             job.push(Gateway(gateway.url), now)
         server = stack.enter_context(past(folder, JOBS, now))
-        history = PrometheusHistory(f"http://127.0.0.1:{server.port}")
+        history = LiveHistory(PrometheusHistory(f"http://127.0.0.1:{server.port}"))
         page = stack.enter_context(PageServer(LiveView(Gateway(gateway.url), (), history), 0))
         threading.Thread(target=page.serve_forever, daemon=True).start()
         tab = stack.enter_context(browser(folder))
         tab.open(page.url)
+        tab.until("document.querySelector('svg') !== null", passing=10)
         for scheme in ("light", "dark"):
             for suffix, (width, height) in _SIZES.items():
                 tab.show_as(scheme, width, height)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..ui.history import PrometheusHistory
+from ..ui.live_history import LiveHistory
 from ..ui.live_view import LiveView
 from ..ui.page_server import PageServer
 from .exit_status import CommandError
@@ -40,7 +41,8 @@ def run(options: ParsedOptions) -> int:
     def notes() -> tuple[str, ...]:
         return tuple(filter(None, [waiting_line(settings)]))
 
-    live = LiveView(settings.to_gateway(), options.read_matchers(), options.prometheus, notes)
+    history = options.prometheus and LiveHistory(options.prometheus)
+    live = LiveView(settings.to_gateway(), options.read_matchers(), history, notes)
     with until_ended():
         try:
             server = PageServer(live, options.port)

@@ -32,7 +32,7 @@ JobKey = frozenset[tuple[str, str]]
 
 _STEPS = 240  # of a window: a job with fewer than 30 runs in an eighth of it has no two in a step
 _WINDOWS = tuple(3600 * 8**i for i in range(4))  # seconds: an hour to three weeks
-_TIMEOUT = 10.0  # seconds, for all windows
+_TIMEOUT = 30.0  # seconds, for all windows
 _LONGEST = 16 << 20  # bytes of an answer
 
 

@@ -12,18 +12,16 @@ from ..jobs.picture import read_picture
 from .page import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from ..gateway.client import Gateway
     from ..jobs.matchers import Matcher
     from ..jobs.picture import Picture
-    from ..jobs.status import JobRow
-    from .history import JobKey, PastRun, PrometheusHistory
+    from .live_history import LiveHistory
 
 __all__ = ("LiveView", "view_of")
 
 _FRESH = 2.0  # seconds: however many look, the gateway is read once in so long
-_HISTORY_FRESH = 30.0  # the same of Prometheus, whose answer is longer
 
 
 def view_of(gateway: Gateway, picture: Picture, notes: tuple[str, ...] = ()) -> View:
@@ -41,7 +39,7 @@ class LiveView:
         self,
         gateway: Gateway,
         matchers: Sequence[Matcher],
-        history: PrometheusHistory | None = None,
+        history: LiveHistory | None = None,
         notes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._gateway = gateway
@@ -50,8 +48,7 @@ class LiveView:
         self._notes = notes
         self._lock = threading.Lock()
         self._view = View(gateway.url)
-        self._due = self._history_due = 0.0
-        self._history_note: tuple[str, ...] = ()
+        self._due = 0.0
 
     def view(self) -> View:
         """The newest view. While a slow gateway is read for one caller, others get the last."""
@@ -69,20 +66,8 @@ class LiveView:
             picture = read_picture(self._gateway, self._matchers)
         except PushError as error:
             return self._view._replace(error=str(error))
-        history = self._view.history
-        if self._history is not None and time.monotonic() >= self._history_due:
-            history = self._read_history(self._history, picture.rows)
-            self._history_due = time.monotonic() + _HISTORY_FRESH
-        fresh = view_of(self._gateway, picture, (*self._notes(), *self._history_note))
-        return fresh._replace(history=history)
-
-    def _read_history(
-        self, history: PrometheusHistory, rows: Sequence[JobRow]
-    ) -> Mapping[JobKey, list[PastRun]]:
-        """The last runs; those that are known, and a note, where Prometheus can't be read."""
-        self._history_note = ()
-        try:
-            return history.runs(rows)
-        except PushError as error:
-            self._history_note = (f"Prometheus {history.url} can't be read: {error}",)
-            return self._view.history or {}
+        if self._history is None:
+            return view_of(self._gateway, picture, self._notes())
+        self._history.refresh(picture.rows)
+        view = view_of(self._gateway, picture, (*self._notes(), *self._history.notes))
+        return view._replace(history=self._history.runs)

@@ -108,7 +108,7 @@ def _error_text(error: str, has_picture: bool) -> str:
     if not error:
         return ""
     rest = " Below is what it held before." if has_picture else ""
-    return escape(f"The gateway can't be read: {error}.{rest}")
+    return escape(f"The gateway can't be read: {error}; see pushgate doctor.{rest}")
 
 
 def _picture(view: View, picture: Picture) -> str:
@@ -118,7 +118,7 @@ def _picture(view: View, picture: Picture) -> str:
         parts.append(_table(picture, view.history))
     else:
         parts.append(
-            "<p>The gateway holds no such job. A job is here from its first run on:"
+            "<p>There is no such job. A job is here from its first run on:"
             " <code>pushgate run --job NAME -- COMMAND</code></p>"
         )
     return "\n".join(parts)
