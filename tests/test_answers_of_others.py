@@ -127,6 +127,8 @@ def test_what_cannot_be_read_is_a_push_error(data: bytes) -> None:
             gateway.groups()
         with pytest.raises(PushError):
             gateway.status()
+        with pytest.raises(PushError):
+            gateway.started_at()
         gateway.ready()
 
 

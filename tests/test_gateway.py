@@ -572,6 +572,7 @@ def test_ready_and_version(gateway: GatewayUnderTest) -> None:
     pushed = Gateway(gateway.url)
     assert pushed.ready() is True
     assert pushed.version()[:1].isdigit()
+    assert 0 <= time.time() - pushed.started_at() < 86_400
 
 
 def test_a_gateway_that_is_away_or_not_ready_is_not_ready(clock: Clock) -> None:
