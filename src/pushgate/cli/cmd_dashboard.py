@@ -9,14 +9,21 @@ from .parser import Parser
 
 
 def parser() -> Parser:
-    return Parser(
+    made = Parser(
         "dashboard",
         "Print a Grafana dashboard of all jobs as JSON, for Grafana 9 to 11: import it,\n"
         "or put it into a folder that Grafana loads dashboards from.",
     )
+    made.add_argument(
+        "--scrape-job",
+        metavar="NAME",
+        default="pushgateway",
+        help="the job_name under which Prometheus scrapes the gateway (%(default)s)",
+    )
+    return made
 
 
-def run(_options: ParsedOptions) -> int:
+def run(options: ParsedOptions) -> int:
     """Returns 0."""
-    print_json(dashboard())
+    print_json(dashboard(scrape_job=options.scrape_job))
     return 0

@@ -14,7 +14,10 @@ from .series_selector import number
 if TYPE_CHECKING:
     from .series_selector import Series
 
-__all__ = ("CELERY_ALERTS",)
+__all__ = ("CELERY_ALERTS", "SILENT_AFTER", "silent")
+
+SILENT_AFTER = 120.0
+"""A worker that has not pushed for so many seconds is silent; it pushes every 15."""
 
 _WORKER = "Celery worker {{ $labels.instance }}"
 _TASK = "Celery task {{ $labels.task }}"
@@ -30,7 +33,8 @@ def _crashed(series: Series, _: float) -> str:
     return f"{series.of('celery_worker_crashed')} == 1"
 
 
-def _silent(series: Series, seconds: float) -> str:
+def silent(series: Series, seconds: float) -> str:
+    """Seconds since the last push of a worker that should push, for an hour."""
     pushed, up = _now(series, "push_time_seconds"), _now(series, "celery_worker_up")
     return (
         f"time() - {pushed} > {number(seconds)} < {number(seconds + _SILENT_FOR)}\n  and {up} == 1"
@@ -93,7 +97,7 @@ CELERY_ALERTS = (
     ),
     Alert(
         "CeleryWorkerSilent",
-        _silent,
+        silent,
         "warning",
         f"{_WORKER} is silent.",
         f"Its last push was {AGO} ago: its host is gone, or it can't reach the gateway. If it is"
@@ -101,7 +105,7 @@ CELERY_ALERTS = (
         "A worker pushes every 15s (option interval), also while it has nothing to do. Ends an\n"
         "hour after the threshold, which is in seconds.",
         hold="2m",
-        threshold=120,
+        threshold=SILENT_AFTER,
     ),
     Alert(
         "CeleryWorkerRestarts",

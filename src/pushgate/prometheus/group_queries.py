@@ -11,7 +11,7 @@ from .series_selector import number
 if TYPE_CHECKING:
     from .series_selector import Series
 
-__all__ = ("disappeared", "push_failing", "stale")
+__all__ = ("disappeared", "lost", "push_failing", "stale")
 
 # Not the own metrics of a job, which it may have in one run and not in the next.
 _PUSHED = 'origin!="job"'
@@ -40,14 +40,22 @@ def stale(series: Series, after: float = STALE_AFTER) -> str:
 
 def disappeared(series: Series, share: float) -> str:
     """The share of the groups that a gateway held before it started, within an hour of that."""
-    before, long_before = (
-        series.at("push_time_seconds", ago) for ago in (_BEFORE, _BEFORE_AN_OUTAGE)
-    )
-    known = f"({before} or ({long_before} unless on (gateway) {before}))"
+    known = f"count by (gateway) {_known_before(series)}"
+    return f"count by (gateway) (\n  {lost(series)}\n)\n/ {known} > {number(share)}"
+
+
+def lost(series: Series) -> str:
+    """The groups that a gateway held before it started, and lacks now: when they were pushed."""
     now = series._replace(window="").of("push_time_seconds")
     started = series.of_gateway("process_start_time_seconds")
     return (
-        f"count by (gateway) ({known}\n  unless {now})\n"
-        f"  / count by (gateway) {known} > {number(share)}\n"
+        f"{_known_before(series)}\n  unless {now}\n"
         f"  and on (gateway) time() - {started} < {_JUST_STARTED}"
     )
+
+
+def _known_before(series: Series) -> str:
+    before, long_before = (
+        series.at("push_time_seconds", ago) for ago in (_BEFORE, _BEFORE_AN_OUTAGE)
+    )
+    return f"({before} or ({long_before} unless on (gateway) {before}))"

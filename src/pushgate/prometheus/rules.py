@@ -10,6 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from .alerts import ALERTS, RuleChoices
+from .jobs_table import VARIABLES
 from .series_selector import Series
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ metadata:
   name: {name}
 spec:
 """
-# The dashboard's variables, which bear the names of the labels.
-_VARIABLES = ("dag_id", "task_id", "task", "instance")
 
 
 def rule_file(
@@ -132,7 +131,8 @@ def _unless_labelled(name: str, value: str) -> str:
 def _dashboard_url(grafana: str) -> str:
     more = "".join(
         f"{{{{ with $labels.{name} }}}}&var-{name}={{{{ . | urlquery }}}}{{{{ end }}}}"
-        for name in _VARIABLES
+        for name in VARIABLES
+        if name != "job"
     )
     return f"{grafana.rstrip('/')}/d/pushgate?var-job={{{{ $labels.job | urlquery }}}}{more}"
 

@@ -15,6 +15,8 @@ _NUMBERS = (DURATION, EXPECTED_INTERVAL)
 class Series(NamedTuple):
     """Selects series. ``matchers`` are PromQL's between braces, such as ``job="backup"``.
 
+    A ``modifier`` such as ``" @ end()"`` is put behind each selector.
+
     With a ``window``, such as ``10m``, a series lives for that time after its last sample: a single
     failed scrape makes all series of a gateway vanish, and alerts on them would end and start
     again. ``scrape_job`` is the ``job_name`` under which Prometheus scrapes the gateway.
@@ -26,6 +28,7 @@ class Series(NamedTuple):
     matchers: str = ""
     window: str = ""
     scrape_job: str = "pushgateway"
+    modifier: str = ""
 
     def of(self, name: str, *matchers: str, ago: str = "") -> str:
         """The series of a metric, with further matchers, as it is or was so long ``ago``."""
@@ -35,9 +38,9 @@ class Series(NamedTuple):
         """The series as it was so long ``ago``, whatever the window."""
         return _possible(name, f"{name}{self._braces()} offset {ago}")
 
-    def over(self, function: str, name: str, time: str) -> str:
-        """A function of the values over a ``time`` such as ``1h``."""
-        return f"{function}({name}{self._braces()}[{time}])"
+    def over(self, function: str, name: str, time: str, modifier: str = "") -> str:
+        """A function of the values over a ``time`` such as ``1h``, or ``7d:10m`` by a subquery."""
+        return f"{function}({name}{self._braces()}[{time}]{modifier})"
 
     def highest(self, *names: str, matcher: str = "") -> str:
         """The highest of several metrics, for groups that have any of them."""
@@ -51,7 +54,7 @@ class Series(NamedTuple):
         return f'{name}{{job="{job}"}}'
 
     def _held(self, selector: str, ago: str = "") -> str:
-        offset = f" offset {ago}" if ago else ""
+        offset = (f" offset {ago}" if ago else "") + self.modifier
         if self.window:
             return f"last_over_time({selector}[{self.window}]{offset})"
         return selector + offset

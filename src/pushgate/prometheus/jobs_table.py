@@ -1,0 +1,148 @@
+"""The dashboard's table of all jobs, with a name, a state and an age for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..jobs import vocabulary
+from ..jobs.health import ENDS
+from . import group_queries, queries
+from .panels import mapped
+from .tables import Column, LabelColumn, table
+
+if TYPE_CHECKING:
+    from .panels import Panel
+    from .series_selector import Series
+
+__all__ = ("VARIABLES", "VIEW", "jobs_table", "named")
+
+VARIABLES = ("job", "dag_id", "task_id", "task", "instance")
+"""The labels of the adapters' groups, which the dashboard has a variable for."""
+_STATES = {  # the worst first, as in `pushgate status`
+    0: ("failed", "red"),
+    1: ("stuck", "red"),
+    2: ("dying", "red"),
+    3: ("overdue", "red"),
+    4: ("push refused", "orange"),
+    5: ("vanished", "orange"),
+    6: ("late", "orange"),
+    7: ("clock ahead", "orange"),
+    8: ("forgotten", "orange"),
+    9: ("retrying", "blue"),
+    10: ("running", "blue"),
+    11: ("upstream failed", "transparent"),
+    12: ("skipped", "transparent"),
+    13: ("ok", "transparent"),
+    14: ("paused", "#6e7077"),
+}
+_WEEK = "7d:10m"  # a subquery: a week's raw samples would be read otherwise
+VIEW = "/d/pushgate?" + "&".join(f"var-{n}=${{__data.fields.{n}}}" for n in VARIABLES)
+
+
+def jobs_table(series: Series) -> Panel:
+    """All jobs, the worst first."""
+    # The week has jobs, too, that the gateway no longer holds.
+    share = series.over("avg_over_time", vocabulary.RUN_SUCCESS, _WEEK)
+    columns = (
+        Column("State", _state(series), "none", 130, mapped(_STATES), "color-background"),
+        _of_every_job(series, "Since", f"1000 * ({_since(series)})", "dateTimeFromNow", 130),
+        _of_every_job(
+            series, "Last ok", f"1000 * {series.of(vocabulary.SUCCESS)}", "dateTimeFromNow", 130
+        ),
+        _of_every_job(
+            series,
+            "Ok in 7 days",
+            f"{share} and {queries.last_reported(series)}",
+            "percentunit",
+            110,
+        ),
+        _of_every_job(series, "Took", f"1 * {series.of(vocabulary.DURATION)}", "s", 100),
+        _of_every_job(
+            series, "Next run", f"1000 * ({queries.next_due(series)})", "dateTimeFromNow", 130
+        ),
+        Column("Info", _info(series)),
+    )
+    return table(
+        "Jobs, the worst first",
+        columns,
+        (
+            LabelColumn("Job", link=VIEW, link_title="This job alone"),
+            LabelColumn("Why", 150),
+            LabelColumn("Host", 140),
+            LabelColumn("Log", 60, "${__value.raw}", "The run's log", "log"),
+        ),
+        "State and order are those of 'pushgate status'. Since: when the state began; of a job that"
+        " fails, its first failure after the last success, at most 7 days ago. Ok in 7 days: the"
+        " share of that time in which the last run had succeeded. Why, Host and Log are of the last"
+        " run that ended. Forgotten: nobody pushes any more.",
+        order=(
+            *("State", "Job", "Since", "Last ok", "Ok in 7 days", "Took", "Next run"),
+            *("Why", "Host", "Log"),
+        ),
+        hidden=("Info", *VARIABLES),
+        sort_by={"State": False, "Since": True},
+    )
+
+
+def _state(series: Series) -> str:
+    reported = queries.last_reported(series)
+    states = (
+        (14, queries.paused(series)),
+        (8, f"{group_queries.stale(series)}\n  and {reported}"),
+        (0, queries.failed(series)),
+        (1, queries.stuck(series)),
+        (2, queries.ends_missing(series)),
+        (3, queries.overdue(series)),
+        (4, f"{group_queries.push_failing(series)}\n  and {reported}"),
+        (5, queries.vanished(series)),
+        (6, queries.deadline_missed(series)),
+        (7, queries.clock_ahead(series)),
+        (9, queries.retrying(series)),
+        (10, queries.running(series)),
+        (11, queries.upstream_failed(series)),
+        (12, queries.skipped(series)),
+    )
+    found = [f"0 * ({query}) + {code}" for code, query in states]
+    return "\nor ".join([*found, f"13 * {series.of(vocabulary.RUN_SUCCESS)}", f"NaN * {reported}"])
+
+
+def _since(series: Series) -> str:
+    """When the state began, in Unix seconds."""
+    failure = series.of(vocabulary.FAILURE)
+    success = series._replace(modifier=" @ end()").of(vocabulary.SUCCESS)
+    first = f"min_over_time(({failure} > {success})[{_WEEK}])"
+    ever = f"min_over_time({failure}[{_WEEK}]) unless {series.of(vocabulary.SUCCESS)}"
+    return (
+        f"({first} or {ever})\n  and {queries.failed(series)}\n"
+        f"or {series.highest(*ENDS)}\n  and {queries.ends_missing(series)}\n"
+        f"or ({queries.next_due(series)})\n  and {queries.overdue(series)}\n"
+        f"or time() - ({queries.vanished(series)})\n"
+        f"or time() - ({queries.deadline_missed(series)})\n"
+        f"or {queries.last_reported(series)}"
+    )
+
+
+def _info(series: Series) -> str:
+    """A row for each job with its name and, as labels, where its last run ended and why."""
+    info = series.of(vocabulary.RUN_INFO)
+    for column, label in (("Why", "exception"), ("Host", "host"), ("Log", "url")):
+        info = f'label_replace({info}, "{column}", "$1", "{label}", "(.*)")'
+    info = f"max without ({', '.join(vocabulary.RUN_INFO_LABELS)}) ({info})"
+    reported = f"0 * {queries.last_reported(series)}"
+    columns = "ignoring (Why, Host, Log)"
+    return named(f"{info} and {columns} {reported} or {columns} {reported}")
+
+
+def named(query: str) -> str:
+    """``query`` with a label Job: the values of the adapters' labels, with one blank between."""
+    labels = ", ".join(f'"{name}"' for name in VARIABLES)
+    joined = f'label_join({query}, "Job", " ", {labels})'
+    joined = f'label_replace({joined}, "Job", "$1 $2", "Job", "(.*?)  +(.*)")'
+    return f'label_replace({joined}, "Job", "$1", "Job", "(.*?) *")'
+
+
+def _of_every_job(
+    series: Series, title: str, query: str, unit: str = "none", width: int = 0
+) -> Column:
+    """A column that is NaN for a job that ``query`` has no value for."""
+    return Column(title, f"{query} or NaN * {queries.last_reported(series)}", unit, width)
