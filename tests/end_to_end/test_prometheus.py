@@ -94,7 +94,7 @@ def panels(printed):
 
 def filled(target, **values):
     query = target["expr"]
-    for variable, value in ({f'"${n}"': f'"{v}"' for n, v in values.items()} | FILLED).items():
+    for variable, value in (FILLED | {f'"${n}"': f'"{v}"' for n, v in values.items()}).items():
         query = query.replace(variable, value)
     return query
 
@@ -161,7 +161,7 @@ def _publish_what_examples_do_not(gateway, environment, server, now):
     starts(_run("stuck", now - 2 * 86400))
     ends(_run("killed", now - 90_000), Outcome(Status.SUCCESS, now - 90_000, 1.0))
     starts(_run("killed", now, expected_interval=60.0))
-    starts(_run("running", now, expires_at=now + 60))
+    starts(_run("running", now, expires_at=now + 60)._replace(next_run_at=now + 900))
     ends(_run("skipped", None), Outcome(Status.SKIPPED, now))
     ends(_run("retried", now), Outcome(Status.RETRY, now, 1.0, try_number=1))
     task = _run("airflow", now, dag_id="d", task_id="t")
@@ -297,11 +297,12 @@ def test_the_columns_of_a_table_have_the_same_rows(server, panels):
     added = {"Job", "Why", "Host", "Log", "What"}  # of one column alone
 
     def rows_of(panel):
-        """The rows of each column."""
+        """The rows of each column, all at one time."""
+        now = time.time()
         return [
             sorted(
                 sorted(pair for pair in found["metric"].items() if pair[0] not in added)
-                for found in server.query(filled(target, job=jobs))
+                for found in server.query(filled(target, job=jobs), at=now)
             )
             for target in panel["targets"]
         ]
@@ -323,7 +324,7 @@ def test_a_table_says_of_a_job_its_state_its_name_and_where_to_look(server, pane
         found["metric"]["Job"]: found["metric"]
         for found in server.query(filled(targets["G"], job="airflow|never|stuck"))
     }
-    assert {"airflow d", "airflow d t", "never", "stuck"} <= shown.keys()
+    assert {"airflow d t", "never", "stuck"} <= shown.keys()
     assert shown["never"]["Why"] == "exit 3"
     assert shown["never"]["Host"] == "db1"
     states = {
@@ -337,19 +338,37 @@ def test_every_metric_that_a_rule_or_a_panel_names_is_there(server, printed, pan
     expressions = [target["expr"] for panel in panels for target in panel["targets"]]
     names = set(METRIC.findall(printed("rules") + "".join(expressions))) - {"push_time", *COMING}
     assert len(names) > 40
-    assert [name for name in sorted(names) if not server.query(name)] == []
+
+    def are_there():
+        names.difference_update([name for name in names if server.query(name)])
+        return not names
+
+    try:
+        server.until(are_there)  # a scrape may fail on a busy machine, and the next one does not
+    except AssertionError:
+        pytest.fail(f"nobody publishes {sorted(names)}")
 
 
 def test_the_numbers_on_top_count_what_is_wrong(server, panels):
-    stats = [panel for panel in panels if panel["type"] == "stat"]
-    counts = {
-        panel["title"]: float(server.query(query)[0]["value"][1])
-        for panel in stats
+    stats = {
+        panel["title"]: query
+        for panel in panels
+        if panel["type"] == "stat"
         if not any(name in (query := filled(panel["targets"][0])) for name in COMING)
     }
-    assert counts.pop("Stale groups") == 0  # for a week
-    assert counts.pop("Lost") == 0
-    assert [title for title, count in counts.items() if not count] == []
+    nothing = {"Stale groups", "Lost"}  # of a gateway that is a minute old
+
+    def are_right():
+        for title, query in list(stats.items()):
+            found = server.query(query)
+            if found and (float(found[0]["value"][1]) == 0) == (title in nothing):
+                del stats[title]
+        return not stats
+
+    try:
+        server.until(are_right)
+    except AssertionError:
+        pytest.fail(f"wrong or without an answer: {json.dumps(stats, indent=1)}")
 
 
 def test_alerts_name_jobs_by_their_own_labels(server):

@@ -88,12 +88,12 @@ def _state(series: Series) -> str:
     reported = queries.last_reported(series)
     states = (
         (14, queries.paused(series)),
-        (8, f"{group_queries.stale(series)}\n  and {reported}"),
+        (8, group_queries.stale(series)),
         (0, queries.failed(series)),
         (1, queries.stuck(series)),
         (2, queries.ends_missing(series)),
         (3, queries.overdue(series)),
-        (4, f"{group_queries.push_failing(series)}\n  and {reported}"),
+        (4, group_queries.push_failing(series)),
         (5, queries.vanished(series)),
         (6, queries.deadline_missed(series)),
         (7, queries.clock_ahead(series)),
@@ -103,7 +103,8 @@ def _state(series: Series) -> str:
         (12, queries.skipped(series)),
     )
     found = [f"0 * ({query}) + {code}" for code, query in states]
-    return "\nor ".join([*found, f"13 * {series.of(vocabulary.RUN_SUCCESS)}", f"NaN * {reported}"])
+    states_of_any = "\nor ".join([*found, f"13 * {series.of(vocabulary.RUN_SUCCESS)}"])
+    return f"(\n{states_of_any}\n) and {reported}\nor NaN * {reported}"
 
 
 def _since(series: Series) -> str:
@@ -112,14 +113,16 @@ def _since(series: Series) -> str:
     success = series._replace(modifier=" @ end()").of(vocabulary.SUCCESS)
     first = f"min_over_time(({failure} > {success})[{_WEEK}])"
     ever = f"min_over_time({failure}[{_WEEK}]) unless {series.of(vocabulary.SUCCESS)}"
-    return (
-        f"({first} or {ever})\n  and {queries.failed(series)}\n"
-        f"or {series.highest(*ENDS)}\n  and {queries.ends_missing(series)}\n"
-        f"or ({queries.next_due(series)})\n  and {queries.overdue(series)}\n"
-        f"or time() - ({queries.vanished(series)})\n"
-        f"or time() - ({queries.deadline_missed(series)})\n"
-        f"or {queries.last_reported(series)}"
+    reported = queries.last_reported(series)
+    found = (
+        f"({first} or {ever}) and ({queries.failed(series)})",
+        f"{series.highest(*ENDS)} and ({queries.ends_missing(series)})",
+        f"({queries.next_due(series)}) and ({queries.overdue(series)})",
+        f"time() - ({queries.vanished(series)})",
+        f"time() - ({queries.deadline_missed(series)})",
     )
+    since_bad = "\nor ".join(found)
+    return f"(\n{since_bad}\n) and {reported}\nor {reported}"
 
 
 def _info(series: Series) -> str:
