@@ -239,7 +239,7 @@ def test_a_command_whose_outcome_meets_an_exporter_keeps_it(
     pushgate = [sys.executable, "-m", "pushgate"]
     url = f"http://127.0.0.1:{exporter.port}"
     where = ["--gateway", url, "--retries", "0", "--push-timeout", "5"]
-    environment = {**debian.environment("node-exporter"), "XDG_STATE_HOME": str(tmp_path)}
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
     command = [*pushgate, "run", "--job", "j", *where, "--", "sh", "-c", "exit 3"]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 3

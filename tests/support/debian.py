@@ -113,7 +113,7 @@ TOOLS = {
         packages=("nginx", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"),
         commands=("nginx",),
         binary="usr/sbin/nginx",
-        minimum=(1, 18, 0),
+        minimum=(1, 19, 5),
         places=("/usr/sbin",),
         says="-v",
     ),
