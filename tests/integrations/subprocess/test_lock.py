@@ -27,6 +27,8 @@ def holder(pushgate, lock):
         argv = pushgate.wrap("bash", "-c", script, lock=lock)
         process = pushgate.start(argv, stdin=subprocess.PIPE)
         process.pid_of_the_command = int(process.stdout.readline())
+        while len(lock.read_text().split()) < 2:  # both process ids are noted once it runs
+            assert process.poll() is None
         return process
 
     return holder
