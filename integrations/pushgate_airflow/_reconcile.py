@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 __all__ = ("Reconciler", "prepare")
 
 _DAY = 86_400.0
-_EVERY = 3600.0  # seconds: a worker may have told the interval of a paused DAG again
+# Seconds. A task that goes on after its DAG was paused tells the interval again when it ends.
+_EVERY = 300.0
 _READING_TIMEOUT = 15.0  # seconds
 _READING_SHARE = 20.0  # reading takes a twentieth of the time at most
 _CLOCKS_DIFFER = 60.0  # seconds
@@ -85,6 +86,8 @@ class Reconciler:
         ends, now = dict(self._ends), time.monotonic()
         has_news = dags != self._settled or ends or now >= self._look_again_at
         wanted = dags.resting | dags.gone | ends.keys()
+        if not wanted:
+            self._settled = dags
         if not has_news or not wanted or now < self._may_read_at:
             return []
         groups = self._read(wanted)

@@ -10,7 +10,6 @@ after the other, is what hangs, and the task's next request would wait just as l
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -24,7 +23,6 @@ from pushgate import (
     deadline_report,
     end_families,
     end_reports,
-    failure,
     own_metrics_key,
     start_families,
     start_report,
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from pushgate import Gateway
     from pushgate_airflow._events import Event
 
-__all__ = ("log_failure", "report", "within")
+__all__ = ("report", "within")
 
 T = TypeVar("T")
 
@@ -123,8 +121,3 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return found[0]
-
-
-def log_failure(what: str, error: BaseException) -> None:
-    """Log one warning that ``what`` failed."""
-    logging.getLogger("pushgate").warning("%s", failure(what, error))

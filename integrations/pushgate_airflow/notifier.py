@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 from asgiref.sync import sync_to_async
 
-from pushgate import Gateway, GroupingKey
+from pushgate import Gateway, GroupingKey, failure
 from pushgate_airflow._configuration import configuration
 from pushgate_airflow._events import DEADLINE_MISSED, RUNNING, Event, job_run
 from pushgate_airflow._gateway_lookup import (
@@ -31,7 +31,7 @@ from pushgate_airflow._metrics_of_task import begin
 from pushgate_airflow._real_runs import is_overtaken, is_reported
 from pushgate_airflow._run_context import NeedsTaskError, RunContext, run_context
 from pushgate_airflow._task_events import event_of, in_task_process
-from pushgate_airflow._task_reports import log_failure, report, within
+from pushgate_airflow._task_reports import report, within
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -135,7 +135,7 @@ class PushgatewayNotifier(BaseNotifier):
                 raise TimeoutError(f"looking the gateway up took over {_LOOK_UP:g} s") from None
             await asyncio.to_thread(self._push, event, context, lambda: found)
         except Exception as error:
-            log_failure("the report of a missed deadline", error)
+            _log_failure("a missed deadline", error)
 
     def _event(self, context: Context, callback: object) -> Event | None:
         """The event to report; None where nothing is to be reported, or the listener does it.
@@ -230,7 +230,11 @@ def _notify(notifier: PushgatewayNotifier, context: Context, callback: object) -
             found = within(_LOOK_UP, notifier._find)
             notifier._push(event, context, lambda: found)
     except Exception as error:
-        log_failure("the report of a callback", error)
+        _log_failure("a callback", error)
+
+
+def _log_failure(what: str, error: BaseException) -> None:
+    logging.getLogger("pushgate").warning("%s", failure(f"the report of {what}", error))
 
 
 def _check_labels(job: str | None, labels: Labels | None, of_each_run: bool) -> None:
