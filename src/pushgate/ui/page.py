@@ -13,7 +13,7 @@ from functools import cache
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
-from itertools import groupby
+from itertools import groupby, takewhile
 from string import Template
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from ..protocol.timestamps import is_possible_time
 from .sparkline import sparkline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ..jobs.picture import Picture
     from ..jobs.status import JobRow
@@ -169,11 +169,12 @@ def _kind(row: JobRow) -> str:
 
 
 def _row(row: JobRow, kind: str, now: float, history: Mapping[JobKey, list[PastRun]] | None) -> str:
+    runs = (history or {}).get(frozenset(row.labels.items()), [])
     name, remark = escape(row.name), escape(remarks(row, now))
     name = f"<bdi>{name}</bdi>" + (f'<small class="remark">{remark}</small>' if remark else "")
     cells = [
         f'<th role="rowheader" scope="row">{name}</th>',
-        f'<td role="cell" class="run">{_last_run(row, kind)}</td>',
+        f'<td role="cell" class="run">{_last_run(row, kind, runs, now)}</td>',
         _cell("When", _time(row.at, now) if row.at else ""),
         _cell("Took", "" if row.duration is None else span(row.duration)),
         _cell("Last ok", _time(row.last_success, now)),
@@ -184,7 +185,7 @@ def _row(row: JobRow, kind: str, now: float, history: Mapping[JobKey, list[PastR
         ),
     ]
     if history is not None:
-        cells.append(_cell("", sparkline(history.get(frozenset(row.labels.items()), []))))
+        cells.append(_cell("", sparkline(runs)))
     return f'<tr class="job" role="row">{"".join(cells)}</tr>'
 
 
@@ -193,13 +194,17 @@ def _cell(label: str, content: str, kind: str = "") -> str:
     return f'<td role="cell"{name} class="{kind if content else "empty"}">{content}</td>'
 
 
-def _last_run(row: JobRow, kind: str) -> str:
+def _last_run(row: JobRow, kind: str, runs: Sequence[PastRun], now: float) -> str:
     text = _verdict(last_run(row), kind, row.failed or row.stuck or row.ends_missing)
     link = _link(row)
     # The link leads to the run; without one, its id is what to search for.
     shown = ("exception",) if link else ("exception", "run_id")
     details = [row.info[name] for name in shown if row.info.get(name) not in (None, row.detail)]
     small = "".join(f"<small><bdi>{escape(detail)}</bdi></small>" for detail in details)
+    failures = list(takewhile(lambda run: not run.succeeded, reversed(runs)))
+    if row.failed and len(failures) > 1:
+        since = _time(failures[-1].ended_at, now)
+        small = f"<small>{len(failures)} in a row, since {since}</small>{small}"
     return f"{text} {link}{small}"
 
 

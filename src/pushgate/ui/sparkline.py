@@ -50,9 +50,6 @@ def sparkline(runs: Sequence[PastRun]) -> str:
 def _words(runs: Sequence[PastRun], took: Sequence[float]) -> str:
     good = sum(run.succeeded for run in runs)
     text = f"{good} of the last {len(runs)} runs succeeded"
-    failed = next((i for i, run in enumerate(reversed(runs)) if run.succeeded), len(runs))
-    if failed > 1:
-        text += f", none of the last {failed}"
     if took:
         shortest, longest = span(min(took)), span(max(took))
         between = shortest if shortest == longest else f"{shortest} to {longest}"
