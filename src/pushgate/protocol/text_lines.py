@@ -102,7 +102,9 @@ def _read_labels(
     while not (end := _END_OF_LABELS.match(line, position)):
         match = _LABEL.match(line, position)
         if not match or (match[2] and not utf8_names):
-            raise LineError(f'invalid label name or value for metric "{metric}"')
+            raise LineError(
+                f'invalid label name or value for metric "{metric}"; label values are quoted by "'
+            )
         name = match[1] or _unescaped_name(match[2])
         if name == "__name__":
             raise LineError('label name "__name__" is reserved')
