@@ -66,6 +66,7 @@ class Parser(argparse.ArgumentParser):
             add_help=False,
         )
         self._positionals.title = "arguments"
+        self.color = False  # of Python 3.14's help, which also goes into the manual
         self.add_argument("-h", "--help", action="help", help="show this help")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
