@@ -245,6 +245,11 @@ def _random_values(n, now):
     ):
         if random.random() < 0.7:
             yield f"batch_job_{name}", random.choice(values)
+    for name in ("next_run", "paused_until"):
+        if random.random() < 0.4:
+            value = now + random.choice((-5_000, -900, -100, 3_000))
+            value = random.choice(_IMPOSSIBLE) if random.random() < 0.1 else value
+            yield f"batch_job_{name}_timestamp_seconds", value
 
 
 def _run(job, started_at, *, expected_interval=None, vanished_at=None, expires_at=None, **labels):
@@ -405,6 +410,7 @@ def test_the_rules_judge_as_the_command_line_does(server):
 
     verdicts = {
         queries.overdue: lambda numbers: health.is_overdue(numbers, now),
+        queries.paused: lambda numbers: health.paused_until(numbers, now) is not None,
         queries.running: health.is_running,
         queries.retrying: health.is_retrying,
         queries.skipped: health.is_skipped,
