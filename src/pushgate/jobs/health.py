@@ -110,12 +110,11 @@ def due_at(numbers: Numbers) -> float | None:
     time that a run has passed says nothing any more: the job has another schedule now.
     """
     started = [numbers[name] for name in (START, SKIPPED, UPSTREAM_FAILED) if name in numbers]
-    if not started:
-        return None
-    if numbers.get(NEXT_RUN, 0.0) > max(started):
-        return numbers[NEXT_RUN]
     interval = numbers.get(EXPECTED_INTERVAL, 0.0)
-    return max(started) + interval if interval > 0 else None
+    if not started or interval <= 0:
+        return None
+    exact = numbers.get(NEXT_RUN, 0.0)
+    return exact if exact > max(started) else max(started) + interval
 
 
 def is_overdue(numbers: Numbers, now: float) -> bool:
@@ -126,8 +125,7 @@ def is_overdue(numbers: Numbers, now: float) -> bool:
     due = due_at(numbers)
     if due is None or is_running(numbers):
         return False
-    share = INTERVAL_GRACE_SHARE * numbers.get(EXPECTED_INTERVAL, 0.0)
-    grace = max(INTERVAL_GRACE_LEAST, share)
+    grace = max(INTERVAL_GRACE_LEAST, INTERVAL_GRACE_SHARE * numbers[EXPECTED_INTERVAL])
     return now > due + (min(grace, EXACT_GRACE_MOST) if due == numbers.get(NEXT_RUN) else grace)
 
 
