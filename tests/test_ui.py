@@ -5,12 +5,8 @@ import hashlib
 import http.client
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from html.parser import HTMLParser
 
 import pytest
@@ -26,7 +22,7 @@ from pushgate import (
 )
 from pushgate.embedded import EmbeddedGateway
 from support.fault_proxy import fault_proxy
-from support.servers import free_port
+from support.servers import free_port, ui
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -198,21 +194,6 @@ def test_a_file_that_cant_be_written_is_named(cli, server, tmp_path):
     code, _, (line,) = cli("status", "--gateway", server.url, "--html", str(file))
     assert (code, f"can't write {file}" in line) == (1, True)
     assert cli("status", "--gateway", server.url, "--html", str(file), "--json")[0] == 2
-
-
-@contextmanager
-def ui(*arguments):
-    """`pushgate ui` in a process; its port."""
-    command = [sys.executable, "-m", "pushgate", "ui", "--retries", "0", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("listening on http://127.0.0.1:"), line
-        yield int(line.partition("/;")[0].rpartition(":")[2])
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with process.stdout:
-            assert process.wait() == 0
 
 
 @pytest.fixture

@@ -1,17 +1,13 @@
 """The page of all jobs in a real browser, with the history of a real Prometheus."""
 
-import signal
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 
 import pytest
 
 from pushgate import Gateway, GroupingKey, JobRun, Outcome, Status, end_families
 from support import debian
 from support.browser import browser
-from support.servers import pushgateway
+from support.servers import pushgateway, ui
 from support.ui_site import HOUR, MINUTE, SiteJob, past
 
 pytestmark = pytest.mark.end_to_end
@@ -30,18 +26,6 @@ def tab(tmp_path_factory):
 def server():
     with pushgateway(debian.require("pushgateway-1.11")) as server:
         yield server
-
-
-@contextmanager
-def ui(server, *arguments):
-    command = [sys.executable, "-m", "pushgate", "ui", "--gateway", server.url, *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process.stdout.readline().split()[2].rstrip(";")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with process.stdout:
-            process.wait()
 
 
 def report(server, name, status=Status.SUCCESS):
@@ -91,8 +75,8 @@ def test_a_screen_reader_finds_a_table_also_on_a_phone(tab, server, tmp_path, cl
 
 def test_ui_loads_itself_anew_and_says_when_it_is_gone(tab, server):
     report(server, "first")
-    with ui(server) as url:
-        tab.open(url)
+    with ui("--gateway", server.url) as port:
+        tab.open(f"http://127.0.0.1:{port}")
         tab.evaluate("document.getElementById('filter').focus()")
         tab.type("s")
         assert tab.evaluate(SHOWN) == ["first"]
@@ -121,9 +105,9 @@ def test_ui_shows_the_last_thirty_runs_by_a_prometheus(tab, server, tmp_path):
     report(server, "new")
     with (
         past(tmp_path, jobs, now) as prometheus,
-        ui(server, "--prometheus", f"127.0.0.1:{prometheus.port}") as url,
+        ui("--gateway", server.url, "--prometheus", f"127.0.0.1:{prometheus.port}") as port,
     ):
-        tab.open(url)
+        tab.open(f"http://127.0.0.1:{port}")
         tab.until("document.querySelector('svg') !== null", passing=10)  # of a busy Prometheus
         drawn = tab.evaluate(
             "Object.fromEntries([...document.querySelectorAll('.job')].map(e => "

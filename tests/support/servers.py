@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -127,6 +128,22 @@ def pushgateway(binary: Path, *flags: str, scheme: str = "http") -> Iterator[Pus
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def ui(*arguments: str) -> Iterator[int]:
+    """`with ui("--gateway", url) as port:` runs `pushgate ui`, which ends well by TERM."""
+    command = [sys.executable, "-m", "pushgate", "ui", "--retries", "0", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("listening on http://127.0.0.1:"), line
+        yield int(line.partition("/;")[0].rpartition(":")[2])
+    finally:
+        process.terminate()
+        with process.stdout:
+            assert process.wait() == 0
 
 
 def free_port() -> int:
