@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PushError
 from ..jobs.ages import ago, counted, span
 from ..jobs.picture import Picture, read_picture
-from ..jobs.row_texts import last_run, next_run, remarks, summary
+from ..jobs.row_texts import last_run, next_run, remarks, summary, young_gateway
 from ..settings import readers
 from .exit_status import UsageError, complain
 from .formatting import is_terminal, print_json, print_table
@@ -108,6 +109,8 @@ def _show(
         _print_rows(picture.rows, picture.now)
     else:
         complain(f"{gateway.url} holds no {'matching ' if matchers else ''}job")
+    if is_terminal() and (loss := _loss(gateway, picture.now)):  # for people: scripts read groups
+        print(loss)
     if picture.refused:
         print(f"{counted(picture.refused, 'more group')} with a refused push: pushgate groups")
     if waiting:
@@ -131,6 +134,12 @@ def _print_rows(rows: list[JobRow], now: float) -> None:
     ]
     print_table(_HEADS, cells, optional=("HOST", "EVERY", "TOOK", "WHEN", "NEXT"))
     print(summary(rows))
+
+
+def _loss(gateway: Gateway, now: float) -> str:
+    with suppress(PushError):  # a proxy may let nothing through but groups
+        return young_gateway(gateway.started_at(), now)
+    return ""
 
 
 def _red(row: JobRow, is_bad: bool) -> str:

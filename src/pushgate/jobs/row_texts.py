@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from .status import JobRow
 
-__all__ = ("last_run", "next_run", "remarks", "summary")
+__all__ = ("YOUNG", "last_run", "next_run", "remarks", "summary", "young_gateway")
+
+YOUNG = 3600.0
+"""For so many seconds after its start it is said what a gateway may have lost."""
 
 
 def last_run(row: JobRow) -> str:
@@ -58,3 +61,16 @@ def summary(rows: Sequence[JobRow]) -> str:
     }
     found = [f"{number} {what}" for what, number in counts.items() if number]
     return f"{counted(len(rows), 'job')}, {', '.join(found) or 'all well'}"
+
+
+def young_gateway(started_at: float, now: float) -> str:
+    """What a gateway may have lost that was started a short time ago; empty for others.
+
+    It does not know itself what it held. Prometheus does: see the alert GroupsDisappeared.
+    """
+    if now - started_at >= YOUNG:
+        return ""
+    return (
+        f"the gateway was started {ago(started_at, now)}: groups from before are here only if it"
+        " has --persistence.file; else each job is back with its next run"
+    )

@@ -23,17 +23,18 @@ _STATES = {  # the worst first, as in `pushgate status`
     1: ("stuck", "red"),
     2: ("dying", "red"),
     3: ("overdue", "red"),
-    4: ("push refused", "orange"),
-    5: ("vanished", "orange"),
-    6: ("late", "orange"),
-    7: ("clock ahead", "orange"),
-    8: ("forgotten", "orange"),
-    9: ("retrying", "blue"),
-    10: ("running", "blue"),
-    11: ("upstream failed", "transparent"),
-    12: ("skipped", "transparent"),
-    13: ("ok", "transparent"),
-    14: ("paused", "#6e7077"),
+    4: ("fails often", "orange"),
+    5: ("push refused", "orange"),
+    6: ("vanished", "orange"),
+    7: ("late", "orange"),
+    8: ("clock ahead", "orange"),
+    9: ("forgotten", "orange"),
+    10: ("retrying", "blue"),
+    11: ("running", "blue"),
+    12: ("upstream failed", "transparent"),
+    13: ("skipped", "transparent"),
+    14: ("ok", "transparent"),
+    15: ("paused", "#6e7077"),
 }
 _WEEK = "7d:10m"  # a subquery: a week's raw samples would be read otherwise
 VIEW = "/d/pushgate?" + "&".join(f"var-{n}=${{__data.fields.{n}}}" for n in VARIABLES)
@@ -87,23 +88,24 @@ def jobs_table(series: Series) -> Panel:
 def _state(series: Series) -> str:
     reported = queries.last_reported(series)
     states = (
-        (14, queries.paused(series)),
-        (8, group_queries.stale(series)),
+        (15, queries.paused(series)),
+        (9, group_queries.stale(series)),
         (0, queries.failed(series)),
         (1, queries.stuck(series)),
         (2, queries.ends_missing(series)),
         (3, queries.overdue(series)),
-        (4, group_queries.push_failing(series)),
-        (5, queries.vanished(series)),
-        (6, queries.deadline_missed(series)),
-        (7, queries.clock_ahead(series)),
-        (9, queries.retrying(series)),
-        (10, queries.running(series)),
-        (11, queries.upstream_failed(series)),
-        (12, queries.skipped(series)),
+        (4, queries.fails_often(series)),
+        (5, group_queries.push_failing(series)),
+        (6, queries.vanished(series)),
+        (7, queries.deadline_missed(series)),
+        (8, queries.clock_ahead(series)),
+        (10, queries.retrying(series)),
+        (11, queries.running(series)),
+        (12, queries.upstream_failed(series)),
+        (13, queries.skipped(series)),
     )
     found = [f"0 * ({query}) + {code}" for code, query in states]
-    states_of_any = "\nor ".join([*found, f"13 * {series.of(vocabulary.RUN_SUCCESS)}"])
+    states_of_any = "\nor ".join([*found, f"14 * {series.of(vocabulary.RUN_SUCCESS)}"])
     return f"(\n{states_of_any}\n) and {reported}\nor NaN * {reported}"
 
 
