@@ -144,6 +144,8 @@ def test_show_is_readable_and_can_be_narrowed_down(cli, pushgateway):
     gateway = ("--gateway", pushgateway.url)
     cli("push", "--job", "load", "--group", "k=1", *gateway, stdin=TEXT)
     cli("push", "--job", "load", "--group", "k=2", *gateway, stdin="done_timestamp_seconds 1.7e9")
+    due = f"due_timestamp_seconds {time.time() + 200_000}"
+    cli("push", "--job", "load", "--group", "k=2", "--add", *gateway, stdin=due)
     cli("push", "--job", "other", *gateway, stdin="a 1")
 
     code, out, errors = cli("show", *gateway)
@@ -157,6 +159,7 @@ def test_show_is_readable_and_can_be_narrowed_down(cli, pushgateway):
     assert "size_count" in out
     assert "size_bucket" not in out
     assert "done_timestamp_seconds  2023-11-14 " in out.replace("15 ", "14 ")
+    assert "(in 2d)" in next(line for line in out.splitlines() if "  due_timestamp" in line)
     _, narrow, _ = cli("show", "load", "k=1", *gateway)
     assert "rows_total" in narrow
     assert "done_timestamp_seconds" not in narrow

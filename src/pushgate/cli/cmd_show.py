@@ -6,7 +6,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..jobs.ages import ago
+from ..jobs.ages import ago, roughly
 from ..protocol.names import selector
 from .exit_status import complain
 from .formatting import group_fields, print_json_list, printable
@@ -74,7 +74,8 @@ def _value(sample: Sample, now: float) -> str:
     value = sample.value
     if sample.name.endswith("_timestamp_seconds") and 1e8 < value < 1e11:
         local = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
-        return f"{local}  ({ago(value, now)})"
+        age = ago(value, now) if value <= now else f"in {roughly(value - now)}"
+        return f"{local}  ({age})"
     return str(int(value) if value.is_integer() and abs(value) < 1e15 else _json_number(value))
 
 
