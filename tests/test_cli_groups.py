@@ -104,6 +104,7 @@ def test_prune_says_what_goes_and_why_and_deletes_it(cli, two_days_ago):
         (["delete", "--job", "a", "--group", "instance=", "--keep"], "--keep is not for"),
         (["delete", "--job", "a", "--dry-run"], "go with MATCHER"),
         (["groups", "job=~("], "regular expression"),
+        (["delete", "a", "b"], "a group has one job; for any of these write 'job=~a|b'"),
     ],
 )
 def test_what_could_delete_the_wrong_groups_is_wrong_usage(cli, arguments, words):

@@ -62,16 +62,17 @@ def read_labels(texts: Iterable[str], option: str) -> dict[str, str]:
 
 def read_matchers(texts: Sequence[str]) -> tuple[Matcher, ...]:
     """The matchers in these texts; a bare word is a job's name. Raises UsageError."""
-    found: list[Matcher] = []
-    for text in texts:
-        if text and not set(text) & set('=~!{"'):
-            found.append(Matcher("job", "=", text))
-            continue
-        try:
-            found += parse_matchers(text)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-    return tuple(found)
+    names = [text for text in texts if text and not set(text) & set('=~!{"')]
+    if len(names) > 1:
+        raise UsageError(f"a group has one job; for any of these write 'job=~{'|'.join(names)}'")
+    try:
+        return tuple(
+            matcher
+            for text in texts
+            for matcher in ([Matcher("job", "=", text)] if text in names else parse_matchers(text))
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def matching_groups(gateway: Gateway, matchers: Iterable[Matcher]) -> tuple[Iterator[Group], float]:
