@@ -95,7 +95,11 @@ def test_ui_shows_the_last_thirty_runs_by_a_prometheus(tab, server, tmp_path):
     jobs = (
         SiteJob(GroupingKey("often"), MINUTE, 20.0, 2.0, failed=(0, 1, 4)),
         SiteJob(
-            GroupingKey("sometimes", {"instance": "a"}), 10 * MINUTE, 30.0, 20.0, failed=(29, 30)
+            GroupingKey("sometimes", {"instance": "a", "zone": ""}),
+            10 * MINUTE,
+            30.0,
+            20.0,
+            failed=(29, 30),
         ),
         SiteJob(GroupingKey("seldom"), HOUR, 30.0, 200.0),
     )
@@ -119,7 +123,7 @@ def test_ui_shows_the_last_thirty_runs_by_a_prometheus(tab, server, tmp_path):
         assert failing.startswith("2 in a row, since ")
     assert {name: text and text.partition(",")[0] for name, text in drawn.items()} == {
         "often": "27 of the last 30 runs succeeded",
-        'sometimes{instance="a"}': "29 of the last 30 runs succeeded",
+        'sometimes{instance="a",zone=""}': "29 of the last 30 runs succeeded",
         "seldom": "30 of the last 30 runs succeeded",
         "new": None,
     }

@@ -182,7 +182,10 @@ def past(folder: Path, jobs: tuple[SiteJob, ...], now: float) -> Iterator[Promet
             slot.setdefault((job.key, name), []).append((at, value))
     with prometheus(folder, "", *_FLAGS) as server:
         for _, slot in sorted(slots.items()):
-            labels = ({**key.labels, "__name__": f"batch_job_{name}"} for key, name in slot)
+            labels = (
+                {n: v for n, v in key.labels.items() if v} | {"__name__": f"batch_job_{name}"}
+                for key, name in slot
+            )
             server.write(zip(labels, slot.values(), strict=True))
         yield server
 

@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 
     from ..jobs.status import JobRow
 
-__all__ = ("JobKey", "PastRun", "PrometheusHistory")
+__all__ = ("JobKey", "PastRun", "PrometheusHistory", "job_key")
 
 JobKey = frozenset[tuple[str, str]]
-"""A job's labels."""
+"""A job's labels, without those that are empty: for Prometheus they are none."""
 
 _STEPS = 240  # of a window: a job with fewer than 30 runs in an eighth of it has no two in a step
 _WINDOWS = tuple(3600 * 8**i for i in range(4))  # seconds: an hour to three weeks
 _TIMEOUT = 30.0  # seconds, for all windows
 _LONGEST = 16 << 20  # bytes of an answer
+
+
+def job_key(labels: Mapping[str, str]) -> JobKey:
+    """The key of the job with these labels."""
+    return frozenset(item for item in labels.items() if item[1])
 
 
 class PastRun(NamedTuple):
@@ -112,7 +117,7 @@ def _runs_in(result: Any, names: set[str]) -> dict[JobKey, dict[float, PastRun]]
     try:
         for series in result:
             labels: Mapping[str, str] = series["metric"]
-            key = frozenset((n, v) for n, v in labels.items() if n in names and v)
+            key = job_key({name: labels[name] for name in names & labels.keys()})
             for moment, value in series["values"]:
                 moments.setdefault((key, moment), {})[labels["__name__"]] = float(value)
     except Exception as error:  # whatever it holds

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from ..jobs.ages import ago, counted, roughly, span
 from ..jobs.row_texts import last_run, next_run, remarks, summary
 from ..protocol.timestamps import is_possible_time
+from .history import job_key
 from .sparkline import sparkline
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _picture(view: View, picture: Picture) -> str:
         parts.append(_table(picture, view.history))
     else:
         parts.append(
-            "<p>There is no such job. A job is here from its first run on:"
+            "<p>There is no job to show. A job is here from its first run on:"
             " <code>pushgate run --job NAME -- COMMAND</code></p>"
         )
     return "\n".join(parts)
@@ -169,7 +170,8 @@ def _kind(row: JobRow) -> str:
 
 
 def _row(row: JobRow, kind: str, now: float, history: Mapping[JobKey, list[PastRun]] | None) -> str:
-    runs = (history or {}).get(frozenset(row.labels.items()), [])
+    runs = (history or {}).get(job_key(row.labels), [])
+    host = row.info.get("host")
     name, remark = escape(row.name), escape(remarks(row, now))
     name = f"<bdi>{name}</bdi>" + (f'<small class="remark">{remark}</small>' if remark else "")
     cells = [
@@ -180,9 +182,7 @@ def _row(row: JobRow, kind: str, now: float, history: Mapping[JobKey, list[PastR
         _cell("Last ok", _time(row.last_success, now)),
         _cell("Next", "" if row.due is None else _verdict(next_run(row, now), kind, row.overdue)),
         _cell("Every", span(row.interval) if row.interval else ""),
-        _cell(
-            "Host", f"<bdi>{escape(host)}</bdi>" if (host := row.info.get("host")) else "", " host"
-        ),
+        _cell("Host", f"<bdi>{escape(host)}</bdi>" if host else "", "host"),
     ]
     if history is not None:
         cells.append(_cell("", sparkline(runs)))
