@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,52 +161,6 @@ def test_a_restart_of_nginx_is_not_noticed(nginx: Server) -> None:
     nginx.kill()
     nginx.restart()
     gateway.push("j", METRICS)
-
-
-# Prints what an error page of 100 MB adds to a process's memory, in KiB.
-GROWTH = """
-import resource, sys
-from pushgate import Gateway, GatewayRejectedError, gauge
-def refused(path):
-    gateway = Gateway(f"{sys.argv[1]}/{path}", retries=0, timeout=5)
-    for call in (lambda: gateway.push("j", [gauge("m", "", 1)]), gateway.groups):
-        try:
-            call()
-        except GatewayRejectedError:
-            continue
-        raise SystemExit("not refused")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(-refused("shut") + refused("full"))
-"""
-
-
-def test_an_error_page_of_100_mb_is_not_held(nginx: Server) -> None:
-    url = f"http://127.0.0.1:{nginx.port}"
-    ran = subprocess.run([sys.executable, "-c", GROWTH, url], capture_output=True, check=True)
-    assert int(ran.stdout) < 20 * 1024
-
-
-# Runs a command from a small process, whose memory is none of the command's; prints that, in KiB.
-PEAK = """
-import os, subprocess, sys
-_, status, usage = os.wait4(subprocess.Popen(sys.argv[1:]).pid, 0)
-print(usage.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-
-
-def test_a_command_in_front_of_such_a_page_stays_small(nginx: Server, tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{nginx.port}/full"
-    command = ["pushgate", "run", "--job", "j", "--gateway", url, "--retries", "0", "--", "true"]
-    ran = subprocess.run(
-        [sys.executable, "-c", PEAK, sys.executable, "-m", *command],
-        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "503: Service Temporarily Unavailable" in ran.stderr
-    assert int(ran.stdout) < 64 * 1024
 
 
 def test_a_proxy_that_asks_who_we_are_says_so(
