@@ -8,7 +8,6 @@ import gzip
 import inspect
 import pickle
 import socket
-import ssl
 import traceback
 import urllib.error
 from collections.abc import Callable
@@ -37,6 +36,7 @@ from pushgate import (
     TLSFileError,
 )
 from support import faults
+from support.certificates import Certificates
 from support.faults import PATIENCE, FaultServer, answer
 
 FUNCTIONS = ("push_to_gateway", "pushadd_to_gateway", "delete_from_gateway")
@@ -189,16 +189,6 @@ def test_an_unknown_compression_is_prometheus_clients_error(compression: Any) ->
     assert not recorder.calls
 
 
-def test_no_registry_means_the_global_one_at_run_time() -> None:
-    late = Gauge("pushgate_test_late", "Registered just now")
-    try:
-        recorder = Recorder()
-        pushgate.push_to_gateway("h", "j", None, handler=recorder)
-        assert b"pushgate_test_late 0.0\n" in recorder.calls[0]["data"]
-    finally:
-        prometheus_client.REGISTRY.unregister(late)
-
-
 # On the wire beside prometheus_client.
 
 
@@ -342,7 +332,7 @@ def test_an_unreachable_gateway_is_an_urlerror() -> None:
 
 
 def test_authorities_that_the_environment_names_later_count(
-    files: Files, monkeypatch: pytest.MonkeyPatch
+    files: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = TLS().context()
     assert TLS().context() is before
@@ -692,54 +682,13 @@ def test_basic_auth_handler_without_both_sends_none(user: str | None, password: 
         assert server.requests[0].header("Authorization") is None
 
 
-class Files:
-    """A CA with a server's context and a client's certificate, on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = trustme.CA()
-        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1", "gateway.example").configure_cert(self.server)
-        authority.configure_trust(self.server)
-        self.ca, self.cert, self.key, self.both = (
-            str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem", "both.pem")
-        )
-        authority.cert_pem.write_to_path(self.ca)
-        client = authority.issue_cert("client.example")
-        client.cert_chain_pems[0].write_to_path(self.cert)
-        client.private_key_pem.write_to_path(self.key)
-        client.private_key_and_cert_chain_pem.write_to_path(self.both)
-
-    def script(self, *, client_certificate: bool) -> faults.Script:
-        def script(peer: faults.Peer) -> None:
-            self.server.verify_mode = ssl.CERT_REQUIRED if client_certificate else ssl.CERT_NONE
-            peer.start_tls(self.server)
-            faults.accept(peer)
-
-        return script
-
-
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return Files(tmp_path_factory.mktemp("tls"))
+def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("tls"))
 
 
-def test_a_custom_ca_needs_no_client_certificate(files: Files) -> None:
-    with FaultServer(files.script(client_certificate=False)) as server:
-        push(server.url.replace("http", "https"), HTTPHandler(tls=TLS(cafile=files.ca)))
-        assert server.accepted == 1
-
-
-def test_client_certificate_basic_auth_headers_and_redirects_compose(files: Files) -> None:
-    def script(peer: faults.Peer) -> None:
-        peer.start_tls(files.server)
-        peer.request()
-        assert isinstance(peer.sock, ssl.SSLSocket)
-        assert peer.sock.getpeercert()
-        peer.send(answer("307 There", headers=(("Location", "/there"),)))
-        peer.request()
-        peer.send(answer())
-
-    files.server.verify_mode = ssl.CERT_REQUIRED
+def test_client_certificate_basic_auth_headers_and_redirects_compose(files: Certificates) -> None:
+    script = faults.over_tls(files.context(client_certificate=True), redirecting(307, "/there"))
     with FaultServer(script) as server:
         handler = HTTPHandler(
             auth=BasicAuth("u", "p"),
@@ -755,7 +704,9 @@ def test_client_certificate_basic_auth_headers_and_redirects_compose(files: File
 
 
 @pytest.mark.parametrize("handlers", [pushgate, theirs])
-def test_tls_auth_handler_takes_prometheus_clients_arguments(handlers: Any, files: Files) -> None:
+def test_tls_auth_handler_takes_prometheus_clients_arguments(
+    handlers: Any, files: Certificates
+) -> None:
     with FaultServer(files.script(client_certificate=True)) as server:
         url = server.url.replace("http", "https") + PATH
         call = (url, "PUT", PATIENCE, [], b"m 1\n", files.cert, files.key)
@@ -764,7 +715,7 @@ def test_tls_auth_handler_takes_prometheus_clients_arguments(handlers: Any, file
         assert len(server.requests) == 2
 
 
-def test_pushes_with_equal_tls_files_share_one_connection(files: Files) -> None:
+def test_pushes_with_equal_tls_files_share_one_connection(files: Certificates) -> None:
     with FaultServer(files.script(client_certificate=True)) as server:
         url = server.url.replace("http", "https") + PATH
         for _ in range(3):
@@ -774,7 +725,7 @@ def test_pushes_with_equal_tls_files_share_one_connection(files: Files) -> None:
         assert server.accepted == 1
 
 
-def test_a_missing_client_certificate_is_named_by_the_servers_alert(files: Files) -> None:
+def test_a_missing_client_certificate_is_named_by_the_servers_alert(files: Certificates) -> None:
     with FaultServer(files.script(client_certificate=True)) as server:
         for data in (b"m 1\n", b"x" * 4_000_000):
             with pytest.raises(GatewayUnreachableError, match="CERTIFICATE_REQUIRED") as caught:
@@ -787,16 +738,16 @@ def test_a_missing_client_certificate_is_named_by_the_servers_alert(files: Files
 
 
 def test_a_server_name_that_is_not_in_the_certificate_is_refused(
-    files: Files, monkeypatch: pytest.MonkeyPatch
+    files: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with FaultServer(files.script(client_certificate=False)) as server:
+    with FaultServer(files.script()) as server:
         with pytest.raises(GatewayUnreachableError, match=r"not trusted.*localhost") as caught:
             push(f"https://localhost:{server.port}", HTTPHandler(tls=TLS(cafile=files.ca)))
         assert not caught.value.retryable
         assert not server.requests
 
 
-def test_plain_http_on_a_tls_port_and_tls_on_a_plain_one_say_so(files: Files) -> None:
+def test_plain_http_on_a_tls_port_and_tls_on_a_plain_one_say_so(files: Certificates) -> None:
     def speak_plainly(peer: faults.Peer) -> None:
         peer.sock.recv(65536)
         peer.send(answer("400 Bad Request"))
@@ -807,13 +758,15 @@ def test_plain_http_on_a_tls_port_and_tls_on_a_plain_one_say_so(files: Files) ->
     ):
         push(server.url.replace("http", "https"))
     with (
-        FaultServer(files.script(client_certificate=False)) as server,
+        FaultServer(files.script()) as server,
         pytest.raises(GatewayUnreachableError),
     ):
         push(server.url)
 
 
-def test_tls_files_that_cannot_be_used_are_named_at_once(files: Files, tmp_path: Path) -> None:
+def test_tls_files_that_cannot_be_used_are_named_at_once(
+    files: Certificates, tmp_path: Path
+) -> None:
     missing, garbage = str(tmp_path / "missing.pem"), tmp_path / "garbage.pem"
     garbage.write_text("no PEM")
     call = ("https://127.0.0.1:1" + PATH, "PUT", PATIENCE, [], b"")
@@ -848,11 +801,11 @@ def test_an_encrypted_key_is_refused_without_a_prompt(tmp_path: Path) -> None:
 
 
 def test_a_certificate_that_changes_on_disk_is_used_at_once(tmp_path: Path) -> None:
-    first, second = Files(tmp_path), None
+    first, second = Certificates(tmp_path), None
     handler = HTTPHandler(tls=TLS(cafile=first.ca, certfile=first.both))
     with FaultServer(first.script(client_certificate=True)) as server:
         push(server.url.replace("http", "https"), handler)
-    second = Files(tmp_path)  # the same paths
+    second = Certificates(tmp_path)  # the same paths
     with FaultServer(second.script(client_certificate=True)) as server:
         push(server.url.replace("http", "https"), handler)
         assert len(server.requests) == 1
@@ -879,11 +832,11 @@ def test_http_proxy_gets_the_absolute_form_and_its_credentials(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_https_proxy_makes_a_tunnel(
-    scheme: str, files: Files, monkeypatch: pytest.MonkeyPatch
+    scheme: str, files: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler = HTTPHandler(auth=BasicAuth("u", "p"), tls=TLS(cafile=files.ca))
     with (
-        FaultServer(files.script(client_certificate=False)) as server,
+        FaultServer(files.script()) as server,
         FaultServer(faults.proxy_to(server.port)) as proxy,
     ):
         monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://u:p%40ss@127.0.0.1:{proxy.port}")
@@ -942,20 +895,6 @@ def test_a_proxys_failures_name_the_proxy_and_not_its_password(
 
 
 # Small print.
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [("7", 7.0), (" 0 ", 0.0), ("-1", None), ("nan", None), ("1e3", None), ("soon", None),
-     ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("Thu, 99 Jan 1970 00:00:00 GMT", None),
-     ("Thu, 01 Jan 99999 00:00:00 GMT", None), ("Thu, 01 Jan 1970 00:00:00 +9999999", None)],
-)  # fmt: skip
-def test_retry_after_is_a_number_of_seconds_or_nothing(value: str, expected: float | None) -> None:
-    busy = answer("429 Too Many Requests", headers=(("Retry-After", value),))
-    with FaultServer(faults.respond(busy)) as server:
-        with pytest.raises(GatewayRejectedError) as caught:
-            push(server.url)
-        assert caught.value.retry_after == expected
 
 
 @pytest.mark.parametrize(

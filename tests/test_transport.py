@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import socket
 import ssl
@@ -17,7 +16,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import trustme
 
 from pushgate import (
     TLS,
@@ -31,7 +29,9 @@ from pushgate import (
 )
 from pushgate.transport.pool import close_idle
 from support import faults
+from support.certificates import Certificates
 from support.faults import OK, PATIENCE, FaultServer, answer
+from support.fresh_process import fork, wait_for
 
 BIG = b"x" * 8_000_000  # more than the kernel buffers of a loopback connection hold
 SOON = 0.1  # a deadline that is meant to pass
@@ -55,22 +55,18 @@ def _nothing_left_open(_no_proxies_and_no_connections: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
+def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
+def server_tls(files: Certificates) -> ssl.SSLContext:
+    return files.context()
 
 
 @pytest.fixture(scope="module")
-def client_tls(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> TLS:
-    path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return TLS(cafile=str(path))
+def client_tls(files: Certificates) -> TLS:
+    return TLS(cafile=files.ca)
 
 
 def push(
@@ -697,33 +693,7 @@ def test_threads_are_not_disturbed_by_connections_that_others_find_dead() -> Non
 
 # Fork.
 
-forking = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
-
-def in_child(work: Callable[[], object]) -> int:
-    """Fork; the child's pid, whose exit code is 0 if ``work`` raised nothing."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(int(PATIENCE))  # a deadlock ends, and is seen
-        work()
-        code = 0
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
-def wait_for(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-@forking
 @pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
 def test_a_forked_child_opens_its_own_connection_and_leaves_the_parents_alone(
     encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
@@ -737,7 +707,7 @@ def test_a_forked_child_opens_its_own_connection_and_leaves_the_parents_alone(
             push(url, b"child 1\n", tls=client_tls)
             push(url, b"child 2\n", tls=client_tls)
 
-        assert wait_for(in_child(work)) == 0
+        wait_for(fork(work))
         push(url, b"parent 2\n", tls=client_tls)
         assert [(seen.body, seen.connection) for seen in server.requests] == [
             (b"parent 1\n", 0),
@@ -747,19 +717,17 @@ def test_a_forked_child_opens_its_own_connection_and_leaves_the_parents_alone(
         ]
 
 
-@forking
 def test_a_forked_child_that_exits_leaves_the_parents_connection_alone(
     server_tls: ssl.SSLContext, client_tls: TLS
 ) -> None:
     with FaultServer(faults.over_tls(server_tls, faults.accept)) as server:
         url = server.url.replace("http", "https")
         push(url, tls=client_tls)
-        assert wait_for(in_child(close_idle)) == 0  # as atexit does
+        wait_for(fork(close_idle))  # as atexit does
         push(url, tls=client_tls)
         assert server.accepted == 1
 
 
-@forking
 def test_children_forked_while_threads_push_work_and_disturb_nobody() -> None:
     stop = threading.Event()
     failures: list[BaseException] = []
@@ -784,8 +752,7 @@ def test_children_forked_while_threads_push_work_and_disturb_nobody() -> None:
         for thread in threads:
             thread.start()
         try:
-            children = [in_child(partial(child_work, number)) for number in range(8)]
-            assert [wait_for(pid) for pid in children] == [0] * 8
+            wait_for(*[fork(partial(child_work, number)) for number in range(8)])
         finally:
             stop.set()
             for thread in threads:

@@ -13,7 +13,6 @@ from typing import Any
 
 import prometheus_client
 import pytest
-import trustme
 
 import pushgate
 from pushgate import (
@@ -25,6 +24,7 @@ from pushgate import (
     HTTPHandler,
     gauge,
 )
+from support.certificates import Certificates
 from support.debian import require
 from support.servers import Pushgateway, pushgateway
 
@@ -38,33 +38,18 @@ BIG = (gauge("m", "x" * 2_000_000, 1),)
 VERSIONS = ("pushgateway-1.5.1", "pushgateway-1.11")
 
 
-class Certificates:
-    """What a server and a client need, as files in one folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ca, self.server, self.cert, self.key = (
-            str(folder / f"{name}.pem") for name in ("ca", "server", "cert", "key")
-        )
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(self.ca)
-        server, client = (authority.issue_cert(name) for name in ("127.0.0.1", "batch.example"))
-        server.private_key_and_cert_chain_pem.write_to_path(self.server)
-        client.cert_chain_pems[0].write_to_path(self.cert)
-        client.private_key_pem.write_to_path(self.key)
-
-    def config(self, *, tls: bool, client: bool, auth: bool) -> Path:
-        settings: dict[str, dict[str, str]] = {}
-        if tls:
-            settings["tls_server_config"] = {"cert_file": self.server, "key_file": self.server}
-        if client:
-            required = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": self.ca}
-            settings["tls_server_config"] |= required
-        if auth:
-            settings["basic_auth_users"] = {USER: HASH}
-        path = self.folder / f"web-{tls}-{client}-{auth}.yml"
-        path.write_text(json.dumps(settings))
-        return path
+def web_config(files: Certificates, *, tls: bool, client: bool, auth: bool) -> Path:
+    settings: dict[str, dict[str, str]] = {}
+    if tls:
+        settings["tls_server_config"] = {"cert_file": files.server, "key_file": files.server}
+    if client:
+        required = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": files.ca}
+        settings["tls_server_config"] |= required
+    if auth:
+        settings["basic_auth_users"] = {USER: HASH}
+    path = files.folder / f"web-{tls}-{client}-{auth}.yml"
+    path.write_text(json.dumps(settings))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +70,7 @@ def start(request: pytest.FixtureRequest, files: Certificates) -> Iterator[Start
         def of(*, tls: bool = True, client: bool = False, auth: bool = False) -> Pushgateway:
             wanted = (tls, client, auth)
             if wanted not in running:
-                config = files.config(tls=tls, client=client, auth=auth)
+                config = web_config(files, tls=tls, client=client, auth=auth)
                 flag, scheme = f"--web.config.file={config}", "https" if tls else "http"
                 server = pushgateway(binary, flag, scheme=scheme)
                 running[wanted] = stack.enter_context(server)
