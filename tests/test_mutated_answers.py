@@ -149,6 +149,7 @@ CALLS: dict[str, Callable[[Gateway], object]] = {
     ),
     "delete": lambda gateway: gateway.delete("j"),
     "delete_group": lambda gateway: gateway.delete_group({"job": "j", "instance": ""}),
+    "ready": lambda gateway: gateway.ready(),
     "groups": lambda gateway: pushgate.job_rows(gateway.groups(), now=1.8e9),
     "status": lambda gateway: gateway.status(),
     "scrape": lambda gateway: gateway.scrape(),
@@ -170,12 +171,6 @@ def test_a_call_raises_nothing_but_push_errors(
                 CALLS[name](Gateway(server.url, retries=0, timeout=2))
             except PushError:
                 continue
-
-
-def test_ready_raises_nothing(answers: dict[str, tuple[bytes, bytes]]) -> None:
-    with FaultServer(Mutating(answers, "ready")) as server:
-        for _ in range(MUTATIONS * 4):
-            assert Gateway(server.url, retries=0, timeout=2).ready() in (True, False)
 
 
 def test_what_was_not_delivered_is_kept(
@@ -269,36 +264,3 @@ def test_a_lack_of_memory_is_an_unreachable_gateway_and_kept(
         assert gateway.ready() is False
     assert caught.value.kept
     assert [group.labels for group in outbox.waiting()] == [{"job": "j"}]
-
-
-class OddError(Exception):
-    """No error that anybody foresees."""
-
-
-def raising(error: Exception, *, late: bool) -> Callable[..., Callable[[], object]]:
-    def fail() -> None:
-        raise error
-
-    return lambda **_: fail if late else fail()  # type: ignore[func-returns-value]
-
-
-HANDLERS: dict[str, Callable[..., Any]] = {
-    **{
-        f"{type(error).__name__}{' late' * late}": raising(error, late=late)
-        for error in (OddError(), MemoryError(), StopIteration(), RecursionError(), KeyError("k"))
-        for late in (False, True)
-    },
-    "no callable": lambda **_: None,
-    "other arguments": lambda address: address,
-}
-
-
-@pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS)
-def test_what_an_odd_handler_did_not_deliver_is_kept(handler: Any, tmp_path: Path) -> None:
-    outbox = Outbox(tmp_path / "outbox")
-    gateway = Gateway("127.0.0.1:1", handler=handler, outbox=outbox, retries=0)
-    with pytest.raises(Exception):  # noqa: B017, PT011 - what it raised
-        gateway.push("j", METRICS)
-    sink = DirectSink(gateway, timeout=5)
-    sink.finished(RUN, OUTCOME)
-    assert sorted(group.labels["job"] for group in outbox.waiting()) == ["j", "job"]

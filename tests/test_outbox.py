@@ -214,9 +214,10 @@ def test_a_refused_push_leaves_what_waited_as_it_was(server, gateway, outbox):
 @pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize(
     "error",
-    [RuntimeError("http://u:secret@gateway:1"), TypeError(), MemoryError(), UnicodeError("\ud800")],
+    [RuntimeError("http://u:secret@gateway:1"), TypeError(), MemoryError(), UnicodeError("\ud800"),
+     StopIteration(), RecursionError()],
     ids=lambda error: type(error).__name__,
-)
+)  # fmt: skip
 def test_whatever_a_users_handler_raises_the_push_is_kept(outbox, folder, error, waits):
     def handler(**request):
         raise error

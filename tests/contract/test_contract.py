@@ -220,7 +220,7 @@ def test_after_a_kill_in_a_push_the_next_run_is_as_any(
     adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with site(adapter, tmp_path / "job", hang) as place:
-        process = adapter.start(place.job())
+        process = adapter.start(place.job(outage=True))
         place.proxy.wait_for_fault()
         process.kill()
         ended(process, place.job())
