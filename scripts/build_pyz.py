@@ -1,0 +1,39 @@
+"""Build ``pushgate.pyz``: command line and library in one file, for any Python from 3.11 on.
+
+    python scripts/build_pyz.py [dist/pushgate.pyz]
+
+pip installs the checkout and prometheus_client into a folder, and the standard library's zipapp
+packs that. Both are pure Python, so the file runs on any system that has a Python.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipapp
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def build(target: Path) -> None:
+    """Write the archive to ``target``; its folder is made where it is missing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
+        subprocess.run([*pip, "--target", folder, str(CHECKOUT)], check=True)
+        for needless in ("bin", "pushgate_airflow", "pushgate_celery"):
+            shutil.rmtree(Path(folder, needless))
+        zipapp.create_archive(
+            folder,
+            target,
+            interpreter="/usr/bin/env python3",
+            main="pushgate.cli:main",
+            compressed=True,
+        )
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]) if len(sys.argv) > 1 else CHECKOUT / "dist/pushgate.pyz")
