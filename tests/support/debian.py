@@ -125,6 +125,13 @@ TOOLS = {
         minimum=(1, 11, 0),
         says="-v",
     ),
+    "alertmanager": Tool(
+        suite="bookworm",
+        packages=("prometheus-alertmanager",),
+        commands=("alertmanager", "prometheus-alertmanager"),
+        binary="usr/bin/prometheus-alertmanager",
+        minimum=(0, 24, 0),
+    ),
     # Never from PATH: Debian's script there changes to another user, who may not enter the
     # folders of a test.
     "rabbitmq": Tool(

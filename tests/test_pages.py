@@ -1,0 +1,110 @@
+"""Each shell and Python block of the pages works as written, or says why it can't be tried.
+
+Blocks of a page run in one folder, on a gateway of the page's own in the place of
+``pushgateway.example:9091``. Shell blocks run one by one; the Python of a page runs as one program.
+A comment before a block prepares it (``<!-- invisible-code-block: sh``) or says why it is not run
+(``<!-- skip: next "the reason" -->``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from unittest import SkipTest
+
+import pytest
+from sybil import Example
+from sybil.document import Document
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+
+from pushgate.embedded import EmbeddedGateway
+
+ROOT = Path(__file__).parent.parent
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "RELEASING.md",
+    "SECURITY.md",
+    *(
+        str(page.relative_to(ROOT))
+        for page in sorted((ROOT / "docs").rglob("*.md"))
+        if page.name != "tutorial.md"  # tests/end_to_end/test_tutorial.py
+    ),
+]
+SHOWN = "pushgateway.example:9091"
+
+
+class Page:
+    """Runs the blocks of one page."""
+
+    def __init__(self, folder: Path, gateway: str) -> None:
+        self.folder = folder
+        self.gateway = gateway
+        self.python = ""
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder / ".config"),
+            "PUSHGATE_STATE_DIR": str(folder / "state"),
+            "PUSHGATE_GATEWAY": f"http://{gateway}",
+            "PYTHONWARNINGS": "error",
+        }
+
+    def shell(self, example: Example) -> None:
+        self._run("bash", "-euo", "pipefail", "-c", self._source(example), line=example.line)
+
+    def collect(self, example: Example) -> None:
+        """Add a block of Python at its own line, so that a traceback names the page's."""
+        self.python += "\n" * (example.line - 1 - self.python.count("\n")) + self._source(example)
+
+    def run_python(self, page: str) -> None:
+        if self.python:
+            (self.folder / "page.py").write_text(self.python, encoding="utf-8")
+            self._run(sys.executable, str(self.folder / "page.py"), line=0, what=page)
+
+    def _source(self, example: Example) -> str:
+        return str(example.parsed).replace(SHOWN, self.gateway)
+
+    def _run(self, *argv: str, line: int, what: str = "") -> None:
+        done = subprocess.run(
+            argv,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{what or f'line {line}'}: {done.returncode}\n{done.stdout}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_blocks_of_a_page_work(name: str, tmp_path: Path) -> None:
+    with EmbeddedGateway() as gateway:
+        page = Page(tmp_path, gateway.url.removeprefix("http://"))
+        document = Document.parse(
+            str(ROOT / name),
+            CodeBlockParser("sh", page.shell),
+            CodeBlockParser("python", page.collect),
+            SkipParser(),
+        )
+        for example in document.examples():
+            with suppress(SkipTest):  # its reason is looked at below
+                example.evaluate()
+        page.run_python(name)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_is_not_run_has_its_reason_and_each_block_its_language(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for directive in re.findall(r"<!--+ *skip: *(.*?) *-->", text):
+        assert re.fullmatch(r'(next|start) "[^"]{10,}"|end', directive), directive
+    fences = re.findall(r"^ *```(.*)$", text, re.MULTILINE)
+    assert all(fences[::2]), f"a block of {name} has no language: 'text' where it is none"
