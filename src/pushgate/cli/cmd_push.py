@@ -87,23 +87,11 @@ def run(options: ParsedOptions) -> int:
 
 def _typed(text: bytes, families: dict[str, TextFamily]) -> bytes:
     """``text`` with a TYPE line for each metric that has none; as it is where all have one."""
-    untyped = {name for name, family in families.items() if not _has_type(family)}
-    for name in untyped:
-        families[name].type = "gauge"
-    if not untyped:
-        return text
-    return b"".join(
-        (f"# TYPE {quoted_metric(name)} gauge\n".encode() if name in untyped else b"") + family.text
-        for name, family in families.items()
-    )
-
-
-def _has_type(family: TextFamily) -> bool:
-    return family.type != "untyped" or any(
-        line.removeprefix("#").split(None, 1)[:1] == ["TYPE"]
-        for line in family.lines
-        if line.startswith("#")
-    )
+    untyped = [family for family in families.values() if not family.has_type_line]
+    for family in untyped:
+        family.type = "gauge"
+        family.lines.insert(0, f"# TYPE {quoted_metric(family.name)} gauge")
+    return b"".join(family.text for family in families.values()) if untyped else text
 
 
 def _advice_on_types(gateway: Gateway, families: dict[str, TextFamily]) -> str:

@@ -32,15 +32,17 @@ class ParseError(ValueError):
 class TextFamily:
     """A family as the text has it: ``name`` with every suffix, ``type`` as the gateway takes it.
 
-    ``lines`` are all its lines, comments included, in their order. Not a dataclass: importing
-    dataclasses takes 10 ms, and what fails in a process that dies is parsed to be kept.
+    ``has_type_line`` tells whether the text says the type: without one it is untyped. ``lines`` are
+    all its lines, comments included, in their order. Not a dataclass: importing dataclasses takes
+    10 ms, and what fails in a process that dies is parsed to be kept.
     """
 
-    __slots__ = ("documentation", "lines", "name", "samples", "type")
+    __slots__ = ("documentation", "has_type_line", "lines", "name", "samples", "type")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.type = ""
+        self.has_type_line = False
         self.documentation: str | None = None
         self.samples: list[Sample] = []
         self.lines: list[str] = []
@@ -104,6 +106,7 @@ class _StrictReader:
         if text.lower() not in _TYPES:
             raise LineError(f'unknown metric type "{text}"')
         family.type = _TYPES[text.lower()]
+        family.has_type_line = True
 
     def _sample(self, line: str) -> None:
         sample = read_sample(line, utf8_names=self._utf8_names)
