@@ -46,7 +46,7 @@ Labels = Mapping[str, object] | Callable[[Event, "Context"], Mapping[str, object
 # triggerer has its supervisor make Airflow's execution API, which takes 7 s of CPU; until then it
 # answers nobody. A DAG file's processor is killed after 50 s ([dag_processor]
 # dag_file_processor_timeout).
-_LOOK_UP = 30.0
+_LOOK_UP = 40.0
 
 
 class PushgatewayNotifier(BaseNotifier):
