@@ -22,7 +22,7 @@ __all__ = ("Parser", "value_of")
 # Option, setting, placeholder, help, and for which commands. The setting is also the name in the
 # namespace; without a placeholder, it is a switch.
 _OPTIONS: tuple[tuple[str, str, str, str, str], ...] = (
-    ("--gateway", "gateway", "URL", "the Pushgateway, http://host:9091 or host:port", "all"),
+    ("--gateway", "gateway", "URL", "http://host:9091 or host:port, else PUSHGATE_GATEWAY", "all"),
     ("--config", "config", "FILE", "settings from this TOML file", "all"),
     ("--timeout", "timeout", "DURATION", "for a request and its retries: 2.5, 30s, 1m", "request"),
     ("--retries", "retries", "N", "how often to try again what may succeed later", "retries"),
@@ -30,7 +30,7 @@ _OPTIONS: tuple[tuple[str, str, str, str, str], ...] = (
     ("--compression", "compression", "NAME", "gzip, snappy or none", "push"),
     ("--utf8-names", "utf8_names", "", "any text as names, if the gateway takes it", "push"),
     ("--outbox", "outbox", "PATH", "where undelivered pushes wait, or off", "outbox"),
-    ("--username", "username", "NAME", "with PUSHGATE_PASSWORD", "all"),
+    ("--username", "username", "NAME", "for basic authentication, with PUSHGATE_PASSWORD", "all"),
     ("--header", "headers", "'NAME: VALUE'", "add a header; may be repeated", "all"),
     ("--cafile", "cafile", "FILE", "authorities to trust instead of the system's", "all"),
     ("--certfile", "certfile", "FILE", "the client certificate", "all"),

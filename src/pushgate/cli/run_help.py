@@ -13,9 +13,9 @@ _OPTIONS = (
     (
         "time limit",
         ("--timeout", "DURATION", "end the command after 90s, 15m, 2h: exit code 124"),
-        ("--signal", "NAME", "by this signal (TERM)"),
-        ("--kill-after", "DURATION", "and then by KILL (10s): exit code 137"),
-        ("--preserve-status", "", "the exit code is the command's own all the same"),
+        ("--signal", "NAME", "the signal that ends it (TERM)"),
+        ("--kill-after", "DURATION", "after so long, KILL (10s): exit code 137"),
+        ("--preserve-status", "", "at the time limit, exit as the command does"),
     ),
     (
         "success",
@@ -25,8 +25,8 @@ _OPTIONS = (
     (
         "overlap",
         ("--lock", "FILE", "one run at a time"),
-        ("--lock-wait", "DURATION", "wait so long for the run before (0s)"),
-        ("--on-locked", "WORD", "then skip: publish that, exit 0; or fail: exit 75"),
+        ("--lock-wait", "DURATION", "how long to wait for the lock (0s)"),
+        ("--on-locked", "WORD", "skip: publish that, exit 0; or fail: exit 75"),
     ),
     (
         "publishing",
@@ -39,13 +39,17 @@ _OPTIONS = (
         ("--heartbeat", "DURATION", "push now and then while the command runs"),
         ("--no-start-push", "", "push the end only"),
         ("--push-timeout", "DURATION", "the longest that pushing the end may take (10s)"),
-        ("--textfile", "DIR", "write DIR/NAME.prom for node_exporter as well"),
+        (
+            "--textfile",
+            "DIR",
+            "write DIR/NAME.prom for node_exporter as well, or only, where no gateway is set",
+        ),
         ("--dry-run", "", "print the metrics to stderr, push nothing"),
     ),
     (
         "output",
         ("--quiet-on-success", "", "print the command's output only if it fails"),
-        ("--tail-bytes", "N", "the same, with the last N bytes of each stream"),
+        ("--tail-bytes", "N", "as --quiet-on-success, the last N bytes of each stream"),
     ),
 )
 
