@@ -118,6 +118,8 @@ def test_where_there_is_no_outbox_to_use_it_fails(tmp_path, server, flush):
     assert flush("--outbox", "off")[0] == 1
     path = tmp_path / "outbox.sqlite3"
     path.write_text("of an older version")
-    code, lines, complaints = flush("--outbox", str(path))
-    assert (code, lines) == (1, [])
-    assert "is not a folder" in complaints[0]
+    for outbox in (path, path / "outbox"):
+        for arguments in ((), ("--list",)):
+            code, lines, (complaint,) = flush("--outbox", str(outbox), *arguments)
+            assert (code, lines) == (1, [])
+            assert "is not a folder" in complaint

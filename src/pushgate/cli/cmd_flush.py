@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections import Counter
@@ -70,15 +69,20 @@ def parser() -> Parser:
 def run(options: ParsedOptions) -> int:
     """Returns 0 when nothing is left for the gateway, 1 otherwise."""
     settings = options.load_settings()
-    outbox = settings.to_outbox(RateLimitedLogger(complain))
+    faults: list[str] = []
+
+    def tell(line: str) -> None:
+        faults.append(line)
+        complain(line)
+
+    outbox = settings.to_outbox(RateLimitedLogger(tell))
     if outbox is None:
         raise CommandError(
             "the outbox is switched off" if settings.outbox == "off" else "nothing can be kept"
         )
     waiting = outbox.waiting()
-    is_folder = os.path.isdir(outbox.path) or not os.path.lexists(outbox.path)
-    if not waiting and not (is_folder and outbox.is_empty()):
-        raise CommandError(f"the outbox {outbox.path} can't be read now")
+    if faults and not waiting:  # it can't be read
+        return 1
     if options.list:
         _list(waiting, outbox, options)
         return 0
