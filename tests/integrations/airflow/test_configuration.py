@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 from airflow.configuration import AirflowConfigParser
 
-import pushgate_airflow
 from pushgate import SettingsError
 from pushgate_airflow import PushgatewayHook, PushgatewayNotifier, listener
 
@@ -100,9 +99,9 @@ def test_the_gateway_may_come_from_a_command_as_airflows_own_secrets_do(configur
     assert repr(PushgatewayHook().get_conn()) == "Gateway('http://host:9091')"
 
 
-def test_the_example_in_the_readme_is_a_configuration(configure, pushgateway):
-    readme = Path(pushgate_airflow.__file__).with_name("README.md").read_text("utf-8")
-    (example,) = re.findall(r"^```ini\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+def test_the_example_on_the_listeners_page_is_a_configuration(configure, pushgateway):
+    page = (Path(__file__).parents[3] / "docs/airflow/listener.md").read_text("utf-8")
+    (example,) = re.findall(r"^```ini\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     conf = AirflowConfigParser()
     conf.read_string(example)  # as it reads airflow.cfg
     configure(**conf["pushgate"])
