@@ -21,6 +21,7 @@ from sybil import Example
 from sybil.document import Document
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
+from pushgate import Gateway
 from pushgate.embedded import EmbeddedGateway
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +57,7 @@ class Page:
         }
 
     def shell(self, example: Example) -> None:
-        self._run("bash", "-euo", "pipefail", "-c", self._source(example), line=example.line)
+        self.run("bash", "-euo", "pipefail", "-c", self._source(example), line=example.line)
 
     def collect(self, example: Example) -> None:
         """Add a block of Python at its own line, so that a traceback names the page's."""
@@ -65,12 +66,12 @@ class Page:
     def run_python(self, page: str) -> None:
         if self.python:
             (self.folder / "page.py").write_text(self.python, encoding="utf-8")
-            self._run(sys.executable, str(self.folder / "page.py"), line=0, what=page)
+            self.run(sys.executable, str(self.folder / "page.py"), line=0, what=page)
 
     def _source(self, example: Example) -> str:
         return str(example.parsed).replace(SHOWN, self.gateway)
 
-    def _run(self, *argv: str, line: int, what: str = "") -> None:
+    def run(self, *argv: str, line: int, what: str = "") -> None:
         done = subprocess.run(
             argv,
             cwd=self.folder,
@@ -105,6 +106,17 @@ def test_the_blocks_of_a_page_work(name: str, tmp_path: Path) -> None:
             with suppress(SkipTest):  # its reason is looked at below
                 example.evaluate()
         page.run_python(name)
+
+
+def test_the_command_of_the_cronjob_works(tmp_path: Path) -> None:
+    manifest = (ROOT / "examples/kubernetes/cronjob.yaml").read_text(encoding="utf-8")
+    [block] = re.findall(r" command:\n((?: +- .*\n)+)", manifest)
+    words = re.findall(r"- (.*)", block)[1:]  # after the path of pushgate in the image
+    with EmbeddedGateway() as gateway:
+        page = Page(tmp_path, gateway.url.removeprefix("http://"))
+        page.run("pushgate", *words, "true", line=0, what="cronjob.yaml")
+        [group] = Gateway(gateway.url).groups()
+    assert group.value("batch_job_last_run_success") == 1
 
 
 @pytest.mark.parametrize("name", PAGES)
