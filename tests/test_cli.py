@@ -327,7 +327,7 @@ def test_the_page_of_the_manual_has_each_command_and_the_gateways_options_once(c
     ]
     assert page.count("authorities to trust") == 1
     if shutil.which("groff"):
-        command = ["groff", "-man", "-Tutf8", "-ww"]
+        command = ["groff", "-man", "-Tutf8"]
         done = subprocess.run(command, input=page, capture_output=True, text=True, check=True)
         assert done.stderr == ""
 
