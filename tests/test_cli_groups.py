@@ -193,13 +193,15 @@ def test_status_has_a_line_for_each_job_and_3_where_one_is_bad(cli, gateway_url)
         ["1", "job,", "all", "well"],
     ]
     report(gateway_url, "report", 280, Status.FAILURE, command=CommandEnd(3))
+    report(gateway_url, "load", 280, Status.FAILURE, exception="ValueError")
     report(gateway_url, "late", 2.6 * DAY, every=DAY)
     code, out, _ = cli(*status)
-    first, second = (" ".join(line.split()) for line in out.splitlines()[1:3])
+    first, second, third = (" ".join(line.split()) for line in out.splitlines()[1:4])
     assert code == 3
     assert first == "late succeeded 2d ago 10s 2d ago overdue 38h 1d"
-    assert second == "report failed (exit 3) 4m ago 10s never - never succeeded"
-    assert out.splitlines()[-1] == "3 jobs, 2 to look at"
+    assert second == "load failed (ValueError) 4m ago 10s never - never succeeded"
+    assert third == "report failed (exit 3) 4m ago 10s never - never succeeded"
+    assert out.splitlines()[-1] == "4 jobs, 3 to look at"
     assert cli(*status, "job=backup")[0] == 0
     for output in ((), ("--json",)):
         assert cli(*status, "job=forgotten", *output)[0] == 3

@@ -121,7 +121,7 @@ def _print_rows(rows: list[JobRow], now: float) -> None:
     cells = [
         (
             row.name,
-            (last_run(row), _red(row, row.failed or row.stuck or row.ends_missing)),
+            (_last_run(row), _red(row, row.failed or row.stuck or row.ends_missing)),
             ago(row.at, now) if row.at else "-",
             "-" if row.duration is None else span(row.duration),
             ago(row.last_success, now),
@@ -140,6 +140,13 @@ def _loss(gateway: Gateway, now: float) -> str:
     with suppress(PushError):  # a proxy may let nothing through but groups
         return young_gateway(gateway.started_at(), now)
     return ""
+
+
+def _last_run(row: JobRow) -> str:
+    reason = row.info.get("exception")
+    return (
+        f"{last_run(row)} ({reason})" if row.failed and reason and not row.detail else last_run(row)
+    )
 
 
 def _red(row: JobRow, is_bad: bool) -> str:
