@@ -12,7 +12,6 @@ from pushgate_subprocess._run_options import READERS, RunOptions
 
 from ..settings import readers
 from ..settings.option_table import OptionSource, read_options
-from .unknown_option import what_is_wrong_with
 
 TYPE_CHECKING = False  # type checkers take it for typing's, which would delay the command
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ def _split(arguments: list[str]) -> tuple[dict[str, Any] | None, list[str]]:
         if written == "--help":
             return None, []
         if written not in _OPTIONS:
+            from .unknown_option import what_is_wrong_with
+
             raise ValueError(what_is_wrong_with(written, _OPTIONS))
         name = _OPTIONS[written]
         if name in _SWITCHES:
