@@ -94,7 +94,7 @@ def test_prune_says_what_goes_and_why_and_deletes_it(cli, two_days_ago):
         (["prune", "--older-than", "0d"], "above 0"),
         (["prune", "--older-than", "7"], "'7' has no unit; write 7d, 7h or 7s"),
         (["prune", "--older-than", "1d", "k~v"], "no matcher"),
-        (["delete"], "MATCHER, or --job"),
+        (["delete"], "give a MATCHER such as job=old, or --job"),
         (["delete", ""], "no matcher"),
         (["delete", "job=a", "--job", "a"], "either"),
         (["delete", "instance="], "every group without that label"),

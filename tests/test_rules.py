@@ -166,7 +166,7 @@ def test_labels_and_names_are_the_users(cli):
         (["rules", "--label", "a-b=c"], "can't have the label 'a-b'"),
         (["rules", "--group-name", "a\nb"], "is no name"),
         (["scrape-config"], "no gateway is configured"),
-        (["dashboard", "x"], "it takes no x"),
+        (["dashboard", "x"], "too many arguments: x"),
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_prints_nothing(cli, arguments, output):

@@ -26,7 +26,9 @@ def parser() -> Parser:
         "exit status: 0 no check failed, 1 one did, 2 wrong usage",
     )
     made.add_argument(
-        "--push", action="store_true", help='also push a group {job="pushgate_doctor"}, delete it'
+        "--push",
+        action="store_true",
+        help='also push a group {job="pushgate_doctor"} and delete it',
     )
     made.add_output("json", "quiet", json="for scripts, a list of the findings")
     made.add_gateway("request", "push", "outbox")

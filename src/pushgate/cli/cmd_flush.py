@@ -38,15 +38,15 @@ def parser() -> Parser:
     )
     what = made.add_mutually_exclusive_group()
     what.add_argument(
-        "--list", action="store_true", help="only show what waits, for all gateways; no request"
+        "--list", action="store_true", help="show what waits for all gateways, and send nothing"
     )
     what.add_argument(
         "--discard",
         nargs="+",
         default=[],
         metavar="URL|MATCHER",
-        help="remove what waits for this gateway, or for groups that match all: job=old or just"
-        " old; show it; no request",
+        help="remove what waits for this URL, or for groups that match: job=old, or just old;"
+        " show it, and send nothing",
     )
     what.add_argument(
         "--from",
@@ -78,7 +78,9 @@ def run(options: ParsedOptions) -> int:
     outbox = settings.to_outbox(RateLimitedLogger(tell))
     if outbox is None:
         raise CommandError(
-            "the outbox is switched off" if settings.outbox == "off" else "nothing can be kept"
+            "the outbox is switched off"
+            if settings.outbox == "off"
+            else "this system has no outbox"
         )
     waiting = outbox.waiting()
     if faults and not waiting:  # it can't be read

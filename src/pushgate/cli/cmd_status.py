@@ -45,7 +45,7 @@ def parser() -> Parser:
         "--watch",
         type=value_of(readers.positive_duration),
         metavar="DURATION",
-        help="show it again every 5s, or so; Ctrl-C ends that",
+        help="show it again after each 5s, say, until Ctrl-C",
     )
     made.add_argument(
         "--html", metavar="FILE", help="write a page to FILE instead: one file, for any browser"

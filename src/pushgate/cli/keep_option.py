@@ -22,7 +22,7 @@ def add_keep_option(parser: Parser) -> None:
     parser.add_argument(
         "--keep",
         action="store_true",
-        help="what can't be delivered now waits in the outbox for the next push or 'pushgate"
+        help="keep what can't be delivered now in the outbox, for the next push or 'pushgate"
         " flush'; the exit status is 0 then",
     )
 

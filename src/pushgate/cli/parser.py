@@ -46,7 +46,7 @@ _ARGPARSE = (  # its words, and ours
     (r"the following arguments are required: (.+)", r"give \1"),
     (r"argument (\S+?)(?:/\S+)?: expected (?:one|at least one) argument", r"\1 needs a value"),
     (r"argument (\S+): not allowed with argument (\S+)", r"give either \1 or \2, not both"),
-    (r"unrecognized arguments: (.+)", r"it takes no \1"),
+    (r"unrecognized arguments: (.+)", r"too many arguments: \1"),
     (r"argument (\S+?)(?:/\S+)?: ignored explicit argument .*", r"\1 takes no value"),
     (r"argument (\S+): invalid choice: (.+) \(choose from (.+)\)", r"\1 \2 is none of \3"),
     (r"argument (\S+?)(?:/\S+)?: (.+)", r"\1: \2"),
@@ -159,7 +159,7 @@ class Parser(argparse.ArgumentParser):
             self.add_argument("--json", action="store_true", help=json)
         if "quiet" in names:
             self.add_argument(
-                "-q", "--quiet", action="store_true", help="no line at all; see the exit status"
+                "-q", "--quiet", action="store_true", help="print nothing; the exit status tells"
             )
         if "verbose" in names:
             self.add_argument("-v", "--verbose", action="store_true", help="say what is done")
