@@ -32,9 +32,7 @@ def run(options: ParsedOptions) -> int:
     if options.matchers:
         return _delete_matching(options)
     if options.job is None:
-        raise UsageError(
-            "say which groups: give a MATCHER such as job=old, or --job; see 'pushgate delete --help'"
-        )
+        raise UsageError("give a MATCHER such as job=old, or --job; see 'pushgate delete --help'")
     if options.dry_run or options.json:
         raise UsageError("--dry-run and --json go with MATCHER; --job and --group name one group")
     if "instance=" in options.group:
