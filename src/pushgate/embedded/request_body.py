@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from collections.abc import Mapping
 
@@ -40,17 +41,12 @@ def refuse_protobuf(headers: Mapping[str, str]) -> None:
 def _gunzip(body: bytes) -> bytes:
     if not body:
         raise BodyError(400, "EOF")
-    text = b""
-    while body:  # members may follow one another
-        member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        try:
-            text += member.decompress(body)
-        except zlib.error as error:
-            raise BodyError(400, f"gzip: invalid header or data: {error}") from None
-        if not member.eof:
-            raise BodyError(400, "unexpected EOF")
-        body = member.unused_data
-    return text
+    try:
+        return gzip.decompress(body)
+    except EOFError:
+        raise BodyError(400, "unexpected EOF") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise BodyError(400, f"gzip: invalid header or data: {error}") from None
 
 
 def _unsnap(body: bytes) -> bytes:
