@@ -168,6 +168,25 @@ def _servers(times: list[float], now: float, started: float) -> Iterator[tuple[f
                     yield time, f'celery_task_finished_total{{{name},state="{state}"}}', done
 
 
+def _alerts(times: list[float], now: float) -> Iterator[tuple[float, str, float]]:
+    for name, job, since in (
+        ("BatchJobFailed", 'job="nightly-backup"', 2.5 * DAY),
+        ("BatchJobFailed", 'job="invoice-check"', 7 * DAY),
+        ("BatchJobFailed", 'job="airflow",dag_id="shop"', 3 * HOUR),
+        ("BatchJobFailed", 'job="celery",task="shop.mail"', 0.7 * HOUR),
+        ("BatchJobNeverSucceeded", 'job="invoice-check"', 6 * DAY),
+        ("BatchJobFailsOften", 'job="sync-orders"', 6 * DAY),
+        ("BatchJobStuckRunning", 'job="import-feed"', 4 * HOUR),
+        ("BatchJobEndsMissing", 'job="thumbnails"', 2.6 * HOUR),
+        ("BatchJobMissed", 'job="cleanup"', 0.4 * DAY),
+        ("CeleryWorkerSilent", 'job="celery",instance="w3@web3"', 0.2 * HOUR),
+    ):
+        for time in times:
+            if time > now - since:
+                labels = f'alertname="{name}",alertstate="firing",{job}'
+                yield time, f"ALERTS{{{labels}}}", 1.0
+
+
 def write_blocks(folder: Path, now: float, *, wiped: bool = False) -> None:
     """Make ``folder`` the data of a Prometheus; ``wiped``: the gateway forgot all, WIPED_AGO."""
     now = now // 600 * 600
@@ -175,7 +194,7 @@ def write_blocks(folder: Path, now: float, *, wiped: bool = False) -> None:
     times += [now - DAY + 240 * n for n in range(361)]
     started = now - WIPED_AGO if wiped else now - 9 * DAY
     by_block: dict[float, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    samples = [*_servers(times, now, started)]
+    samples = [*_servers(times, now, started), *_alerts(times, now)]
     for job in JOBS:
         samples += _samples(job, times, now)
     for time, series, value in samples:

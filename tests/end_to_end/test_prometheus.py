@@ -336,7 +336,7 @@ def test_a_table_says_of_a_job_its_state_its_name_and_where_to_look(server, pane
         found["metric"]["job"]: float(found["value"][1])
         for found in server.query(filled(targets["A"], job="never|stuck|killed|late|paused"))
     }
-    assert states == {"never": 0, "stuck": 1, "killed": 2, "late": 3, "paused": 15}
+    assert states == {"never": 0, "stuck": 1, "killed": 2, "late": 3, "paused": 16}
 
 
 def test_every_metric_that_a_rule_or_a_panel_names_is_there(server, printed, panels):

@@ -24,20 +24,21 @@ _STATES = {  # the worst first, as in `pushgate status`
     2: ("dying", "red"),
     3: ("overdue", "red"),
     4: ("fails often", "orange"),
-    5: ("push refused", "orange"),
-    6: ("vanished", "orange"),
-    7: ("late", "orange"),
-    8: ("clock ahead", "orange"),
-    9: ("forgotten", "orange"),
-    10: ("retrying", "blue"),
-    11: ("running", "blue"),
-    12: ("upstream failed", "transparent"),
-    13: ("skipped", "transparent"),
-    14: ("ok", "transparent"),
-    15: ("paused", "#6e7077"),
+    5: ("lost", "orange"),
+    6: ("push refused", "orange"),
+    7: ("vanished", "orange"),
+    8: ("late", "orange"),
+    9: ("clock ahead", "orange"),
+    10: ("forgotten", "orange"),
+    11: ("retrying", "blue"),
+    12: ("running", "blue"),
+    13: ("upstream failed", "transparent"),
+    14: ("skipped", "transparent"),
+    15: ("ok", "transparent"),
+    16: ("paused", "#6e7077"),
 }
 _WEEK = "7d:10m"  # a subquery: a week's raw samples would be read otherwise
-VIEW = "/d/pushgate?" + "&".join(f"var-{n}=${{__data.fields.{n}}}" for n in VARIABLES)
+VIEW = "/d/pushgate?" + "&".join(f"var-{n}=${{__data.fields.{n}:percentencode}}" for n in VARIABLES)
 
 
 def jobs_table(series: Series) -> Panel:
@@ -75,7 +76,8 @@ def jobs_table(series: Series) -> Panel:
         "State and order are those of 'pushgate status'. Since: when the state began; of a job that"
         " fails, its first failure after the last success, at most 7 days ago. Ok in 7 days: the"
         " share of that time in which the last run had succeeded. Why, Host and Log are of the last"
-        " run that ended. Forgotten: nobody pushes any more.",
+        " run that ended. Forgotten: nobody pushes any more. Lost: by the gateway, which started"
+        " within an hour; a job is back with its next run.",
         order=(
             *("State", "Job", "Since", "Last ok", "Ok in 7 days", "Took", "Next run"),
             *("Why", "Host", "Log"),
@@ -88,25 +90,37 @@ def jobs_table(series: Series) -> Panel:
 def _state(series: Series) -> str:
     reported = queries.last_reported(series)
     states = (
-        (15, queries.paused(series)),
-        (9, group_queries.stale(series)),
+        (16, queries.paused(series)),
+        (10, group_queries.stale(series)),
         (0, queries.failed(series)),
         (1, queries.stuck(series)),
         (2, queries.ends_missing(series)),
         (3, queries.overdue(series)),
         (4, queries.fails_often(series)),
-        (5, group_queries.push_failing(series)),
-        (6, queries.vanished(series)),
-        (7, queries.deadline_missed(series)),
-        (8, queries.clock_ahead(series)),
-        (10, queries.retrying(series)),
-        (11, queries.running(series)),
-        (12, queries.upstream_failed(series)),
-        (13, queries.skipped(series)),
+        (6, group_queries.push_failing(series)),
+        (7, queries.vanished(series)),
+        (8, queries.deadline_missed(series)),
+        (9, queries.clock_ahead(series)),
+        (11, queries.retrying(series)),
+        (12, queries.running(series)),
+        (13, queries.upstream_failed(series)),
+        (14, queries.skipped(series)),
+        (15, f"{series.of(vocabulary.RUN_SUCCESS)} == 1"),
     )
-    found = [f"0 * ({query}) + {code}" for code, query in states]
-    states_of_any = "\nor ".join([*found, f"14 * {series.of(vocabulary.RUN_SUCCESS)}"])
-    return f"(\n{states_of_any}\n) and {reported}\nor NaN * {reported}"
+    of_any = "\nor ".join(f"0 * ({query}) + {code}" for code, query in states)
+    lost = f"0 * ({_lost_jobs(series)}) + 5"
+    return f"(\n{of_any}\n) and {reported}\nor {lost}\nor NaN * {reported}"
+
+
+def _lost_jobs(series: Series) -> str:
+    """The jobs that a gateway held before its start within an hour, and lacks now."""
+    before = " or ".join(series.at(vocabulary.START, ago) for ago in ("1h", "1d"))
+    return f"{group_queries.lost(series)}\n  and ({before})"
+
+
+def _shown(series: Series) -> str:
+    """0 for each job that has a row."""
+    return f"(0 * {queries.last_reported(series)} or 0 * ({_lost_jobs(series)}))"
 
 
 def _since(series: Series) -> str:
@@ -133,7 +147,7 @@ def _info(series: Series) -> str:
     for column, label in (("Why", "exception"), ("Host", "host"), ("Log", "url")):
         info = f'label_replace({info}, "{column}", "$1", "{label}", "(.*)")'
     info = f"max without ({', '.join(vocabulary.RUN_INFO_LABELS)}) ({info})"
-    reported = f"0 * {queries.last_reported(series)}"
+    reported = _shown(series)
     columns = "ignoring (Why, Host, Log)"
     return named(f"{info} and {columns} {reported} or {columns} {reported}")
 
@@ -150,4 +164,4 @@ def _of_every_job(
     series: Series, title: str, query: str, unit: str = "none", width: int = 0
 ) -> Column:
     """A column that is NaN for a job that ``query`` has no value for."""
-    return Column(title, f"{query} or NaN * {queries.last_reported(series)}", unit, width)
+    return Column(title, f"{query} or NaN * {_shown(series)}", unit, width)
