@@ -1,12 +1,9 @@
 """Answers that no Pushgateway gives: by web pages, proxies, other servers, and dead connections."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -43,9 +40,7 @@ DELIVERIES = {
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_a_success_with_a_page_is_no_delivery_and_what_it_should_have_taken_waits(
-    page: bytes, tmp_path: Path
-) -> None:
+def test_a_success_with_a_page_is_no_delivery_and_what_it_should_have_taken_waits(page, tmp_path):
     outbox = Outbox(tmp_path / "outbox")
     with FaultServer(faults.respond_and_close(page)) as server:
         gateway = Gateway(server.url, outbox=outbox, retries=0)
@@ -59,17 +54,17 @@ def test_a_success_with_a_page_is_no_delivery_and_what_it_should_have_taken_wait
 
 
 @pytest.mark.parametrize("data", DELIVERIES.values(), ids=DELIVERIES)
-def test_a_success_without_a_page_is_a_delivery(data: bytes) -> None:
+def test_a_success_without_a_page_is_a_delivery(data):
     with FaultServer(respond(data)) as server:
         push_to_gateway(server.url, "j", METRICS)
 
 
-def test_a_success_that_names_no_length_is_a_delivery_at_once() -> None:
+def test_a_success_that_names_no_length_is_a_delivery_at_once():
     with FaultServer(faults.respond_and_hang(b"HTTP/1.1 200 OK\r\n\r\n")) as server:
         push_to_gateway(server.url, "j", METRICS, timeout=20)
 
 
-UNREADABLE: dict[str, faults.Script] = {
+UNREADABLE = {
     "reset": faults.respond_and_reset(b"HTTP/1.0 407 Who\r\nContent-Type: text/html\r\n\r\n<html>"),
     "endless": faults.respond_and_hang(b"HTTP/1.1 407 Who\r\nContent-Length: 1000\r\n\r\nno"),
     "no chunk": faults.respond_and_close(
@@ -82,7 +77,7 @@ UNREADABLE: dict[str, faults.Script] = {
 
 
 @pytest.mark.parametrize("script", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_status_counts_also_where_its_body_cannot_be_read(script: faults.Script) -> None:
+def test_a_status_counts_also_where_its_body_cannot_be_read(script):
     with FaultServer(script) as server, pytest.raises(GatewayRejectedError, match="Who") as caught:
         push_to_gateway(server.url, "j", METRICS, timeout=20)
     assert caught.value.status == 407
@@ -112,7 +107,7 @@ NO_HTTP = {
 
 
 @pytest.mark.parametrize("data", NO_HTTP.values(), ids=NO_HTTP)
-def test_what_cannot_be_read_is_a_push_error(data: bytes) -> None:
+def test_what_cannot_be_read_is_a_push_error(data):
     with FaultServer(faults.respond_and_close(data)) as server:
         gateway = Gateway(server.url, retries=0, timeout=5)
         with pytest.raises(PushError):
@@ -124,14 +119,14 @@ def test_what_cannot_be_read_is_a_push_error(data: bytes) -> None:
         gateway.ready()
 
 
-def test_groups_are_read_whatever_pieces_they_come_in() -> None:
+def test_groups_are_read_whatever_pieces_they_come_in():
     groups = ",".join(
         f'{{"labels":{{"job":"j{n}","path":"ä{"x" * 40}"}},"last_push_successful":true}}'
         for n in range(300)
     )
     data = answer(body=f'{{"status":"success", "data" : [{groups}] }}'.encode())
 
-    def piecewise(peer: faults.Peer) -> None:
+    def piecewise(peer):
         peer.request()
         for at in range(0, len(data), 701):
             peer.send(data[at : at + 701])
@@ -141,7 +136,7 @@ def test_groups_are_read_whatever_pieces_they_come_in() -> None:
     assert found == [f"j{n}" for n in range(300)]
 
 
-def test_a_stream_that_breaks_off_is_an_unreachable_gateway() -> None:
+def test_a_stream_that_breaks_off_is_an_unreachable_gateway():
     cut = b'HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{"status":"success","data":['
     with (
         FaultServer(faults.respond_and_close(cut)) as server,
@@ -168,14 +163,14 @@ except PushError as error:
 """
 
 
-def _error_page(peer: faults.Peer) -> None:
+def _error_page(peer):
     while peer.request():
         peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n" % (100 << 20))
         for _ in range(100):
             peer.send(b"x" * (1 << 20))
 
 
-def _endless(peer: faults.Peer) -> None:
+def _endless(peer):
     peer.request()
     peer.send(b'HTTP/1.1 200 OK\r\n\r\n{"status":"success","data":[')
     while True:
@@ -187,7 +182,7 @@ def _endless(peer: faults.Peer) -> None:
     [(_error_page, "GatewayRejectedError"), (_endless, "GatewayTimeoutError")],
     ids=["an error page of 100 MB", "an answer without end"],
 )
-def test_what_a_reader_holds_of_an_answer_is_bounded(script: faults.Script, error: str) -> None:
+def test_what_a_reader_holds_of_an_answer_is_bounded(script, error):
     with FaultServer(script) as server:
         ran = subprocess.run(
             [sys.executable, "-c", READER, server.url], capture_output=True, text=True, check=True
@@ -200,10 +195,10 @@ def test_what_a_reader_holds_of_an_answer_is_bounded(script: faults.Script, erro
 class _FallsSilent:
     """Answers the first request of each connection, and then nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.requests = 0
 
-    def __call__(self, peer: faults.Peer) -> None:
+    def __call__(self, peer):
         peer.request()
         self.requests += 1
         peer.send(OK)
@@ -211,7 +206,7 @@ class _FallsSilent:
         faults.hang(peer)
 
 
-def test_a_kept_connection_that_is_dead_is_replaced_in_time() -> None:
+def test_a_kept_connection_that_is_dead_is_replaced_in_time():
     script = _FallsSilent()
     with FaultServer(script) as server:
         gateway = Gateway(server.url, retries=0, timeout=2)
@@ -220,8 +215,8 @@ def test_a_kept_connection_that_is_dead_is_replaced_in_time() -> None:
         assert (server.accepted, script.requests) == (2, 2)
 
 
-def test_a_server_that_gave_up_a_kept_connection_is_asked_on_a_new_one() -> None:
-    def impatient(peer: faults.Peer) -> None:
+def test_a_server_that_gave_up_a_kept_connection_is_asked_on_a_new_one():
+    def impatient(peer):
         peer.request()
         peer.send(OK)
         peer.request()
@@ -234,15 +229,15 @@ def test_a_server_that_gave_up_a_kept_connection_is_asked_on_a_new_one() -> None
         assert server.accepted == 2
 
 
-def test_of_a_long_complaint_the_beginning_is_told() -> None:
+def test_of_a_long_complaint_the_beginning_is_told():
     with FaultServer(respond(answer("400 Bad", body=b"why " * 50_000))) as server:
         with pytest.raises(GatewayRejectedError, match="Bad: why why") as caught:
             Gateway(server.url).push(GroupingKey("j"), METRICS)
         assert len(caught.value.read()) <= 64 * 1024
 
 
-def test_what_comes_slowly_on_a_kept_connection_has_all_of_the_time() -> None:
-    def slow(peer: faults.Peer) -> None:
+def test_what_comes_slowly_on_a_kept_connection_has_all_of_the_time():
+    def slow(peer):
         peer.request()
         peer.send(answer(body=b"OK"))
         peer.request()

@@ -5,8 +5,6 @@ found while writing these. `old=` is what 1.5.1 does where it differs from 1.11.
 where the embedded gateway differs on purpose (see its docstring).
 """
 
-from __future__ import annotations
-
 import gzip
 import http.client
 import re
@@ -20,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 import snappy
 
-from support.gateways import EMBEDDED, OLD, Answer, GatewayUnderTest
+from support.gateways import EMBEDDED, OLD
 
 JOB = "/metrics/job/x"
 SNAPPY = snappy.StreamCompressor().compress(b"m 1\n")
@@ -30,7 +28,7 @@ PROTOBUF = (
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
-def samples(gateway: GatewayUnderTest) -> list[str]:
+def samples(gateway):
     """The pushed lines of /metrics but HELP, TYPE and push times; without the labels of group x."""
     answer = gateway.exchange("GET", "/metrics")
     assert answer.status == 200, answer.text
@@ -39,11 +37,11 @@ def samples(gateway: GatewayUnderTest) -> list[str]:
     return [line.replace("{}", "") for line in plain if not re.match(r"push_(failure_)?time", line)]
 
 
-def labels_of(gateway: GatewayUnderTest) -> list[dict[str, str]]:
+def labels_of(gateway):
     return [group["labels"] for group in gateway.groups()]
 
 
-def push_times(gateway: GatewayUnderTest) -> tuple[float, float]:
+def push_times(gateway):
     """(push_time_seconds, push_failure_time_seconds) of the only group."""
     (group,) = gateway.groups()
     succeeded, failed = (
@@ -53,12 +51,12 @@ def push_times(gateway: GatewayUnderTest) -> tuple[float, float]:
     return succeeded, failed
 
 
-def address(gateway: GatewayUnderTest) -> tuple[str, int]:
+def address(gateway):
     parts = urlsplit(gateway.url)
     return parts.hostname or "", parts.port or 0
 
 
-def put(gateway: GatewayUnderTest, target: str, body: bytes | str = "", **headers: str) -> Answer:
+def put(gateway, target, body="", **headers):
     return gateway.exchange("PUT", target, body, **headers)
 
 
@@ -69,7 +67,7 @@ def put(gateway: GatewayUnderTest, target: str, body: bytes | str = "", **header
 class Accepted:
     lines: tuple[str, ...]
 
-    def holds(self, gateway: GatewayUnderTest, answer: Answer) -> None:
+    def holds(self, gateway, answer):
         assert (answer.status, answer.text) == (200, "")
         assert samples(gateway) == list(self.lines)
 
@@ -82,7 +80,7 @@ class Refused:
     leaves_group: bool = False
     status: int = 400
 
-    def holds(self, gateway: GatewayUnderTest, answer: Answer) -> None:
+    def holds(self, gateway, answer):
         assert answer.status == self.status
         assert self.reason in answer.text
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -101,19 +99,19 @@ class Body:
     old: Outcome | None = None
     embedded: Outcome | None = None
 
-    def outcome_on(self, kind: str) -> Outcome:
+    def outcome_on(self, kind):
         return {OLD: self.old, EMBEDDED: self.embedded}.get(kind) or self.outcome
 
 
-def ok(*lines: str) -> Accepted:
+def ok(*lines):
     return Accepted(lines)
 
 
-def bad(reason: str) -> Refused:
+def bad(reason):
     return Refused(reason)
 
 
-def inconsistent(reason: str) -> Refused:
+def inconsistent(reason):
     return Refused(reason, leaves_group=True)
 
 
@@ -315,7 +313,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize("case", BODIES, ids=lambda case: case.id)
-def test_a_body_is_taken_or_refused(gateway: GatewayUnderTest, case: Body) -> None:
+def test_a_body_is_taken_or_refused(gateway, case):
     case.outcome_on(gateway.kind).holds(gateway, put(gateway, JOB, case.body))
 
 
@@ -391,7 +389,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("case", PATHS, ids=lambda case: case.id)
-def test_a_path_names_a_group(gateway: GatewayUnderTest, case: Path) -> None:
+def test_a_path_names_a_group(gateway, case):
     answer = put(gateway, case.target, "m 1\n")
     assert answer.status == case.status
     assert case.reason in answer.text
@@ -401,7 +399,7 @@ def test_a_path_names_a_group(gateway: GatewayUnderTest, case: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
-def test_17_paths_are_the_same_for_every_method(gateway: GatewayUnderTest, method: str) -> None:
+def test_17_paths_are_the_same_for_every_method(gateway, method):
     answer = gateway.exchange(method, "/metrics/job/x/k/..?q=1", "")
     assert (answer.status, answer.headers["Location"]) == (301, "/metrics/job/x?q=1")
     answer = gateway.exchange(method, "/metrics/job/x/k", "")
@@ -409,7 +407,7 @@ def test_17_paths_are_the_same_for_every_method(gateway: GatewayUnderTest, metho
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "put", "Post"])
-def test_new_other_methods_on_a_group(gateway: GatewayUnderTest, method: str) -> None:
+def test_new_other_methods_on_a_group(gateway, method):
     answer = gateway.exchange(method, JOB)
     assert (answer.status, answer.headers["Allow"]) == (405, "DELETE, OPTIONS, POST, PUT")
 
@@ -417,7 +415,7 @@ def test_new_other_methods_on_a_group(gateway: GatewayUnderTest, method: str) ->
 # -- What a push changes -------------------------------------------------------------------------
 
 
-def test_02_05_delete_takes_exactly_one_group(gateway: GatewayUnderTest) -> None:
+def test_02_05_delete_takes_exactly_one_group(gateway):
     put(gateway, JOB, "m 1\n")
     put(gateway, "/metrics/job/x/k/v", "m 2\n")
     assert gateway.exchange("DELETE", JOB).status == 202
@@ -426,7 +424,7 @@ def test_02_05_delete_takes_exactly_one_group(gateway: GatewayUnderTest) -> None
     assert gateway.exchange("DELETE", "/metrics/job/never").status == 202
 
 
-def test_03_put_replaces_the_group_and_post_the_families(gateway: GatewayUnderTest) -> None:
+def test_03_put_replaces_the_group_and_post_the_families(gateway):
     put(gateway, JOB, 'a 1\nb{k="1"} 1\n')
     gateway.exchange("POST", JOB, 'b{k="2"} 1\n')
     assert samples(gateway) == ["a 1", 'b{k="2"} 1']
@@ -434,7 +432,7 @@ def test_03_put_replaces_the_group_and_post_the_families(gateway: GatewayUnderTe
     assert samples(gateway) == ['b{k="3"} 1']
 
 
-def test_04_an_empty_post_is_a_heartbeat_and_an_empty_put_clears(gateway: GatewayUnderTest) -> None:
+def test_04_an_empty_post_is_a_heartbeat_and_an_empty_put_clears(gateway):
     put(gateway, JOB, "m 1\n")
     first, _ = push_times(gateway)
     assert gateway.exchange("POST", JOB, "").status == 200
@@ -447,7 +445,7 @@ def test_04_an_empty_post_is_a_heartbeat_and_an_empty_put_clears(gateway: Gatewa
     assert failed == 0
 
 
-def test_07_a_refused_push_leaves_a_failure_time(gateway: GatewayUnderTest) -> None:
+def test_07_a_refused_push_leaves_a_failure_time(gateway):
     put(gateway, JOB, "m 1 1\n")
     succeeded, failed = push_times(gateway)
     assert succeeded == 0
@@ -462,7 +460,7 @@ def test_07_a_refused_push_leaves_a_failure_time(gateway: GatewayUnderTest) -> N
     assert push_times(gateway)[1] > failed
 
 
-def test_09_a_type_is_everyones(gateway: GatewayUnderTest) -> None:
+def test_09_a_type_is_everyones(gateway):
     put(gateway, JOB, "# TYPE m gauge\nm 1\n")
     answer = put(gateway, "/metrics/job/y", "# TYPE m counter\nm 1\n")
     assert answer.status == 400
@@ -472,7 +470,7 @@ def test_09_a_type_is_everyones(gateway: GatewayUnderTest) -> None:
     assert put(gateway, "/metrics/job/y", "# TYPE m counter\nm 1\n").status == 200
 
 
-def test_new_help_may_differ_between_groups(gateway: GatewayUnderTest) -> None:
+def test_new_help_may_differ_between_groups(gateway):
     put(gateway, JOB, "# HELP m one\nm 1\n")
     assert put(gateway, "/metrics/job/y", "# HELP m two\nm 1\n").status == 200
     scrape = gateway.exchange("GET", "/metrics").text
@@ -491,9 +489,7 @@ def test_new_help_may_differ_between_groups(gateway: GatewayUnderTest) -> None:
         ("gauge", "_count", 200),
     ],
 )
-def test_new_a_histogram_owns_its_suffixes_in_all_groups(
-    gateway: GatewayUnderTest, owner: str, suffix: str, status: int
-) -> None:
+def test_new_a_histogram_owns_its_suffixes_in_all_groups(gateway, owner, suffix, status):
     one = (JOB, f"# TYPE m {owner}\nm 1\n")
     other = ("/metrics/job/y", f"# TYPE m{suffix} gauge\nm{suffix} 1\n")
     for first, second in ((one, other), (other, one)):
@@ -504,7 +500,7 @@ def test_new_a_histogram_owns_its_suffixes_in_all_groups(
         assert ("collides with previously collected" in answer.text) == (status == 400)
 
 
-def test_10_grouping_labels_overwrite_and_so_make_duplicates(gateway: GatewayUnderTest) -> None:
+def test_10_grouping_labels_overwrite_and_so_make_duplicates(gateway):
     body = 'm{instance="a"} 1\nm{instance="b"} 1\n'
     answer = put(gateway, "/metrics/job/x/instance/i", body)
     assert answer.status == 400
@@ -512,16 +508,14 @@ def test_10_grouping_labels_overwrite_and_so_make_duplicates(gateway: GatewayUnd
     assert put(gateway, JOB, body).status == 200
 
 
-def test_new_a_label_as_the_grouping_label_is_stored_once(gateway: GatewayUnderTest) -> None:
+def test_new_a_label_as_the_grouping_label_is_stored_once(gateway):
     text = 'g{k="v",a="b"} 1\n' + HISTOGRAM + 'm_bucket{le="+Inf",k="v"} 1\nm_count{k="v"} 1\n'
     assert put(gateway, "/metrics/job/x/k/v", text).status == 200
     bucket, total, count = ('m_bucket{k="v",le="+Inf"} 1', 'm_sum{k="v"} 0', 'm_count{k="v"} 1')
     assert samples(gateway) == ['g{a="b",k="v"} 1', bucket, total, count]
 
 
-def test_new_halves_of_a_distribution_with_and_without_a_grouping_label(
-    gateway: GatewayUnderTest,
-) -> None:
+def test_new_halves_of_a_distribution_with_and_without_a_grouping_label(gateway):
     text = HISTOGRAM + 'm_bucket{le="+Inf",k="v"} 1\nm_count 1\n'
     answer = put(gateway, "/metrics/job/x/k/v", text)
     assert answer.status == 400
@@ -530,27 +524,27 @@ def test_new_halves_of_a_distribution_with_and_without_a_grouping_label(
 
 @pytest.mark.parametrize("text", [HISTOGRAM + "m_%s{le=%s} 1\n", SUMMARY + "m_%s{quantile=%s} 1\n"])
 @pytest.mark.parametrize("end", ["count", "sum"])
-def test_new_bounds_on_counts_and_sums(gateway: GatewayUnderTest, text: str, end: str) -> None:
+def test_new_bounds_on_counts_and_sums(gateway, text, end):
     assert put(gateway, JOB, text % (end, '"x"')).status == 400
     assert put(gateway, JOB, text % (end, '"1"')).status == 200
     assert f"m_{end} 1" in samples(gateway)  # the label is lost
 
 
-def test_10_duplicates_across_groups(gateway: GatewayUnderTest) -> None:
+def test_10_duplicates_across_groups(gateway):
     put(gateway, JOB, 'm{k="v"} 1\n')
     answer = put(gateway, "/metrics/job/x/k/v", "m 2\n")
     assert answer.status == 400
     assert "collected before with the same name and label values" in answer.text
 
 
-def test_new_an_empty_grouping_value_is_another_group(gateway: GatewayUnderTest) -> None:
+def test_new_an_empty_grouping_value_is_another_group(gateway):
     put(gateway, JOB, "m 1\n")
     assert put(gateway, "/metrics/job/x/k@base64/=", "m 2\n").status == 200
     # To Prometheus both are one series.
     assert samples(gateway) == ["m 1", 'm{k=""} 2']
 
 
-def test_11_no_instance_is_exported_empty(gateway: GatewayUnderTest) -> None:
+def test_11_no_instance_is_exported_empty(gateway):
     put(gateway, "/metrics/job/x", "m 1\n")
     put(gateway, "/metrics/job/x/instance/i", "m 1\n")
     scrape = gateway.exchange("GET", "/metrics").text
@@ -560,7 +554,7 @@ def test_11_no_instance_is_exported_empty(gateway: GatewayUnderTest) -> None:
     assert 'push_failure_time_seconds{instance="i",job="x"} 0\n' in scrape
 
 
-def test_new_grouping_labels_named_as_the_special_ones(gateway: GatewayUnderTest) -> None:
+def test_new_grouping_labels_named_as_the_special_ones(gateway):
     answer = put(gateway, "/metrics/job/x/quantile/9", SUMMARY + 'm{quantile="0.5"} 1\n')
     assert answer.status == 400
     assert 'must not have an explicit "quantile" label' in answer.text
@@ -571,23 +565,21 @@ def test_new_grouping_labels_named_as_the_special_ones(gateway: GatewayUnderTest
 
 @pytest.mark.parametrize("name", ["push_time_seconds", "push_failure_time_seconds"])
 @pytest.mark.parametrize("type_", ["gauge", "counter"])
-def test_new_pushed_push_times_are_dropped_from_a_new_group(
-    gateway: GatewayUnderTest, name: str, type_: str
-) -> None:
+def test_new_pushed_push_times_are_dropped_from_a_new_group(gateway, name, type_):
     assert put(gateway, JOB, f"# TYPE {name} {type_}\n{name} 5\n").status == 200
     succeeded, failed = push_times(gateway)
     assert succeeded > 1e9
     assert failed == 0
 
 
-def test_new_a_pushed_failure_time_replaces_an_existing_groups(gateway: GatewayUnderTest) -> None:
+def test_new_a_pushed_failure_time_replaces_an_existing_groups(gateway):
     put(gateway, JOB)
     body = "# TYPE push_failure_time_seconds gauge\npush_failure_time_seconds 5\n"
     assert put(gateway, JOB, body).status == 200
     assert push_times(gateway)[1] == (0 if gateway.kind == EMBEDDED else 5)
 
 
-def test_new_a_pushed_failure_counter_locks_new_groups_out(fresh_gateway: GatewayUnderTest) -> None:
+def test_new_a_pushed_failure_counter_locks_new_groups_out(fresh_gateway):
     put(fresh_gateway, JOB)
     body = "# TYPE push_failure_time_seconds counter\npush_failure_time_seconds 5\n"
     assert put(fresh_gateway, JOB, body).status == 200
@@ -612,27 +604,25 @@ GZIP = gzip.compress(b"m 1\n")
         pytest.param("zstd", GZIP, "text format parsing error", id="19-unknown-is-read-raw"),
     ],
 )
-def test_encodings(
-    gateway: GatewayUnderTest, encoding: str, body: bytes, reason: str | None
-) -> None:
+def test_encodings(gateway, encoding, body, reason):
     answer = put(gateway, JOB, body, Content_Encoding=encoding)
     assert answer.status == (200 if reason is None else 400)
     assert (reason or "") in answer.text
     assert ("m 1" in samples(gateway)) == (reason is None)
 
 
-def test_new_an_encoding_in_capitals(gateway: GatewayUnderTest) -> None:
+def test_new_an_encoding_in_capitals(gateway):
     answer = put(gateway, JOB, GZIP, Content_Encoding="GZIP")
     assert answer.status == (400 if gateway.is_old else 200)
 
 
-def test_19_gzip_cut_short(gateway: GatewayUnderTest) -> None:
+def test_19_gzip_cut_short(gateway):
     # 1.5.1 stops at the text's end and never sees that the checksum is missing.
     answer = put(gateway, JOB, GZIP[:-4], Content_Encoding="gzip")
     assert answer.status == (200 if gateway.is_old else 400)
 
 
-def test_19_an_empty_delete_with_a_gzip_header(gateway: GatewayUnderTest) -> None:
+def test_19_an_empty_delete_with_a_gzip_header(gateway):
     answer = gateway.exchange("DELETE", JOB, Content_Encoding="gzip")
     assert (answer.status, answer.text) == (400, "EOF\n")
 
@@ -645,7 +635,7 @@ def test_19_an_empty_delete_with_a_gzip_header(gateway: GatewayUnderTest) -> Non
         pytest.param(SNAPPY[:-1], False, id="19-cut-short"),
     ],
 )
-def test_snappy(gateway: GatewayUnderTest, body: bytes, accepted: bool) -> None:
+def test_snappy(gateway, body, accepted):
     answer = put(gateway, JOB, body, Content_Encoding="snappy")
     if gateway.is_old:  # since 1.6.0
         assert (answer.status, "invalid metric name" in answer.text) == (400, True)
@@ -665,13 +655,13 @@ def test_snappy(gateway: GatewayUnderTest, body: bytes, accepted: bool) -> None:
         PROTOBUF.replace("delimited", "text"),
     ],
 )
-def test_20_all_but_protobuf_is_text(gateway: GatewayUnderTest, content_type: str) -> None:
+def test_20_all_but_protobuf_is_text(gateway, content_type):
     assert put(gateway, JOB, "m 1\n", Content_Type=content_type).status == 200
     assert samples(gateway) == ["m 1"]
 
 
-def test_21_protobuf_is_taken_but_by_the_embedded_one(gateway: GatewayUnderTest) -> None:
-    def message(number: int, content: bytes) -> bytes:
+def test_21_protobuf_is_taken_but_by_the_embedded_one(gateway):
+    def message(number, content):
         return bytes([number << 3 | 2, len(content)]) + content
 
     value = b"\x09" + struct.pack("<d", 7.0)
@@ -686,7 +676,7 @@ def test_21_protobuf_is_taken_but_by_the_embedded_one(gateway: GatewayUnderTest)
 # -- HTTP ----------------------------------------------------------------------------------------
 
 
-def test_new_a_connection_is_kept_alive_over_errors(gateway: GatewayUnderTest) -> None:
+def test_new_a_connection_is_kept_alive_over_errors(gateway):
     with closing(http.client.HTTPConnection(*address(gateway))) as connection:
         connection.connect()
         first = connection.sock
@@ -697,7 +687,7 @@ def test_new_a_connection_is_kept_alive_over_errors(gateway: GatewayUnderTest) -
             assert (response.status, connection.sock is first) == (status, True)
 
 
-def test_new_a_chunked_body(gateway: GatewayUnderTest) -> None:
+def test_new_a_chunked_body(gateway):
     with closing(http.client.HTTPConnection(*address(gateway))) as connection:
         for body in ([b"m ", b"1\n"], [b"m 2\n"]):
             connection.request("PUT", JOB, iter(body), encode_chunked=True)
@@ -719,9 +709,7 @@ def test_new_a_chunked_body(gateway: GatewayUnderTest) -> None:
         ),
     ],
 )
-def test_new_then_the_connection_is_closed(
-    gateway: GatewayUnderTest, request_: bytes, status: bytes
-) -> None:
+def test_new_then_the_connection_is_closed(gateway, request_, status):
     with socket.create_connection(address(gateway), timeout=10) as connection:
         connection.sendall(request_)
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
@@ -731,7 +719,7 @@ def test_new_then_the_connection_is_closed(
 # -- Reading back --------------------------------------------------------------------------------
 
 
-def test_api_v1_metrics(gateway: GatewayUnderTest) -> None:
+def test_api_v1_metrics(gateway):
     put(
         gateway,
         "/metrics/job/x/k/v",
@@ -778,7 +766,7 @@ def test_api_v1_metrics(gateway: GatewayUnderTest) -> None:
     }
 
 
-def test_a_scrape(gateway: GatewayUnderTest) -> None:
+def test_a_scrape(gateway):
     put(gateway, "/metrics/job/x/k/v", "# HELP g a \\\\\\n b\n# TYPE g gauge\ng 1\nu 2\n")
     answer = gateway.exchange("GET", "/metrics")
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4; charset=utf-8")
@@ -788,13 +776,13 @@ def test_a_scrape(gateway: GatewayUnderTest) -> None:
 
 
 @pytest.mark.parametrize("target", ["/-/ready", "/-/healthy"])
-def test_health(gateway: GatewayUnderTest, target: str) -> None:
+def test_health(gateway, target):
     answer = gateway.exchange("GET", target)
     assert (answer.status, answer.text) == (200, "OK")
     assert gateway.exchange("POST", target).status == 405
 
 
-def test_status(gateway: GatewayUnderTest) -> None:
+def test_status(gateway):
     answer = gateway.exchange("GET", "/api/v1/status")
     assert answer.headers["Content-Type"] == "application/json"
     version = re.search(r'"version": ?"(\d+)\.(\d+)\.(\d+)"', answer.text)
@@ -816,9 +804,7 @@ def test_status(gateway: GatewayUnderTest) -> None:
         pytest.param("/metrics/job/x/instance@base64/=", JOB, id="new-none-beside-instance-empty"),
     ],
 )
-def test_a_poisonous_group_is_refused_but_kept(
-    fresh_gateway: GatewayUnderTest, before: str | None, poison: str
-) -> None:
+def test_a_poisonous_group_is_refused_but_kept(fresh_gateway, before, poison):
     if before:
         assert put(fresh_gateway, before, "m 1\n").status == 200
     assert put(fresh_gateway, poison, "m 2\n").status == 400

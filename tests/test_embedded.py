@@ -1,13 +1,10 @@
 """What only the embedded gateway has; what it shares with real ones is in test_conformance.py."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -20,30 +17,28 @@ from support.gateways import EMBEDDED, GatewayUnderTest
 JOB = "/metrics/job/x"
 
 
-def under_test(gateway: EmbeddedGateway) -> GatewayUnderTest:
+def under_test(gateway):
     return GatewayUnderTest(EMBEDDED, gateway.url)
 
 
-def address(gateway: EmbeddedGateway) -> tuple[str, int]:
+def address(gateway):
     parts = urlsplit(gateway.url)
     return parts.hostname or "", parts.port or 0
 
 
 @pytest.fixture
-def embedded() -> Iterator[EmbeddedGateway]:
+def embedded():
     with EmbeddedGateway() as gateway:
         yield gateway
 
 
-def test_it_listens_on_loopback_and_is_quiet(
-    embedded: EmbeddedGateway, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_it_listens_on_loopback_and_is_quiet(embedded, capfd):
     assert embedded.url.startswith("http://127.0.0.1:")
     assert under_test(embedded).exchange("PUT", "/metrics/job/x/k", "").status == 400
     assert capfd.readouterr() == ("", "")
 
 
-def test_push_times_and_dates_come_from_its_clock() -> None:
+def test_push_times_and_dates_come_from_its_clock():
     with EmbeddedGateway(clock=lambda: 1234.5) as gateway:
         answer = under_test(gateway).exchange("PUT", JOB, "m 1\n")
         (group,) = under_test(gateway).groups()
@@ -52,9 +47,7 @@ def test_push_times_and_dates_come_from_its_clock() -> None:
     assert group["m"]["time_stamp"] == "1970-01-01T00:20:34.500000Z"
 
 
-def test_groups_survive_a_restart_on_the_same_port_but_not_a_wipe(
-    embedded: EmbeddedGateway,
-) -> None:
+def test_groups_survive_a_restart_on_the_same_port_but_not_a_wipe(embedded):
     under_test(embedded).exchange("PUT", JOB, "m 1\n")
     embedded.stop()
     with pytest.raises(RuntimeError, match="before start"):
@@ -67,7 +60,7 @@ def test_groups_survive_a_restart_on_the_same_port_but_not_a_wipe(
     assert under_test(embedded).groups() == []
 
 
-def test_stop_ends_kept_connections_and_their_threads() -> None:
+def test_stop_ends_kept_connections_and_their_threads():
     before = threading.active_count()
     gateway = EmbeddedGateway()
     gateway.start()
@@ -80,7 +73,7 @@ def test_stop_ends_kept_connections_and_their_threads() -> None:
     assert threading.active_count() == before
 
 
-def test_serve_forever_returns_on_stop() -> None:
+def test_serve_forever_returns_on_stop():
     with EmbeddedGateway() as gateway:
         server = threading.Thread(target=gateway.serve_forever)
         server.start()
@@ -89,7 +82,7 @@ def test_serve_forever_returns_on_stop() -> None:
         assert not server.is_alive()
 
 
-def test_a_push_cut_short_changes_nothing(embedded: EmbeddedGateway) -> None:
+def test_a_push_cut_short_changes_nothing(embedded):
     with socket.create_connection(address(embedded), timeout=10) as connection:
         connection.sendall(
             b"PUT /metrics/job/x HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nm 1\n"
@@ -99,7 +92,7 @@ def test_a_push_cut_short_changes_nothing(embedded: EmbeddedGateway) -> None:
     assert under_test(embedded).groups() == []
 
 
-def test_a_client_that_resets_does_no_harm(embedded: EmbeddedGateway) -> None:
+def test_a_client_that_resets_does_no_harm(embedded):
     connection = socket.create_connection(address(embedded), timeout=10)
     connection.sendall(b"PUT /metrics/job/x HTTP/1.1\r\n")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -107,19 +100,17 @@ def test_a_client_that_resets_does_no_harm(embedded: EmbeddedGateway) -> None:
     assert under_test(embedded).exchange("PUT", JOB, "m 1\n").status == 200
 
 
-def test_snappy_without_its_library(
-    embedded: EmbeddedGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_snappy_without_its_library(embedded, monkeypatch):
     monkeypatch.setitem(sys.modules, "snappy", None)
     answer = under_test(embedded).exchange("PUT", JOB, b"m 1\n", Content_Encoding="snappy")
     assert answer.status == 415
     assert "pip install 'pushgate[snappy]'" in answer.text
 
 
-def test_concurrent_pushes_to_one_group_are_all_kept(embedded: EmbeddedGateway) -> None:
+def test_concurrent_pushes_to_one_group_are_all_kept(embedded):
     gateway = under_test(embedded)
 
-    def push(number: int) -> None:
+    def push(number):
         for turn in range(10):
             answer = gateway.exchange("POST", JOB, f"m_{number}_{turn} 1\n")
             assert answer.status == 200

@@ -1,7 +1,5 @@
 """Gateway and the push functions: what they send, when they try again, what they raise."""
 
-from __future__ import annotations
-
 import json
 import math
 import pickle
@@ -9,10 +7,8 @@ import threading
 import time
 import urllib.error
 import warnings
-from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from itertools import pairwise
-from typing import Any
 
 import prometheus_client
 import pytest
@@ -35,13 +31,12 @@ from pushgate.embedded import EmbeddedGateway
 from support import faults
 from support.fault_proxy import fault_proxy
 from support.faults import OK, FaultServer, answer
-from support.gateways import GatewayUnderTest
 
 METRICS = (gauge("m", "A metric", 1),)
 NOBODY = "127.0.0.1:1"
 BODY = b"# HELP m A metric\n# TYPE m gauge\nm 1.0\n"
 DEFAULT = pushgate.default_handler
-FUNCTIONS: tuple[Callable[..., None], ...] = (pushgate.push_to_gateway, pushgate.pushadd_to_gateway)
+FUNCTIONS = (pushgate.push_to_gateway, pushgate.pushadd_to_gateway)
 
 
 _sleep = time.sleep
@@ -50,16 +45,16 @@ _sleep = time.sleep
 class Clock:
     """Time that passes only in pauses of this thread, for the retries and the deadline."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.now = 1000.0
         self.thread = threading.current_thread()
-        self.pauses: list[float] = []
-        self.during_pause: Callable[[], object] = lambda: None
+        self.pauses = []
+        self.during_pause = lambda: None
 
-    def monotonic(self) -> float:
+    def monotonic(self):
         return self.now
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds):
         if threading.current_thread() is not self.thread:  # one that another test left behind
             _sleep(seconds)
             return
@@ -69,14 +64,14 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(time, "sleep", clock.sleep)
     monkeypatch.setattr(time, "monotonic", clock.monotonic)
     return clock
 
 
-def registry() -> CollectorRegistry:
+def registry():
     metrics = CollectorRegistry()
     Gauge("m", "A metric", registry=metrics).set(1)
     return metrics
@@ -85,7 +80,7 @@ def registry() -> CollectorRegistry:
 # What is sent.
 
 
-def test_each_method_sends_its_request() -> None:
+def test_each_method_sends_its_request():
     with FaultServer(faults.accept) as server:
         gateway = Gateway(server.url + "/pre/")
         key = GroupingKey("j", {"a": "x/y"})
@@ -106,7 +101,7 @@ def test_each_method_sends_its_request() -> None:
         assert server.accepted == 1
 
 
-def test_a_delete_is_never_compressed() -> None:
+def test_a_delete_is_never_compressed():
     with FaultServer(faults.accept) as server:
         Gateway(server.url, compression="gzip").delete("j")
         assert server.requests[0].header("Content-Encoding") is None
@@ -130,9 +125,7 @@ def test_a_delete_is_never_compressed() -> None:
         (ValueError, {"timeout": 0}, "seconds above 0"),
     ],
 )
-def test_options_that_make_no_sense_fail_at_construction(
-    error: type[Exception], options: dict[str, Any], advice: str
-) -> None:
+def test_options_that_make_no_sense_fail_at_construction(error, options, advice):
     with pytest.raises(error, match=advice):
         Gateway(**{"url": "h", **options})
 
@@ -142,7 +135,7 @@ def test_options_that_make_no_sense_fail_at_construction(
     [(), CollectorRegistry(), GaugeMetricFamily("m", "No sample")],
     ids=["none", "an empty registry", "a family without samples"],
 )
-def test_a_put_of_nothing_is_refused_unless_the_group_is_to_be_cleared(metrics: Any) -> None:
+def test_a_put_of_nothing_is_refused_unless_the_group_is_to_be_cleared(metrics):
     with FaultServer(faults.accept) as server:
         gateway = Gateway(server.url)
         with pytest.raises(InvalidPayloadError, match="clear=True"):
@@ -153,7 +146,7 @@ def test_a_put_of_nothing_is_refused_unless_the_group_is_to_be_cleared(metrics: 
         assert [seen.method for seen in server.requests] == ["PUT", "POST"]
 
 
-def test_the_put_function_warns_of_an_empty_registry_at_its_callers_line() -> None:
+def test_the_put_function_warns_of_an_empty_registry_at_its_callers_line():
     with FaultServer(faults.accept) as server:
         with pytest.warns(UserWarning, match="empties the group") as caught:
             pushgate.push_to_gateway(server.url, "j", CollectorRegistry())
@@ -164,7 +157,7 @@ def test_the_put_function_warns_of_an_empty_registry_at_its_callers_line() -> No
         assert [seen.method for seen in server.requests] == ["PUT", "POST"]
 
 
-def test_bad_metrics_and_keys_are_refused_before_a_byte_is_sent() -> None:
+def test_bad_metrics_and_keys_are_refused_before_a_byte_is_sent():
     twice = (gauge("m", "", 1), gauge("m", "", 2))
     with FaultServer(faults.accept) as server:
         gateway = Gateway(server.url)
@@ -181,7 +174,7 @@ def test_bad_metrics_and_keys_are_refused_before_a_byte_is_sent() -> None:
 # Trying again.
 
 
-def test_a_gateway_that_comes_up_between_attempts_gets_the_push(clock: Clock) -> None:
+def test_a_gateway_that_comes_up_between_attempts_gets_the_push(clock):
     with (
         EmbeddedGateway() as embedded,
         fault_proxy(int(embedded.url.rpartition(":")[2]), down=True) as proxy,
@@ -193,7 +186,7 @@ def test_a_gateway_that_comes_up_between_attempts_gets_the_push(clock: Clock) ->
 
 _DATE = formatdate(usegmt=True)  # now: a wait of none
 
-PASSING: dict[str, faults.Script] = {
+PASSING = {
     "reset": faults.reset,
     "closed": faults.respond_and_close(b""),
     "cut short": faults.respond_and_close(b"HTTP/1.1 2"),
@@ -204,7 +197,7 @@ PASSING: dict[str, faults.Script] = {
 }
 
 
-CALLS: dict[str, Callable[[Gateway], object]] = {
+CALLS = {
     "push": lambda gateway: gateway.push("j", METRICS),
     "pushadd": lambda gateway: gateway.pushadd("j", METRICS),
     "delete": lambda gateway: gateway.delete("j"),
@@ -214,9 +207,7 @@ CALLS: dict[str, Callable[[Gateway], object]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("script", PASSING.values(), ids=PASSING)
-def test_a_failure_that_may_pass_is_tried_again_after_a_pause(
-    script: faults.Script, call: Callable[[Gateway], object], clock: Clock
-) -> None:
+def test_a_failure_that_may_pass_is_tried_again_after_a_pause(script, call, clock):
     with FaultServer(script, faults.accept) as server:
         call(Gateway(server.url))
         first, second = server.requests
@@ -227,7 +218,7 @@ def test_a_failure_that_may_pass_is_tried_again_after_a_pause(
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_retries_are_as_many_as_asked_for_with_growing_pauses(count: int, clock: Clock) -> None:
+def test_retries_are_as_many_as_asked_for_with_growing_pauses(count, clock):
     with FaultServer(faults.respond(answer("503 Busy", b"busy"))) as server:
         with pytest.raises(GatewayRejectedError, match="busy") as caught:
             Gateway(server.url, retries=count).push("j", METRICS)
@@ -238,14 +229,14 @@ def test_retries_are_as_many_as_asked_for_with_growing_pauses(count: int, clock:
         assert 0.05 * 2**number <= pause <= 0.1 * 2**number
 
 
-def test_pauses_are_bounded_however_many_there_are(clock: Clock) -> None:
+def test_pauses_are_bounded_however_many_there_are(clock):
     with pytest.raises(GatewayUnreachableError):
         Gateway(NOBODY, retries=60, timeout=None).push("j", METRICS)
     assert len(clock.pauses) == 60
     assert max(clock.pauses) <= 5.0
 
 
-def test_pauses_are_jittered(clock: Clock) -> None:
+def test_pauses_are_jittered(clock):
     for _ in range(20):
         with pytest.raises(GatewayUnreachableError):
             Gateway(NOBODY, retries=1).push("j", METRICS)
@@ -253,7 +244,7 @@ def test_pauses_are_jittered(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 431])
-def test_a_failure_that_stays_is_not_tried_again(status: int, clock: Clock) -> None:
+def test_a_failure_that_stays_is_not_tried_again(status, clock):
     with FaultServer(faults.respond(answer(f"{status} No", b"never"))) as server:
         with pytest.raises(GatewayRejectedError, match="never"):
             Gateway(server.url).push("j", METRICS)
@@ -261,7 +252,7 @@ def test_a_failure_that_stays_is_not_tried_again(status: int, clock: Clock) -> N
     assert not clock.pauses
 
 
-def test_the_functions_never_try_again(clock: Clock) -> None:
+def test_the_functions_never_try_again(clock):
     for function in FUNCTIONS:
         with FaultServer(faults.respond(answer("503 Busy"))) as server:
             with pytest.raises(GatewayRejectedError):
@@ -283,9 +274,7 @@ def test_the_functions_never_try_again(clock: Clock) -> None:
         ("Thu, 01 Jan 1970 00:00:00 +9999999", 0.05, 0.1),
     ],
 )
-def test_a_retry_after_is_honoured(
-    status: str, header: str, at_least: float, at_most: float, clock: Clock
-) -> None:
+def test_a_retry_after_is_honoured(status, header, at_least, at_most, clock):
     if header == "+5 s":
         header = formatdate(time.time() + 5, usegmt=True)
     busy = faults.respond(answer(status, headers=(("Retry-After", header),)), OK)
@@ -298,9 +287,7 @@ def test_a_retry_after_is_honoured(
 @pytest.mark.parametrize(
     ("timeout", "asked"), [(10.0, "10"), (10.0, "3600"), (None, "86400"), (1.0, "9" * 400)]
 )
-def test_a_retry_after_beyond_the_deadline_gives_up_at_once(
-    timeout: float | None, asked: str, clock: Clock
-) -> None:
+def test_a_retry_after_beyond_the_deadline_gives_up_at_once(timeout, asked, clock):
     busy = answer("429 Slow Down", headers=(("Retry-After", asked),))
     with FaultServer(faults.respond(busy)) as server:
         with pytest.raises(GatewayRejectedError) as caught:
@@ -310,14 +297,14 @@ def test_a_retry_after_beyond_the_deadline_gives_up_at_once(
     assert not clock.pauses
 
 
-def test_one_deadline_bounds_all_attempts(clock: Clock) -> None:
-    left: list[float | None] = []
+def test_one_deadline_bounds_all_attempts(clock):
+    left = []
 
-    def handler(timeout: float | None, **_: Any) -> Callable[[], None]:
+    def handler(timeout, **_):
         left.append(timeout)
         clock.now += 2.0  # each attempt takes two seconds
 
-        def fail() -> None:
+        def fail():
             raise GatewayUnreachableError("refused", method="PUT", url="u")
 
         return fail
@@ -331,8 +318,8 @@ def test_one_deadline_bounds_all_attempts(clock: Clock) -> None:
     assert clock.now <= 1000.0 + 5.0 + 2.0
 
 
-def test_a_pause_that_took_too_long_is_not_followed_by_an_attempt(clock: Clock) -> None:
-    def suspend() -> None:
+def test_a_pause_that_took_too_long_is_not_followed_by_an_attempt(clock):
+    def suspend():
         clock.now += 3600
 
     clock.during_pause = suspend
@@ -342,14 +329,14 @@ def test_a_pause_that_took_too_long_is_not_followed_by_an_attempt(clock: Clock) 
         assert len(server.requests) == 1
 
 
-def test_a_retried_error_keeps_its_cause(clock: Clock) -> None:
+def test_a_retried_error_keeps_its_cause(clock):
     with pytest.raises(GatewayUnreachableError) as caught:
         Gateway(NOBODY, timeout=0.01).push("j", METRICS)
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, math.nan])
-def test_a_timeout_that_is_none_is_refused(timeout: float, clock: Clock) -> None:
+def test_a_timeout_that_is_none_is_refused(timeout, clock):
     with FaultServer(faults.accept) as server:
         for call in (
             lambda: Gateway(server.url, timeout=timeout).push("j", METRICS),
@@ -364,10 +351,10 @@ def test_a_timeout_that_is_none_is_refused(timeout: float, clock: Clock) -> None
 
 
 @pytest.mark.parametrize("timeout", [None, math.inf, 5, 0.5])
-def test_a_timeout_reaches_the_handler(timeout: float | None) -> None:
-    seen: list[float | None] = []
+def test_a_timeout_reaches_the_handler(timeout):
+    seen = []
 
-    def handler(timeout: float | None, **_: Any) -> Callable[[], None]:
+    def handler(timeout, **_):
         seen.append(timeout)
         return lambda: None
 
@@ -384,15 +371,13 @@ def test_a_timeout_reaches_the_handler(timeout: float | None) -> None:
     "error", [OSError("o"), urllib.error.URLError("u"), RuntimeError("r"), KeyError("k")]
 )
 @pytest.mark.parametrize("when", ["prepared", "performed"])
-def test_whatever_a_handler_raises_arrives_as_it_is_and_once(
-    error: Exception, when: str, clock: Clock
-) -> None:
+def test_whatever_a_handler_raises_arrives_as_it_is_and_once(error, when, clock):
     calls = []
 
-    def handler(**call: Any) -> Callable[[], None]:
+    def handler(**call):
         calls.append(call)
 
-        def fail() -> None:
+        def fail():
             raise error
 
         return fail() if when == "prepared" else fail
@@ -408,8 +393,8 @@ def test_whatever_a_handler_raises_arrives_as_it_is_and_once(
     assert not clock.pauses
 
 
-def test_a_handler_may_alter_its_headers_at_each_attempt(clock: Clock) -> None:
-    def handler(headers: list[Any], **call: Any) -> Callable[[], None]:
+def test_a_handler_may_alter_its_headers_at_each_attempt(clock):
+    def handler(headers, **call):
         headers.append(("X-Attempt", "1"))
         return HTTPHandler()(headers=headers, **call)
 
@@ -420,15 +405,15 @@ def test_a_handler_may_alter_its_headers_at_each_attempt(clock: Clock) -> None:
         assert len(server.requests) == 2
 
 
-def test_prometheus_clients_handler_serves_a_gateway() -> None:
+def test_prometheus_clients_handler_serves_a_gateway():
     with FaultServer(faults.accept) as server:
         gateway = Gateway(server.url, handler=prometheus_client.exposition.default_handler)
         gateway.push("j", METRICS)
         assert server.requests[0].body == BODY
 
 
-def test_reading_with_a_handler_of_the_users_knows_the_urls_credentials() -> None:
-    def never(**_: Any) -> Callable[[], None]:
+def test_reading_with_a_handler_of_the_users_knows_the_urls_credentials():
+    def never(**_):
         raise AssertionError("reading does not push")
 
     data = json.dumps({"status": "success", "data": []}).encode()
@@ -440,7 +425,7 @@ def test_reading_with_a_handler_of_the_users_knows_the_urls_credentials() -> Non
 # Reading back.
 
 
-def test_groups_are_typed(gateway: GatewayUnderTest) -> None:
+def test_groups_are_typed(gateway):
     metrics = CollectorRegistry()
     Gauge("a_gauge", "One", ["l"], registry=metrics).labels("x").set(math.inf)
     Counter("a_counter", "Two", registry=metrics).inc(3)
@@ -448,10 +433,10 @@ def test_groups_are_typed(gateway: GatewayUnderTest) -> None:
     Summary("a_summary", "Four", registry=metrics).observe(4)
 
     class Untyped:
-        def collect(self) -> Iterator[Any]:
+        def collect(self):
             yield UntypedMetricFamily("an_untyped", "Five", value=math.nan)
 
-    metrics.register(Untyped())  # type: ignore[arg-type]
+    metrics.register(Untyped())
     pushed = Gateway(gateway.url)
     pushed.push("j", metrics, {"instance": "a/b", "aa": ""})
     (group,) = pushed.groups()
@@ -484,36 +469,36 @@ def test_groups_are_typed(gateway: GatewayUnderTest) -> None:
     assert group.family("nothing") is None
 
 
-def test_ready_and_version(gateway: GatewayUnderTest) -> None:
+def test_ready_and_version(gateway):
     pushed = Gateway(gateway.url)
     assert pushed.ready() is True
     assert pushed.version()[:1].isdigit()
     assert 0 <= time.time() - pushed.started_at() < 86_400
 
 
-def test_a_gateway_that_is_away_or_not_ready_is_not_ready(clock: Clock) -> None:
+def test_a_gateway_that_is_away_or_not_ready_is_not_ready(clock):
     assert Gateway(NOBODY).ready() is False
     with FaultServer(faults.respond(answer("503 Not Ready"))) as server:
         assert Gateway(server.url).ready() is False
 
 
 @pytest.mark.parametrize("url", ["", None, "http://", "http://h/metrics/job/j"])
-def test_a_gateway_that_is_none_is_a_url_error(url: Any) -> None:
+def test_a_gateway_that_is_none_is_a_url_error(url):
     with pytest.raises(urllib.error.URLError):
         pushgate.push_to_gateway(url, "j", registry())
 
 
-def test_headers_may_be_a_mapping() -> None:
+def test_headers_may_be_a_mapping():
     with FaultServer(faults.accept) as server:
         Gateway(server.url, headers={"X-Scope-OrgID": "a"}).push("j", METRICS)
         assert server.requests[0].header("X-Scope-OrgID") == "a"
 
 
-def test_credentials_show_no_secret_to_what_walks_values() -> None:
+def test_credentials_show_no_secret_to_what_walks_values():
     for secret in (pushgate.BasicAuth("u", "hunter22"), pushgate.BearerToken("hunter22")):
         assert "hunter22" not in f"{secret} {secret!r} %s" % secret
         with pytest.raises(TypeError):
             json.dumps(secret)
         assert pickle.loads(pickle.dumps(secret)) == secret
     with pytest.raises(TypeError, match="none is missing"):
-        pushgate.BearerToken(None)  # type: ignore[arg-type]
+        pushgate.BearerToken(None)

@@ -1,7 +1,5 @@
 """The handlers beside prometheus_client's, their errors, redirects, credentials and proxies."""
 
-from __future__ import annotations
-
 import base64
 import copy
 import gzip
@@ -10,17 +8,13 @@ import pickle
 import socket
 import traceback
 import urllib.error
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import prometheus_client
 import prometheus_client.exposition as theirs
 import pytest
 import trustme
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from pytest_httpserver import HTTPServer
-from werkzeug import Request as WerkzeugRequest
 from werkzeug import Response as WerkzeugResponse
 
 import pushgate
@@ -49,7 +43,7 @@ HANDLERS = (
 PATH = "/metrics/job/j"
 
 
-def registry() -> CollectorRegistry:
+def registry():
     metrics = CollectorRegistry()
     Gauge("g", "A gauge", ["l"], registry=metrics).labels('é"\\\n').set(1e7)
     Counter("c", "A counter", registry=metrics).inc()
@@ -60,21 +54,21 @@ def registry() -> CollectorRegistry:
 class Recorder:
     """A user's handler that only writes down what it was called with."""
 
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
+    def __init__(self):
+        self.calls = []
         self.performed = 0
 
-    def __call__(self, **call: Any) -> Callable[[], None]:
+    def __call__(self, **call):
         self.calls.append({**call, "headers": list(call["headers"])})
         assert type(call["headers"]) is list
         return self._perform
 
-    def _perform(self) -> None:
+    def _perform(self):
         self.performed += 1
 
 
-def push(base: str, handler: Any = pushgate.default_handler, **changes: Any) -> None:
-    call: dict[str, Any] = {
+def push(base, handler=pushgate.default_handler, **changes):
+    call = {
         "url": base + PATH,
         "method": "PUT",
         "timeout": PATIENCE,
@@ -88,8 +82,8 @@ def push(base: str, handler: Any = pushgate.default_handler, **changes: Any) -> 
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *HANDLERS, "instance_ip_grouping_key"])
-def test_signatures_are_prometheus_clients(name: str) -> None:
-    def shape(function: Callable[..., Any]) -> list[tuple[Any, ...]]:
+def test_signatures_are_prometheus_clients(name):
+    def shape(function):
         return [
             # The default handler is each library's own.
             (p.name, p.kind, getattr(p.default, "__name__", p.default))
@@ -99,7 +93,7 @@ def test_signatures_are_prometheus_clients(name: str) -> None:
     assert shape(getattr(pushgate, name)) == shape(getattr(theirs, name))
 
 
-def test_instance_ip_grouping_key_is_prometheus_clients() -> None:
+def test_instance_ip_grouping_key_is_prometheus_clients():
     assert pushgate.instance_ip_grouping_key() == prometheus_client.instance_ip_grouping_key()
 
 
@@ -116,7 +110,7 @@ GATEWAYS = (
     "h",
 )
 JOBS = ("j", "a/b", "a b", " ", "a+b", "a&b=c?d#e%f", "~-_.", "a:b@c", "x\ny", "日本 /", "日本")
-GROUPINGS: tuple[dict[str, Any] | None, ...] = (
+GROUPINGS = (
     None,
     {},
     {"a": 9},
@@ -142,9 +136,7 @@ GROUPINGS: tuple[dict[str, Any] | None, ...] = (
         *(("h:1", "j", grouping) for grouping in GROUPINGS),
     ],
 )
-def test_a_handler_is_called_as_prometheus_client_calls_it(
-    function: str, gateway: str, job: str, grouping: dict[str, Any] | None
-) -> None:
+def test_a_handler_is_called_as_prometheus_client_calls_it(function, gateway, job, grouping):
     given_grouping = copy.copy(grouping)
     recorder = Recorder()
     metrics = () if function == "delete_from_gateway" else (registry(),)
@@ -157,7 +149,7 @@ def test_a_handler_is_called_as_prometheus_client_calls_it(
     assert grouping == given_grouping
 
 
-def without_created(call: dict[str, Any]) -> dict[str, Any]:
+def without_created(call):
     """Both registries are new each, and their _created samples differ."""
     lines = call["data"].splitlines(keepends=True)
     return {**call, "data": b"".join(line for line in lines if b"_created" not in line)}
@@ -165,9 +157,7 @@ def without_created(call: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("timeout", [30, None, 0.5])
 @pytest.mark.parametrize("compression", [None, "gzip", "GZip", "snappy", "SNAPPY"])
-def test_compression_and_timeout_reach_a_handler_as_prometheus_clients(
-    compression: Any, timeout: float | None
-) -> None:
+def test_compression_and_timeout_reach_a_handler_as_prometheus_clients(compression, timeout):
     metrics, recorder = registry(), Recorder()
     for library in (pushgate, prometheus_client):
         library.push_to_gateway(
@@ -181,7 +171,7 @@ def test_compression_and_timeout_reach_a_handler_as_prometheus_clients(
 
 
 @pytest.mark.parametrize("compression", ["", "zstd"])
-def test_an_unknown_compression_is_prometheus_clients_error(compression: Any) -> None:
+def test_an_unknown_compression_is_prometheus_clients_error(compression):
     recorder = Recorder()
     for library in (pushgate, prometheus_client):
         with pytest.raises(ValueError, match="Unsupported compression type"):
@@ -194,12 +184,10 @@ def test_an_unknown_compression_is_prometheus_clients_error(compression: Any) ->
 
 @pytest.mark.parametrize("compression", [None, "gzip", "snappy"])
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_request_on_the_wire_is_prometheus_clients(
-    function: str, compression: Any, httpserver: HTTPServer
-) -> None:
-    seen: list[tuple[Any, ...]] = []
+def test_the_request_on_the_wire_is_prometheus_clients(function, compression, httpserver):
+    seen = []
 
-    def record(request: WerkzeugRequest) -> WerkzeugResponse:
+    def record(request):
         body = request.data
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
@@ -209,8 +197,8 @@ def test_the_request_on_the_wire_is_prometheus_clients(
         return WerkzeugResponse(status=202)
 
     httpserver.expect_request("/pre" + PATH + "/a@base64/eC95").respond_with_handler(record)
-    arguments: tuple[Any, ...] = (f"{httpserver.host}:{httpserver.port}/pre/", "j")
-    options: dict[str, Any] = {"grouping_key": {"a": "x/y"}}
+    arguments = (f"{httpserver.host}:{httpserver.port}/pre/", "j")
+    options = {"grouping_key": {"a": "x/y"}}
     if function != "delete_from_gateway":
         arguments += (registry(),)
         options["compression"] = compression
@@ -220,7 +208,7 @@ def test_the_request_on_the_wire_is_prometheus_clients(
     assert seen[0] == seen[1]
 
 
-def test_each_librarys_handlers_work_in_the_other(httpserver: HTTPServer) -> None:
+def test_each_librarys_handlers_work_in_the_other(httpserver):
     httpserver.expect_request(
         PATH, headers={"Authorization": "Basic ZsO2OmLDpHI="}
     ).respond_with_data()
@@ -240,18 +228,18 @@ def test_each_librarys_handlers_work_in_the_other(httpserver: HTTPServer) -> Non
     assert {response.status_code for _, response in httpserver.log} == {200}
 
 
-def test_headers_appended_before_the_call_is_performed_are_sent() -> None:
+def test_headers_appended_before_the_call_is_performed_are_sent():
     with FaultServer(faults.accept) as server:
-        headers: list[tuple[str, Any]] = [("Content-Type", "text/plain")]
+        headers = [("Content-Type", "text/plain")]
         perform = pushgate.default_handler(server.url + PATH, "PUT", PATIENCE, headers, b"")
         headers.append(("X-Late", b"bytes, as prometheus_client appends"))
         perform()
         assert server.requests[0].header("X-Late") == "bytes, as prometheus_client appends"
 
 
-def test_a_basic_auth_handler_performed_twice_sends_one_authorization_each_time() -> None:
+def test_a_basic_auth_handler_performed_twice_sends_one_authorization_each_time():
     with FaultServer(faults.accept) as server:
-        headers: list[tuple[str, str]] = []
+        headers = []
         perform = pushgate.basic_auth_handler(
             server.url + PATH, "PUT", PATIENCE, headers, b"", "u", "p"
         )
@@ -261,7 +249,7 @@ def test_a_basic_auth_handler_performed_twice_sends_one_authorization_each_time(
         assert headers == []  # the caller's list stays as it was
 
 
-def test_of_two_headers_of_one_name_the_last_counts_as_in_prometheus_client() -> None:
+def test_of_two_headers_of_one_name_the_last_counts_as_in_prometheus_client():
     headers = [("Content-Type", "a"), ("X-A", "1"), ("content-type", "b")]
     with FaultServer(faults.accept) as server:
         for handler in (pushgate.default_handler, theirs.default_handler):
@@ -276,7 +264,7 @@ LIBRARY_ERRORS = [OSError, urllib.error.URLError]
 
 
 @pytest.mark.parametrize("handler", [pushgate.default_handler, theirs.default_handler])
-def test_a_rejection_is_what_prometheus_clients_users_catch(handler: Any) -> None:
+def test_a_rejection_is_what_prometheus_clients_users_catch(handler):
     body = b"text format parsing error in line 1:\n  unexpected end\tof input stream\n"
     with FaultServer(faults.respond(answer("400 Bad Request", body, (("X-A", "b"),)))) as server:
         with pytest.raises(urllib.error.HTTPError) as caught:
@@ -289,7 +277,7 @@ def test_a_rejection_is_what_prometheus_clients_users_catch(handler: Any) -> Non
         error.close()
 
 
-def test_a_rejection_says_why() -> None:
+def test_a_rejection_says_why():
     body = b"text format parsing error in line 1:\n  unexpected end\tof input stream\n"
     with (
         FaultServer(faults.respond(answer("400 Bad Request", body))) as server,
@@ -310,7 +298,7 @@ def test_a_rejection_says_why() -> None:
     [b"\x1b[31mred\x07\x00\r\nX: y", b"\xff\xfe\x80", "日本\u2028\u202e".encode(), b"w" * 100_000],
     ids=["escapes", "no UTF-8", "line separators", "long"],
 )
-def test_a_servers_words_are_one_printable_line(body: bytes) -> None:
+def test_a_servers_words_are_one_printable_line(body):
     with (
         FaultServer(faults.respond(answer("500 \x1b[1mOops", body))) as server,
         pytest.raises(GatewayRejectedError) as caught,
@@ -320,7 +308,7 @@ def test_a_servers_words_are_one_printable_line(body: bytes) -> None:
     assert len(str(caught.value)) < 1000
 
 
-def test_an_unreachable_gateway_is_an_urlerror() -> None:
+def test_an_unreachable_gateway_is_an_urlerror():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(urllib.error.URLError, match="refused") as caught:
@@ -331,17 +319,15 @@ def test_an_unreachable_gateway_is_an_urlerror() -> None:
     assert error.group == {"job": "j", "a": "b"}
 
 
-def test_authorities_that_the_environment_names_later_count(
-    files: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_authorities_that_the_environment_names_later_count(files, monkeypatch):
     before = TLS().context()
     assert TLS().context() is before
     monkeypatch.setenv("SSL_CERT_FILE", files.ca)
     assert TLS().context() is not before
 
 
-def every_error() -> list[PushError]:
-    def caught(call: Callable[[], object]) -> PushError:
+def every_error():
+    def caught(call):
         with pytest.raises(PushError) as info:
             call()
         return info.value
@@ -367,7 +353,7 @@ def every_error() -> list[PushError]:
     return errors
 
 
-def test_every_error_survives_pickling_and_copying() -> None:
+def test_every_error_survives_pickling_and_copying():
     errors = every_error()
     assert {type(error) for error in errors} == {
         *(getattr(pushgate, name) for name in pushgate.__all__ if name.endswith("Error")),
@@ -390,13 +376,13 @@ def test_every_error_survives_pickling_and_copying() -> None:
 PASSWORD, TOKEN, KEY = "hunter2-päss/word", "t0ken-of-mine", "k3y-of-mine"
 
 
-def quoted(text: str) -> str:
+def quoted(text):
     from urllib.parse import quote
 
     return quote(text, safe="")
 
 
-def texts_of(error: BaseException) -> str:
+def texts_of(error):
     shown = [*traceback.format_exception(error), str(error), repr(error), repr(error.args)]
     if isinstance(error, GatewayRejectedError):
         shown.append(repr(error.read()))
@@ -405,17 +391,17 @@ def texts_of(error: BaseException) -> str:
     return "\n".join(shown) + (texts_of(cause) if cause else "")
 
 
-def echo_head(peer: faults.Peer) -> None:
+def echo_head(peer):
     """Not HTTP: a server that says back what it hears, the secrets first."""
     lines = peer.head().split(b"\r\n")
     peer.send(b"\r\n".join(sorted(lines, key=lambda line: b"okie" in line, reverse=True)))
     peer.sock.close()
 
 
-def echo_each(status: str, place: str) -> faults.Script:
+def echo_each(status, place):
     """Say every secret back, as it came and in every form it can be taken apart into."""
 
-    def script(peer: faults.Peer) -> None:
+    def script(peer):
         while seen := peer.request():
             values = [value for name, value in seen.headers if name not in ("host", "user-agent")]
             for value in tuple(values):
@@ -437,7 +423,7 @@ def echo_each(status: str, place: str) -> faults.Script:
     return script
 
 
-ECHOES: dict[str, faults.Script] = {
+ECHOES = {
     "in a body": echo_each("403 Forbidden", "body"),
     "in a reason": echo_each("403", "reason"),
     "in a target": echo_each("302 Found", "Location"),
@@ -445,7 +431,7 @@ ECHOES: dict[str, faults.Script] = {
     "as garbage": echo_head,
     "not at all": faults.reset,
 }
-CARRIERS: dict[str, tuple[Callable[[], Any], str, str]] = {
+CARRIERS = {
     "basic": (lambda: HTTPHandler(auth=BasicAuth("me", PASSWORD)), "", ""),
     "basic, redirects": (
         lambda: HTTPHandler(auth=BasicAuth("me", PASSWORD), redirects=5),
@@ -464,9 +450,7 @@ CARRIERS: dict[str, tuple[Callable[[], Any], str, str]] = {
 
 @pytest.mark.parametrize("script", ECHOES.values(), ids=ECHOES)
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
-def test_no_credential_is_in_any_text_of_an_error(
-    carrier: tuple[Callable[[], Any], str, str], script: faults.Script
-) -> None:
+def test_no_credential_is_in_any_text_of_an_error(carrier, script):
     make, userinfo, authorization = carrier
     headers = [("Authorization", authorization)] if authorization else []
     with FaultServer(script) as server:
@@ -484,14 +468,14 @@ def test_no_credential_is_in_any_text_of_an_error(
         assert secret not in shown
 
 
-def test_a_short_header_value_does_not_blot_out_the_servers_words() -> None:
+def test_a_short_header_value_does_not_blot_out_the_servers_words():
     with FaultServer(faults.respond(answer("400 Bad Request", b"in line 1: bad"))) as server:
         handler = HTTPHandler(headers=(("X-Scope-OrgID", "1"),))
         with pytest.raises(GatewayRejectedError, match="in line 1: bad"):
             push(server.url, handler)
 
 
-def test_reprs_hold_no_secret() -> None:
+def test_reprs_hold_no_secret():
     handler = HTTPHandler(auth=BasicAuth("me", PASSWORD), headers=(("X-Key", KEY),))
     gateway = pushgate.Gateway(f"http://me:{quoted(PASSWORD)}@h", headers=[("X-Key", KEY)])
     for value in (handler, BasicAuth("me", PASSWORD), BearerToken(TOKEN), gateway, gateway.url):
@@ -517,13 +501,13 @@ def test_reprs_hold_no_secret() -> None:
         "http://h:port/#s3cret",
     ],
 )
-def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url):
     with pytest.raises(SettingsError) as caught:
         pushgate.Gateway(url)
     assert "s3c" not in texts_of(caught.value)
 
 
-def test_credentials_that_are_no_unicode_are_refused_without_showing_them() -> None:
+def test_credentials_that_are_no_unicode_are_refused_without_showing_them():
     for auth in (BasicAuth("me", "s3cret\udcff"), BearerToken("s3cret\udcff")):
         with FaultServer(faults.accept) as server, pytest.raises(SettingsError) as caught:
             push(server.url, HTTPHandler(auth=auth))
@@ -536,7 +520,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 METHODS = ("PUT", "POST", "DELETE")
 
 
-def redirecting(status: int, *targets: str) -> faults.Script:
+def redirecting(status, *targets):
     """Answer with these Locations in turn, then accept."""
     answers = [answer(f"{status} Elsewhere", headers=(("Location", t),)) for t in targets]
     return faults.respond(*answers, answer())
@@ -544,9 +528,7 @@ def redirecting(status: int, *targets: str) -> faults.Script:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("status", REDIRECTS)
-def test_the_default_handler_follows_no_redirect_and_names_the_target(
-    status: int, method: str
-) -> None:
+def test_the_default_handler_follows_no_redirect_and_names_the_target(status, method):
     with FaultServer(redirecting(status, "/elsewhere")) as server:
         with pytest.raises(GatewayRejectedError, match="/elsewhere; use passthrough") as caught:
             push(server.url, method=method)
@@ -556,7 +538,7 @@ def test_the_default_handler_follows_no_redirect_and_names_the_target(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("status", REDIRECTS)
-def test_passthrough_replays_method_body_and_headers(status: int, method: str) -> None:
+def test_passthrough_replays_method_body_and_headers(status, method):
     userinfo = "me:pass@"
     with FaultServer(redirecting(status, "/elsewhere", "again?q=1")) as server:
         push(
@@ -573,7 +555,7 @@ def test_passthrough_replays_method_body_and_headers(status: int, method: str) -
 
 
 @pytest.mark.parametrize("status", REDIRECTS)
-def test_another_origin_gets_the_content_and_no_secret(status: int) -> None:
+def test_another_origin_gets_the_content_and_no_secret(status):
     with FaultServer(faults.accept) as other:
         home = f"http://127.0.0.1:{other.port}/there"
         with FaultServer(redirecting(status, home)) as server:
@@ -595,8 +577,8 @@ def test_another_origin_gets_the_content_and_no_secret(status: int) -> None:
     assert seen.header("Host") == f"127.0.0.1:{other.port}"
 
 
-def test_secrets_do_not_come_back_with_a_redirect_to_the_first_origin() -> None:
-    def back(peer: faults.Peer) -> None:
+def test_secrets_do_not_come_back_with_a_redirect_to_the_first_origin():
+    def back(peer):
         while peer.request():
             peer.send(answer("307 Back", headers=(("Location", f"{server.url}/back"),)))
 
@@ -606,13 +588,13 @@ def test_secrets_do_not_come_back_with_a_redirect_to_the_first_origin() -> None:
         assert [seen.header("Authorization") for seen in server.requests] == ["Bearer t", None]
 
 
-def test_redirects_end_after_ten_hops_within_one_deadline() -> None:
+def test_redirects_end_after_ten_hops_within_one_deadline():
     with FaultServer(redirecting(302, *["/round"] * 50)) as server:
         with pytest.raises(GatewayRejectedError, match="gave up after 10 redirects"):
             push(server.url, pushgate.passthrough_redirect_handler)
         assert len(server.requests) == 11
 
-    def slow(peer: faults.Peer) -> None:
+    def slow(peer):
         while peer.request():
             if server.stopping.wait(0.05):
                 return
@@ -627,7 +609,7 @@ def test_redirects_end_after_ten_hops_within_one_deadline() -> None:
     ["ftp://h/x", "javascript:alert(1)", "http://[", "http://h:port/", "/é", "/\x01"],
 )
 @pytest.mark.parametrize("redirects", [0, 5])
-def test_a_redirect_to_nowhere_is_a_rejection(location: str, redirects: int) -> None:
+def test_a_redirect_to_nowhere_is_a_rejection(location, redirects):
     with FaultServer(redirecting(302, location)) as server:
         with pytest.raises(GatewayRejectedError, match="is no URL that can be followed"):
             push(server.url, HTTPHandler(redirects=redirects))
@@ -635,7 +617,7 @@ def test_a_redirect_to_nowhere_is_a_rejection(location: str, redirects: int) -> 
 
 
 @pytest.mark.parametrize("status", [300, 304, 305, 302])
-def test_a_redirect_without_a_target_is_a_rejection(status: int) -> None:
+def test_a_redirect_without_a_target_is_a_rejection(status):
     with (
         FaultServer(faults.respond(answer(f"{status} What", b"words"))) as server,
         pytest.raises(GatewayRejectedError) as caught,
@@ -660,7 +642,7 @@ def test_a_redirect_without_a_target_is_a_rejection(status: int) -> None:
         (HTTPHandler(), "", None),
     ],
 )
-def test_credentials_are_sent(handler: HTTPHandler, userinfo: str, expected: str | None) -> None:
+def test_credentials_are_sent(handler, userinfo, expected):
     with FaultServer(faults.accept) as server:
         push(server.url.replace("//", f"//{userinfo}"), handler)
         (seen,) = server.requests
@@ -669,25 +651,25 @@ def test_credentials_are_sent(handler: HTTPHandler, userinfo: str, expected: str
     assert seen.target == PATH
 
 
-def test_the_calls_own_authorization_goes_before_the_handlers() -> None:
+def test_the_calls_own_authorization_goes_before_the_handlers():
     with FaultServer(faults.accept) as server:
         push(server.url, HTTPHandler(auth=BearerToken("h")), headers=[("authorization", "mine")])
         assert server.requests[0].header("Authorization") == "mine"
 
 
 @pytest.mark.parametrize(("user", "password"), [(None, None), ("u", None), (None, "p")])
-def test_basic_auth_handler_without_both_sends_none(user: str | None, password: str | None) -> None:
+def test_basic_auth_handler_without_both_sends_none(user, password):
     with FaultServer(faults.accept) as server:
         pushgate.basic_auth_handler(server.url + PATH, "PUT", 9, [], b"", user, password)()
         assert server.requests[0].header("Authorization") is None
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+def files(tmp_path_factory):
     return Certificates(tmp_path_factory.mktemp("tls"))
 
 
-def test_client_certificate_basic_auth_headers_and_redirects_compose(files: Certificates) -> None:
+def test_client_certificate_basic_auth_headers_and_redirects_compose(files):
     script = faults.over_tls(files.context(client_certificate=True), redirecting(307, "/there"))
     with FaultServer(script) as server:
         handler = HTTPHandler(
@@ -704,9 +686,7 @@ def test_client_certificate_basic_auth_headers_and_redirects_compose(files: Cert
 
 
 @pytest.mark.parametrize("handlers", [pushgate, theirs])
-def test_tls_auth_handler_takes_prometheus_clients_arguments(
-    handlers: Any, files: Certificates
-) -> None:
+def test_tls_auth_handler_takes_prometheus_clients_arguments(handlers, files):
     with FaultServer(files.script(client_certificate=True)) as server:
         url = server.url.replace("http", "https") + PATH
         call = (url, "PUT", PATIENCE, [], b"m 1\n", files.cert, files.key)
@@ -715,7 +695,7 @@ def test_tls_auth_handler_takes_prometheus_clients_arguments(
         assert len(server.requests) == 2
 
 
-def test_pushes_with_equal_tls_files_share_one_connection(files: Certificates) -> None:
+def test_pushes_with_equal_tls_files_share_one_connection(files):
     with FaultServer(files.script(client_certificate=True)) as server:
         url = server.url.replace("http", "https") + PATH
         for _ in range(3):
@@ -725,7 +705,7 @@ def test_pushes_with_equal_tls_files_share_one_connection(files: Certificates) -
         assert server.accepted == 1
 
 
-def test_a_missing_client_certificate_is_named_by_the_servers_alert(files: Certificates) -> None:
+def test_a_missing_client_certificate_is_named_by_the_servers_alert(files):
     with FaultServer(files.script(client_certificate=True)) as server:
         for data in (b"m 1\n", b"x" * 4_000_000):
             with pytest.raises(GatewayUnreachableError, match="CERTIFICATE_REQUIRED") as caught:
@@ -737,9 +717,7 @@ def test_a_missing_client_certificate_is_named_by_the_servers_alert(files: Certi
             assert not caught.value.retryable
 
 
-def test_a_server_name_that_is_not_in_the_certificate_is_refused(
-    files: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_name_that_is_not_in_the_certificate_is_refused(files, monkeypatch):
     with FaultServer(files.script()) as server:
         with pytest.raises(GatewayUnreachableError, match=r"not trusted.*localhost") as caught:
             push(f"https://localhost:{server.port}", HTTPHandler(tls=TLS(cafile=files.ca)))
@@ -747,8 +725,8 @@ def test_a_server_name_that_is_not_in_the_certificate_is_refused(
         assert not server.requests
 
 
-def test_plain_http_on_a_tls_port_and_tls_on_a_plain_one_say_so(files: Certificates) -> None:
-    def speak_plainly(peer: faults.Peer) -> None:
+def test_plain_http_on_a_tls_port_and_tls_on_a_plain_one_say_so(files):
+    def speak_plainly(peer):
         peer.sock.recv(65536)
         peer.send(answer("400 Bad Request"))
 
@@ -764,9 +742,7 @@ def test_plain_http_on_a_tls_port_and_tls_on_a_plain_one_say_so(files: Certifica
         push(server.url)
 
 
-def test_tls_files_that_cannot_be_used_are_named_at_once(
-    files: Certificates, tmp_path: Path
-) -> None:
+def test_tls_files_that_cannot_be_used_are_named_at_once(files, tmp_path):
     missing, garbage = str(tmp_path / "missing.pem"), tmp_path / "garbage.pem"
     garbage.write_text("no PEM")
     call = ("https://127.0.0.1:1" + PATH, "PUT", PATIENCE, [], b"")
@@ -782,7 +758,7 @@ def test_tls_files_that_cannot_be_used_are_named_at_once(
         assert isinstance(caught.value, OSError)
 
 
-def test_an_encrypted_key_is_refused_without_a_prompt(tmp_path: Path) -> None:
+def test_an_encrypted_key_is_refused_without_a_prompt(tmp_path):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -800,7 +776,7 @@ def test_an_encrypted_key_is_refused_without_a_prompt(tmp_path: Path) -> None:
         TLS(certfile=str(path)).context()
 
 
-def test_a_certificate_that_changes_on_disk_is_used_at_once(tmp_path: Path) -> None:
+def test_a_certificate_that_changes_on_disk_is_used_at_once(tmp_path):
     first, second = Certificates(tmp_path), None
     handler = HTTPHandler(tls=TLS(cafile=first.ca, certfile=first.both))
     with FaultServer(first.script(client_certificate=True)) as server:
@@ -814,9 +790,7 @@ def test_a_certificate_that_changes_on_disk_is_used_at_once(tmp_path: Path) -> N
 # Proxies by environment.
 
 
-def test_http_proxy_gets_the_absolute_form_and_its_credentials(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_http_proxy_gets_the_absolute_form_and_its_credentials(monkeypatch):
     with FaultServer(faults.accept) as proxy:
         monkeypatch.setenv("http_proxy", f"http://pr%C3%B6x:p%40ss@127.0.0.1:{proxy.port}")
         for handler in (pushgate.default_handler, theirs.default_handler):
@@ -831,9 +805,7 @@ def test_http_proxy_gets_the_absolute_form_and_its_credentials(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_https_proxy_makes_a_tunnel(
-    scheme: str, files: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_https_proxy_makes_a_tunnel(scheme, files, monkeypatch):
     handler = HTTPHandler(auth=BasicAuth("u", "p"), tls=TLS(cafile=files.ca))
     with (
         FaultServer(files.script()) as server,
@@ -853,7 +825,7 @@ def test_https_proxy_makes_a_tunnel(
 
 
 @pytest.mark.parametrize("exempt", ["127.0.0.1", "*", "example.org, 127.0.0.1:{port}"])
-def test_no_proxy_goes_straight(exempt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_goes_straight(exempt, monkeypatch):
     with FaultServer(faults.accept) as proxy, FaultServer(faults.accept) as server:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", exempt.format(port=server.port))
@@ -865,19 +837,15 @@ def test_no_proxy_goes_straight(exempt: str, monkeypatch: pytest.MonkeyPatch) ->
     "value",
     ["socks5://u:s3cret@h:1", "http://u:s3cret@h:port", "http://u:s3cret@", "http://u:s3cret@[h"],
 )
-def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
-    value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(value, monkeypatch):
     monkeypatch.setenv("http_proxy", value)
     with pytest.raises(SettingsError, match="http_proxy") as caught:
         push("http://gateway.example")
     assert "s3cret" not in texts_of(caught.value)
 
 
-def test_a_proxys_failures_name_the_proxy_and_not_its_password(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def blabbing(peer: faults.Peer) -> None:
+def test_a_proxys_failures_name_the_proxy_and_not_its_password(monkeypatch):
+    def blabbing(peer):
         while seen := peer.request():
             echoed = seen.header("Proxy-Authorization") or ""
             peer.send(answer(f"407 {echoed} u:s3cret", f"{echoed} u:s3cret".encode()))
@@ -900,7 +868,7 @@ def test_a_proxys_failures_name_the_proxy_and_not_its_password(
 @pytest.mark.parametrize(
     "name", ["Host", "content-length", "Content-Encoding", "Transfer-Encoding", "Connection"]
 )
-def test_headers_that_each_request_sets_itself_are_refused(name: str) -> None:
+def test_headers_that_each_request_sets_itself_are_refused(name):
     handler = HTTPHandler(headers=((name, "x"),))
     with pytest.raises(ValueError, match=f"'{name}' is one that each request sets itself"):
         handler("http://127.0.0.1:1/", "PUT", 1.0, [], b"")()
@@ -913,5 +881,5 @@ def test_headers_that_each_request_sets_itself_are_refused(name: str) -> None:
     ["push_to_gateway", "pushadd_to_gateway", "delete_from_gateway", "default_handler",
      "basic_auth_handler", "tls_auth_handler", "passthrough_redirect_handler"],
 )  # fmt: skip
-def test_the_annotations_can_be_read(name: str) -> None:
+def test_the_annotations_can_be_read(name):
     assert "gateway" in get_type_hints(getattr(pushgate, name)) or "handler" in name

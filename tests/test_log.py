@@ -2,20 +2,18 @@
 
 import logging
 
-import pytest
-
 from pushgate import RateLimitedLogger
 
 
 class Clock:
     now = 0.0
 
-    def __call__(self) -> float:
+    def __call__(self):
         return self.now
 
 
 def test_a_subject_has_one_line_in_an_interval_and_the_next_counts_what_was_left_out():
-    lines: list[str] = []
+    lines = []
     clock = Clock()
     log = RateLimitedLogger(lines.append, interval=60, clock=clock)
     for _ in range(3):
@@ -27,7 +25,7 @@ def test_a_subject_has_one_line_in_an_interval_and_the_next_counts_what_was_left
     assert lines[2:] == ["5 reports are lost: again"]
 
 
-def test_without_a_function_the_logger_pushgate_writes(caplog: pytest.LogCaptureFixture):
+def test_without_a_function_the_logger_pushgate_writes(caplog):
     log = RateLimitedLogger()
     with caplog.at_level(logging.INFO, "pushgate"):
         assert log.warning("down")
@@ -40,7 +38,7 @@ def test_without_a_function_the_logger_pushgate_writes(caplog: pytest.LogCapture
 
 
 def test_held_lines_come_when_they_are_released():
-    lines: list[str] = []
+    lines = []
     log = RateLimitedLogger(lines.append, held=True)
     log.warning("early")
     assert not lines
@@ -50,7 +48,7 @@ def test_held_lines_come_when_they_are_released():
 
 
 def test_a_silenced_logger_writes_its_last_line_and_nothing_more():
-    lines: list[str] = []
+    lines = []
     log = RateLimitedLogger(lines.append)
     log.silence("gave up")
     log.warning("found out later")
@@ -59,7 +57,7 @@ def test_a_silenced_logger_writes_its_last_line_and_nothing_more():
 
 
 def test_what_the_writer_raises_reaches_nobody():
-    def broken(line: str) -> None:
+    def broken(line):
         raise RuntimeError(line)
 
     assert RateLimitedLogger(broken).warning("x")

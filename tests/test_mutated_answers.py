@@ -4,16 +4,11 @@ The answers of a gateway are mutated by a seeded generator: PUSHGATE_TEST_MUTATI
 them each call gets.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import os
 import random
 import socket
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
@@ -33,7 +28,7 @@ from pushgate import (
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
-from support.faults import OK, FaultServer, Peer
+from support.faults import OK, FaultServer
 
 MUTATIONS = int(os.environ.get("PUSHGATE_TEST_MUTATIONS", "8"))
 METRICS = [gauge("m", "h", 1)]
@@ -47,13 +42,13 @@ ODD_LINES = (
     *("Content-Type: text/html", "Content-Type: \xff; charset=\x00", "Date: yesterday", "Date:"),
     *("Retry-After: 1e999", "Retry-After: -5", "Location: http://[", "Location: /\xff", " folded"),
 )
-ODD_VALUES: tuple[Any, ...] = (
+ODD_VALUES = (
     *(None, True, -1, 10**400, 1e999, float("nan"), "", "NaN", "-Inf", "1_0", "\ud800", "x" * 9000),
     *([], {}, [[]], {"": {}}, [None], "2026-13-01T00:00:00Z", "9" * 5000, 2**64),
 )
 
 
-def exemplars() -> CollectorRegistry:
+def exemplars():
     """Metrics that go by protobuf to a gateway that takes it."""
     registry = CollectorRegistry()
     Histogram("h", "", registry=registry).observe(1, exemplar={"trace": "1"})
@@ -61,7 +56,7 @@ def exemplars() -> CollectorRegistry:
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict[str, tuple[bytes, bytes]]:
+def answers():
     """The heads and bodies of a gateway's answers, by paths; of pushes by no path."""
     with EmbeddedGateway() as embedded:
         gateway = Gateway(embedded.url)
@@ -78,7 +73,7 @@ def answers() -> dict[str, tuple[bytes, bytes]]:
     return found
 
 
-def mutated(head: bytes, body: bytes, chance: random.Random) -> bytes:
+def mutated(head, body, chance):
     """An answer that is not quite that."""
     way = chance.choice(["value", "value", "line", "status", "chunks", "bytes"])
     if way == "value" and body.startswith(b"{"):
@@ -106,7 +101,7 @@ def mutated(head: bytes, body: bytes, chance: random.Random) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def replace_somewhere(document: Any, chance: random.Random) -> None:
+def replace_somewhere(document, chance):
     """Put an odd value in place of another, deep or not."""
     while True:
         keys = list(document) if isinstance(document, dict) else range(len(document))
@@ -122,11 +117,11 @@ def replace_somewhere(document: Any, chance: random.Random) -> None:
 class Mutating:
     """The script of a server whose every answer is mutated, or every other one."""
 
-    def __init__(self, answers: dict[str, tuple[bytes, bytes]], seed: str) -> None:
+    def __init__(self, answers, seed):
         self._answers = answers
         self._chance = random.Random(seed)
 
-    def __call__(self, peer: Peer) -> None:
+    def __call__(self, peer):
         while seen := peer.request():
             head, body = self._answers.get(seen.target, self._answers[""])
             if self._chance.random() < 0.8:
@@ -136,7 +131,7 @@ class Mutating:
             peer.send(head + b"\r\n\r\n" + body)
 
 
-CALLS: dict[str, Callable[[Gateway], object]] = {
+CALLS = {
     "push": lambda gateway: gateway.push("j", METRICS),
     "pushadd": lambda gateway: gateway.pushadd("j", METRICS, {"a": "b"}),
     "push by protobuf": lambda gateway: gateway.push("j", exemplars()),
@@ -162,9 +157,7 @@ CALLS: dict[str, Callable[[Gateway], object]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_a_call_raises_nothing_but_push_errors(
-    name: str, answers: dict[str, tuple[bytes, bytes]]
-) -> None:
+def test_a_call_raises_nothing_but_push_errors(name, answers):
     with FaultServer(Mutating(answers, name)) as server:
         for _ in range(MUTATIONS):
             try:
@@ -173,9 +166,7 @@ def test_a_call_raises_nothing_but_push_errors(
                 continue
 
 
-def test_what_was_not_delivered_is_kept(
-    answers: dict[str, tuple[bytes, bytes]], tmp_path: Path
-) -> None:
+def test_what_was_not_delivered_is_kept(answers, tmp_path):
     kept = 0
     with FaultServer(Mutating(answers, "kept")) as server:
         for number in range(MUTATIONS * 4):
@@ -213,13 +204,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_ends_with_a_line(
-    name: str,
-    answers: dict[str, tuple[bytes, bytes]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_command_ends_with_a_line(name, answers, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PUSHGATE_TIMEOUT", "2")
     monkeypatch.setenv("PUSHGATE_RETRIES", "0")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -245,13 +230,11 @@ def test_a_command_ends_with_a_line(
 class Hungry(socket.socket):
     """A socket for whose data there is no memory."""
 
-    def recv(self, *_: Any) -> bytes:
+    def recv(self, *_):
         raise MemoryError
 
 
-def test_a_lack_of_memory_is_an_unreachable_gateway_and_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lack_of_memory_is_an_unreachable_gateway_and_kept(tmp_path, monkeypatch):
     outbox = Outbox(tmp_path / "outbox")
     with EmbeddedGateway() as embedded:
         gateway = Gateway(embedded.url, outbox=outbox, retries=0)

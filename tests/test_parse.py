@@ -1,7 +1,5 @@
 """The parser of the text format: as strict as a gateway, or one bad line costs that line."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -22,7 +20,7 @@ def lenient(data):
     return parse_leniently(data, KEY, reserved_prefix="ours_")
 
 
-def test_a_family_has_its_lines_wherever_they_stand() -> None:
+def test_a_family_has_its_lines_wherever_they_stand():
     text = b"# TYPE s summary\n# HELP s S.\na 1\n# a remark\ns_sum 3\na{x='y'} 2\n".replace(
         b"'", b'"'
     )
@@ -42,7 +40,7 @@ def test_a_family_has_its_lines_wherever_they_stand() -> None:
     st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_]{0,3}", fullmatch=True), st.text(max_size=6)),
     st.floats(),
 )
-def test_lines_are_read_alike_however_they_are_written(labels, value) -> None:
+def test_lines_are_read_alike_however_they_are_written(labels, value):
     escaped = {
         name: text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
         for name, text in labels.items()
@@ -55,31 +53,31 @@ def test_lines_are_read_alike_however_they_are_written(labels, value) -> None:
     assert repr(read[0]) == repr(read[1]._replace(timestamp=None))
 
 
-def test_an_error_has_the_line_and_the_reason() -> None:
+def test_an_error_has_the_line_and_the_reason():
     with pytest.raises(ValueError, match="in line 2: expected float as value"):
         parse_text(b"a 1\nb 1_0\n")
 
 
-def test_one_malformed_line_costs_that_line_only() -> None:
+def test_one_malformed_line_costs_that_line_only():
     families, complaints = lenient(b"a 1\nrows loaded 42\nb 2\nc\n\n\nd 4")
     assert written(families) == ["a 1.0", "b 2.0", "d 4.0"]
     advice = "not a metric; write 'name value' or 'name{label=\"v\"} value'"
     assert complaints == [(2, f"{advice}: 'rows loaded 42'"), (4, f"{advice}: 'c'")]
 
 
-def test_what_windows_does_to_files_is_undone() -> None:
+def test_what_windows_does_to_files_is_undone():
     families, complaints = lenient(b"\xef\xbb\xbfa 1\r\nb 2\r\n\r\nc 3")
     assert (written(families), complaints) == (["a 1.0", "b 2.0", "c 3.0"], [])
 
 
-def test_the_last_value_of_a_series_counts() -> None:
+def test_the_last_value_of_a_series_counts():
     text = b'x{a="1",b="2"} 1\nx 5\nx{b="2",a="1",c=""} 3\n# TYPE x gauge\nx{a="1",b="3"} 9\n'
     families, complaints = lenient(text)
     assert written(families) == ['x{a="1",b="2"} 3.0', "x 5.0", 'x{a="1",b="3"} 9.0']
     assert complaints == []
 
 
-def test_a_whole_exposition_is_kept_with_its_types_and_help() -> None:
+def test_a_whole_exposition_is_kept_with_its_types_and_help():
     text = (
         b"# HELP rows_total Rows \\\\ lines\\nloaded.\n# TYPE rows_total counter\nrows_total 7\n"
         b"# HELP t Time.\n# TYPE t histogram\n"
@@ -95,7 +93,7 @@ def test_a_whole_exposition_is_kept_with_its_types_and_help() -> None:
     }
 
 
-def test_a_counter_is_called_what_the_job_called_it_and_the_rest_are_gauges() -> None:
+def test_a_counter_is_called_what_the_job_called_it_and_the_rest_are_gauges():
     text = b"# TYPE a counter\na 1\n# TYPE b counter\n# HELP b Bs.\nb_total 2\nc 3\n"
     families, complaints = lenient(text)
     assert complaints == []
@@ -105,7 +103,7 @@ def test_a_counter_is_called_what_the_job_called_it_and_the_rest_are_gauges() ->
     )
 
 
-def test_timestamps_are_dropped_with_one_complaint() -> None:
+def test_timestamps_are_dropped_with_one_complaint():
     families, complaints = lenient(b"a 1 1700000000000\nb 2\nc 3 1700000000000\n")
     assert written(families) == ["a 1.0", "b 2.0", "c 3.0"]
     assert complaints == [(1, "timestamps are dropped, here and below: a Pushgateway refuses them")]
@@ -131,7 +129,7 @@ def test_timestamps_are_dropped_with_one_complaint() -> None:
         (b"# HELP my.rows Rows", "not a metric name"),
     ],
 )
-def test_what_can_not_be_pushed_is_refused_with_its_line(line, complaint) -> None:
+def test_what_can_not_be_pushed_is_refused_with_its_line(line, complaint):
     families, complaints = lenient(b"first 1\n" + line + b"\nlast 2\n")
     assert written(families) == ["first 1.0", "last 2.0"]
     ((number, text),) = complaints
@@ -151,14 +149,14 @@ def test_what_can_not_be_pushed_is_refused_with_its_line(line, complaint) -> Non
         (["# TYPE h gauge", "h_sum 1"], "h is a histogram already", ["h_sum 1.0"]),
     ],
 )
-def test_what_a_gateway_would_mangle_is_refused(lines, complaint, kept) -> None:
+def test_what_a_gateway_would_mangle_is_refused(lines, complaint, kept):
     families, complaints = lenient("\n".join(["# TYPE h histogram", *lines]).encode())
     assert written(families) == kept
     ((_, text),) = complaints
     assert complaint in text
 
 
-def test_a_bucket_written_in_two_ways_is_one_bucket() -> None:
+def test_a_bucket_written_in_two_ways_is_one_bucket():
     text = b'# TYPE h histogram\nh_bucket{le="1"} 1\nh_bucket{le="1.0"} 2\n'
     assert written(lenient(text)[0]) == ['h_bucket{le="1.0"} 2.0']
 
@@ -205,7 +203,7 @@ def strict_gateway():
         yield Gateway(gateway.url)
 
 
-def test_a_label_that_the_key_has_with_the_same_value_is_left_out() -> None:
+def test_a_label_that_the_key_has_with_the_same_value_is_left_out():
     key = GroupingKey("j", {"table": "t"})
     lines = b'm{table="t",a="1"} 1\nm{a="1",job="j"} 2\nm{table="u",a="1"} 3\n'
     families, ((number, text),) = parse_leniently(lines, key)
@@ -213,7 +211,7 @@ def test_a_label_that_the_key_has_with_the_same_value_is_left_out() -> None:
     assert (number, text[:36]) == (3, "the label table is in the grouping k")
 
 
-def test_a_time_of_the_job_metrics_that_no_clock_shows_is_left_out() -> None:
+def test_a_time_of_the_job_metrics_that_no_clock_shows_is_left_out():
     families, ((number, text),) = parse_leniently(b"batch_job_x_timestamp_seconds -Inf\nm 1\n")
     assert written(families) == ["m 1.0"]
     assert (number, text[:34]) == (1, "the value is no time that a clock ")

@@ -1,19 +1,14 @@
 """Faults on the wire, and connections over threads, forks and the interpreter's end."""
 
-from __future__ import annotations
-
 import gc
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -39,7 +34,7 @@ PATH = "/metrics/job/j"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> Iterator[None]:
+def _quick_collections():
     """Collections after each test look only at what the tests made."""
     gc.collect()
     gc.freeze()
@@ -48,40 +43,38 @@ def _quick_collections() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_open(_no_proxies_and_no_connections: None) -> Iterator[None]:
+def _nothing_left_open(_no_proxies_and_no_connections):
     yield
     close_idle()
     gc.collect()  # a socket left open warns here, and a warning is an error
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+def files(tmp_path_factory):
     return Certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
-def server_tls(files: Certificates) -> ssl.SSLContext:
+def server_tls(files):
     return files.context()
 
 
 @pytest.fixture(scope="module")
-def client_tls(files: Certificates) -> TLS:
+def client_tls(files):
     return TLS(cafile=files.ca)
 
 
-def push(
-    base: str, data: bytes = b"m 1\n", timeout: float | None = PATIENCE, tls: TLS | None = None
-) -> None:
+def push(base, data=b"m 1\n", timeout=PATIENCE, tls=None):
     handler = HTTPHandler(tls=tls) if tls else default_handler
     handler(url=base + PATH, method="PUT", timeout=timeout, headers=[], data=data)()
 
 
-def ask(base: str, path: str, timeout: float = PATIENCE) -> Any:
+def ask(base, path, timeout=PATIENCE):
     """A request whose response is looked at."""
     return HTTPHandler().request(base + path, "PUT", timeout, [], path.encode())
 
 
-def echo(peer: faults.Peer) -> None:
+def echo(peer):
     """Answer every request with its own path, so that answers can be told apart."""
     while seen := peer.request():
         peer.send(answer(body=seen.target.encode(), headers=(("X-Path", seen.target),)))
@@ -91,7 +84,7 @@ def echo(peer: faults.Peer) -> None:
 
 _HEAD = b"HTTP/1.1 200 OK\r\nX-Long: "
 
-STALLS: dict[str, faults.Script] = {
+STALLS = {
     "nothing is read or answered": faults.hang,
     "no answer": faults.respond_and_hang(b""),
     "status line stops": faults.respond_and_hang(b"HTTP/1.1 2"),
@@ -125,9 +118,7 @@ STALLS: dict[str, faults.Script] = {
         *((stall, True) for stall in ("no answer", "headers drip", "body stops", "chunks drip")),
     ],
 )
-def test_the_deadline_holds_against_a_server_that_stalls(
-    stall: str, encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
-) -> None:
+def test_the_deadline_holds_against_a_server_that_stalls(stall, encrypted, server_tls, client_tls):
     script = STALLS[stall]
     if encrypted:
         script = faults.over_tls(server_tls, script)
@@ -142,8 +133,8 @@ def test_the_deadline_holds_against_a_server_that_stalls(
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
 def test_the_deadline_holds_against_a_server_that_does_not_read_the_body(
-    encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
-) -> None:
+    encrypted, server_tls, client_tls
+):
     script = faults.over_tls(server_tls, faults.hang) if encrypted else faults.hang
     with FaultServer(script) as server:
         url = server.url.replace("http", "https") if encrypted else server.url
@@ -152,12 +143,12 @@ def test_the_deadline_holds_against_a_server_that_does_not_read_the_body(
 
 
 @pytest.mark.parametrize("dripping", [False, True], ids=["silent", "dripping"])
-def test_the_deadline_holds_in_the_tls_handshake(dripping: bool, client_tls: TLS) -> None:
+def test_the_deadline_holds_in_the_tls_handshake(dripping, client_tls):
     # A TLS record header that announces more than ever comes.
     script = faults.respond_and_hang(b"")
     if dripping:
 
-        def script(peer: faults.Peer) -> None:
+        def script(peer):
             peer.send(b"\x16\x03\x03\x40\x00")
             peer.drip(b"\x02")
 
@@ -178,21 +169,17 @@ def test_the_deadline_holds_in_the_tls_handshake(dripping: bool, client_tls: TLS
     ],
     ids=["hangs", "stops", "drips", "leads nowhere"],
 )
-def test_the_deadline_holds_at_the_proxy(
-    script: faults.Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_deadline_holds_at_the_proxy(script, monkeypatch):
     with FaultServer(script) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         with pytest.raises(GatewayUnreachableError, match="timed out"):
             push("https://gateway.example:9091", timeout=SOON)
 
 
-def test_the_deadline_holds_against_a_resolver_that_does_not_answer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_deadline_holds_against_a_resolver_that_does_not_answer(monkeypatch):
     answered = threading.Event()
 
-    def getaddrinfo(*_: object, flags: int = 0, **__: object) -> list[Any]:
+    def getaddrinfo(*_, flags=0, **__):
         if not flags & socket.AI_NUMERICHOST:
             answered.wait(PATIENCE)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -208,7 +195,7 @@ def test_the_deadline_holds_against_a_resolver_that_does_not_answer(
                 thread.join(PATIENCE)
 
 
-def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[Any, ...]) -> None:
+def resolve_to(monkeypatch, *addresses):
     """Let every name lead to these: host and port, and a family other than AF_INET."""
     found = [
         (*(family or [socket.AF_INET]), socket.SOCK_STREAM, 0, "", (host, port))
@@ -217,13 +204,11 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[Any, ...]) -> 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
 
-def test_an_address_that_swallows_packets_leaves_the_next_one_its_share(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_address_that_swallows_packets_leaves_the_next_one_its_share(monkeypatch):
     connect = socket.socket.connect
 
     class Socket(socket.socket):
-        def connect(self, address: Any) -> None:
+        def connect(self, address):
             if address[0] == "127.0.0.9":  # a silent one, as far as we can tell
                 threading.Event().wait(self.gettimeout())
                 raise TimeoutError("timed out")
@@ -235,16 +220,14 @@ def test_an_address_that_swallows_packets_leaves_the_next_one_its_share(
         push(f"http://two.example:{server.port}", timeout=0.6)
 
 
-def test_an_address_family_that_the_machine_lacks_is_passed_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_address_family_that_the_machine_lacks_is_passed_over(monkeypatch):
     with FaultServer(faults.accept) as server:
         resolve_to(monkeypatch, ("127.0.0.9", server.port, 9999), ("127.0.0.1", server.port))
         push(f"http://two.example:{server.port}")
 
 
 @pytest.mark.parametrize("timeout", [None, float("inf"), 1e15, 3_000_000.0], ids=str)
-def test_an_endless_timeout_is_one(timeout: float | None) -> None:
+def test_an_endless_timeout_is_one(timeout):
     with FaultServer(faults.accept) as server:
         push(server.url, timeout=timeout)
 
@@ -253,7 +236,7 @@ def test_an_endless_timeout_is_one(timeout: float | None) -> None:
 
 _LATER = b"".join(b"X-%d: y\r\n" % n for n in range(100_000))
 
-FINE: dict[str, bytes] = {
+FINE = {
     "as a Pushgateway": OK,
     "with other headers": answer("202 Accepted"),
     "without a reason": b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
@@ -268,10 +251,8 @@ FINE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("data", FINE.values(), ids=FINE)
 @pytest.mark.parametrize("sized", ["at once", "in single bytes"])
-def test_an_answer_of_any_shape_is_understood_and_its_connection_kept(
-    data: bytes, sized: str
-) -> None:
-    def script(peer: faults.Peer) -> None:
+def test_an_answer_of_any_shape_is_understood_and_its_connection_kept(data, sized):
+    def script(peer):
         while peer.request():
             for piece in [data] if sized == "at once" else [bytes([b]) for b in data]:
                 peer.send(piece)
@@ -283,13 +264,13 @@ def test_an_answer_of_any_shape_is_understood_and_its_connection_kept(
         assert len(server.requests) == 3
 
 
-CLOSING: dict[str, bytes] = {
+CLOSING = {
     "Connection: close": answer(headers=(("Connection", "close"),)),
     "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n",
     "HTTP/1.0 with a length": b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     "close-delimited": b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
 }
-OUT_OF_STEP: dict[str, bytes] = {
+OUT_OF_STEP = {
     "said twice": answer() + answer(),
     "said twice, as a Pushgateway": OK + OK,
     "said one and a half times": answer() + OK[:20],
@@ -299,7 +280,7 @@ OUT_OF_STEP: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("data", CLOSING.values(), ids=CLOSING)
-def test_a_connection_that_ends_is_not_used_again(data: bytes) -> None:
+def test_a_connection_that_ends_is_not_used_again(data):
     with FaultServer(faults.respond_and_close(data), faults.accept) as server:
         push(server.url)
         push(server.url)
@@ -307,7 +288,7 @@ def test_a_connection_that_ends_is_not_used_again(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", OUT_OF_STEP.values(), ids=OUT_OF_STEP)
-def test_a_connection_that_says_more_than_its_answer_is_closed(data: bytes) -> None:
+def test_a_connection_that_says_more_than_its_answer_is_closed(data):
     with FaultServer(faults.respond_and_hang(data), faults.accept) as server:
         push(server.url)
         push(server.url)
@@ -316,10 +297,10 @@ def test_a_connection_that_says_more_than_its_answer_is_closed(data: bytes) -> N
 
 
 @pytest.mark.parametrize("data", [OK, answer()], ids=["as a Pushgateway", "otherwise"])
-def test_an_answer_that_comes_uncalled_is_never_taken_for_the_next_requests(data: bytes) -> None:
+def test_an_answer_that_comes_uncalled_is_never_taken_for_the_next_requests(data):
     said = threading.Event()
 
-    def talkative(peer: faults.Peer) -> None:
+    def talkative(peer):
         peer.request()
         peer.send(data)
         peer.send(answer("500 Late", headers=(("X-Path", "/uncalled"),)))
@@ -332,15 +313,13 @@ def test_an_answer_that_comes_uncalled_is_never_taken_for_the_next_requests(data
         assert ask(server.url, "/second").headers["X-Path"] == "/second"
 
 
-def test_what_tls_has_decrypted_but_nobody_read_counts_as_out_of_step(
-    server_tls: ssl.SSLContext, client_tls: TLS
-) -> None:
+def test_what_tls_has_decrypted_but_nobody_read_counts_as_out_of_step(server_tls, client_tls):
     # One TLS record: 8192 bytes end with the first answer, which is all a first read takes.
     filler = 8192 - len(answer(headers=(("X-Filler", ""),)))
     data = answer(headers=(("X-Filler", "f" * filler),))
     assert len(data) == 8192
 
-    def talkative(peer: faults.Peer) -> None:
+    def talkative(peer):
         peer.request()
         peer.send(data + answer("500 Late"))
 
@@ -353,7 +332,7 @@ def test_what_tls_has_decrypted_but_nobody_read_counts_as_out_of_step(
         assert server.accepted == 2
 
 
-BROKEN: dict[str, faults.Script] = {
+BROKEN = {
     "closed without an answer": faults.respond_and_close(b""),
     "reset without an answer": faults.reset,
     "closed in the status line": faults.respond_and_close(b"HTTP/1.1 2"),
@@ -377,9 +356,7 @@ BROKEN: dict[str, faults.Script] = {
 
 
 @pytest.mark.parametrize("script", BROKEN.values(), ids=BROKEN)
-def test_an_answer_that_breaks_off_or_is_none_is_an_unreachable_gateway(
-    script: faults.Script,
-) -> None:
+def test_an_answer_that_breaks_off_or_is_none_is_an_unreachable_gateway(script):
     with FaultServer(script) as server:
         with pytest.raises(GatewayUnreachableError) as caught:
             push(server.url)
@@ -389,9 +366,7 @@ def test_an_answer_that_breaks_off_or_is_none_is_an_unreachable_gateway(
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
-def test_an_answer_before_the_body_is_sent_is_the_answer(
-    encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
-) -> None:
+def test_an_answer_before_the_body_is_sent_is_the_answer(encrypted, server_tls, client_tls):
     script = faults.refuse_early(answer("413 Payload Too Large", b"at most 1 MB"))
     if encrypted:
         script = faults.over_tls(server_tls, script)
@@ -402,12 +377,12 @@ def test_an_answer_before_the_body_is_sent_is_the_answer(
     assert caught.value.code == 413
 
 
-def test_a_success_before_the_body_is_sent_is_no_success() -> None:
+def test_a_success_before_the_body_is_sent_is_no_success():
     with FaultServer(faults.refuse_early(OK)) as server, pytest.raises(GatewayUnreachableError):
         push(server.url, data=BIG)
 
 
-def test_refused_and_unknown_hosts_say_so() -> None:
+def test_refused_and_unknown_hosts_say_so():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(GatewayUnreachableError, match="refused") as caught:
@@ -438,9 +413,7 @@ def test_refused_and_unknown_hosts_say_so() -> None:
         ("Transfer-Encoding", "chunked"),
     ],
 )
-def test_a_header_that_would_break_out_is_refused_before_anything_is_sent(
-    name: str, value: Any
-) -> None:
+def test_a_header_that_would_break_out_is_refused_before_anything_is_sent(name, value):
     with FaultServer(faults.accept) as server:
         with pytest.raises(SettingsError, match="header") as caught:
             default_handler(
@@ -455,7 +428,7 @@ def test_a_header_that_would_break_out_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("method", ["PUT / HTTP/1.1\r\nX: y\r\n\r\nGET", "PU T", ""])
-def test_a_method_that_would_break_out_is_refused(method: str) -> None:
+def test_a_method_that_would_break_out_is_refused(method):
     with FaultServer(faults.accept) as server:
         with pytest.raises(SettingsError, match="method"):
             default_handler(server.url + PATH, method, PATIENCE, [], b"")()
@@ -463,7 +436,7 @@ def test_a_method_that_would_break_out_is_refused(method: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["0", "3", "999"])
-def test_the_bodys_length_is_ours_to_say(given: str) -> None:
+def test_the_bodys_length_is_ours_to_say(given):
     smuggled = b"PUT /metrics/job/evil HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
     with FaultServer(faults.accept) as server:
         headers = [("content-length", given)]
@@ -476,7 +449,7 @@ def test_the_bodys_length_is_ours_to_say(given: str) -> None:
 # Connections kept.
 
 
-def test_each_origin_has_its_own_connections() -> None:
+def test_each_origin_has_its_own_connections():
     with FaultServer(echo) as one, FaultServer(echo) as other:
         for server in (one, other, one, other):
             assert ask(server.url, f"/{server.port}").headers["X-Path"] == f"/{server.port}"
@@ -484,10 +457,10 @@ def test_each_origin_has_its_own_connections() -> None:
 
 
 @pytest.mark.parametrize("ending", ["closed", "reset"])
-def test_a_connection_closed_while_idle_is_replaced_silently(ending: str) -> None:
+def test_a_connection_closed_while_idle_is_replaced_silently(ending):
     gone = threading.Event()
 
-    def end(peer: faults.Peer) -> None:
+    def end(peer):
         peer.request()
         peer.send(OK)
         faults.wait_sent(peer.sock)
@@ -509,12 +482,9 @@ def test_a_connection_closed_while_idle_is_replaced_silently(ending: str) -> Non
 )
 @pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
 def test_a_kept_connection_that_dies_under_the_next_request_is_replaced_silently(
-    ending: Callable[[faults.Peer], object],
-    encrypted: bool,
-    server_tls: ssl.SSLContext,
-    client_tls: TLS,
-) -> None:
-    def script(peer: faults.Peer) -> None:
+    ending, encrypted, server_tls, client_tls
+):
+    def script(peer):
         peer.request()
         peer.send(OK)
         peer.request()
@@ -534,8 +504,8 @@ def test_a_kept_connection_that_dies_under_the_next_request_is_replaced_silently
         ]
 
 
-def test_a_kept_connection_is_replaced_once_and_not_for_ever() -> None:
-    def once(peer: faults.Peer) -> None:
+def test_a_kept_connection_is_replaced_once_and_not_for_ever():
+    def once(peer):
         peer.request()
         peer.send(OK)
         peer.request()
@@ -548,8 +518,8 @@ def test_a_kept_connection_is_replaced_once_and_not_for_ever() -> None:
         assert server.accepted == 2
 
 
-def test_a_big_body_on_a_connection_that_dies_is_sent_whole_on_the_next() -> None:
-    def once(peer: faults.Peer) -> None:
+def test_a_big_body_on_a_connection_that_dies_is_sent_whole_on_the_next():
+    def once(peer):
         peer.request()
         peer.send(OK)
         peer.head()
@@ -561,7 +531,7 @@ def test_a_big_body_on_a_connection_that_dies_is_sent_whole_on_the_next() -> Non
         assert server.requests[-1].body == BIG
 
 
-def test_an_old_idle_connection_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_idle_connection_is_not_trusted(monkeypatch):
     with FaultServer(faults.accept) as server:
         push(server.url)
         now = time.monotonic()
@@ -571,11 +541,11 @@ def test_an_old_idle_connection_is_not_trusted(monkeypatch: pytest.MonkeyPatch) 
         server.wait_closed(1)
 
 
-def test_idle_connections_are_bounded() -> None:
+def test_idle_connections_are_bounded():
     threads = 30
     together = threading.Barrier(threads)
 
-    def script(peer: faults.Peer) -> None:
+    def script(peer):
         peer.request()
         together.wait(PATIENCE)  # all are connected at once
         peer.send(OK)
@@ -588,7 +558,7 @@ def test_idle_connections_are_bounded() -> None:
         server.wait_closed(threads - 16)
 
 
-def test_origins_with_idle_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_origins_with_idle_connections_are_bounded(monkeypatch):
     with FaultServer(faults.accept) as server:
         resolve_to(monkeypatch, ("127.0.0.1", server.port))
         for n in range(64):
@@ -598,9 +568,7 @@ def test_origins_with_idle_connections_are_bounded(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("ending", [faults.reset, faults.respond_and_close(b"garbage\r\n")])
 @pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
-def test_a_failure_leaves_no_connection_behind(
-    ending: faults.Script, encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
-) -> None:
+def test_a_failure_leaves_no_connection_behind(ending, encrypted, server_tls, client_tls):
     script = faults.over_tls(server_tls, ending) if encrypted else ending
     with FaultServer(script) as server:
         url = server.url.replace("http", "https") if encrypted else server.url
@@ -610,8 +578,8 @@ def test_a_failure_leaves_no_connection_behind(
 
 
 def test_a_failed_handshake_and_a_refused_tunnel_leave_no_connection_behind(
-    server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    server_tls, monkeypatch
+):
     with FaultServer(faults.over_tls(server_tls, faults.accept)) as server:
         with pytest.raises(GatewayUnreachableError, match="not trusted") as caught:
             push(server.url.replace("http", "https"))
@@ -629,16 +597,14 @@ class OverTimeError(Exception):
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, OverTimeError])
-def test_what_a_signals_handler_raises_passes_and_leaves_no_connection_behind(
-    kind: type[BaseException],
-) -> None:
+def test_what_a_signals_handler_raises_passes_and_leaves_no_connection_behind(kind):
     asked = threading.Event()
 
-    def script(peer: faults.Peer) -> None:
+    def script(peer):
         peer.request()
         asked.set()
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_):
         raise kind
 
     previous = signal.signal(signal.SIGUSR1, interrupt)
@@ -647,7 +613,7 @@ def test_what_a_signals_handler_raises_passes_and_leaves_no_connection_behind(
             main = threading.main_thread().ident
             assert main is not None
 
-            def strike() -> None:
+            def strike():
                 asked.wait(PATIENCE)
                 signal.pthread_kill(main, signal.SIGUSR1)
 
@@ -664,10 +630,10 @@ def test_what_a_signals_handler_raises_passes_and_leaves_no_connection_behind(
 # Threads.
 
 
-def test_threads_are_not_disturbed_by_connections_that_others_find_dead() -> None:
+def test_threads_are_not_disturbed_by_connections_that_others_find_dead():
     threads, pushes = 12, 25
 
-    def moody(peer: faults.Peer) -> None:
+    def moody(peer):
         """Answers a few requests, then ends in one way or another, saying nothing of it."""
         for _ in range(1 + peer.number % 4):
             seen = peer.request()
@@ -680,7 +646,7 @@ def test_threads_are_not_disturbed_by_connections_that_others_find_dead() -> Non
         else:
             peer.sock.close()
 
-    def work(thread: int) -> None:
+    def work(thread):
         for n in range(pushes):
             path = f"/{thread}/{n}"
             assert ask(server.url, path).headers["X-Path"] == path
@@ -696,14 +662,14 @@ def test_threads_are_not_disturbed_by_connections_that_others_find_dead() -> Non
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
 def test_a_forked_child_opens_its_own_connection_and_leaves_the_parents_alone(
-    encrypted: bool, server_tls: ssl.SSLContext, client_tls: TLS
-) -> None:
+    encrypted, server_tls, client_tls
+):
     script = faults.over_tls(server_tls, faults.accept) if encrypted else faults.accept
     with FaultServer(script) as server:
         url = server.url.replace("http", "https") if encrypted else server.url
         push(url, b"parent 1\n", tls=client_tls)
 
-        def work() -> None:
+        def work():
             push(url, b"child 1\n", tls=client_tls)
             push(url, b"child 2\n", tls=client_tls)
 
@@ -717,9 +683,7 @@ def test_a_forked_child_opens_its_own_connection_and_leaves_the_parents_alone(
         ]
 
 
-def test_a_forked_child_that_exits_leaves_the_parents_connection_alone(
-    server_tls: ssl.SSLContext, client_tls: TLS
-) -> None:
+def test_a_forked_child_that_exits_leaves_the_parents_connection_alone(server_tls, client_tls):
     with FaultServer(faults.over_tls(server_tls, faults.accept)) as server:
         url = server.url.replace("http", "https")
         push(url, tls=client_tls)
@@ -728,11 +692,11 @@ def test_a_forked_child_that_exits_leaves_the_parents_connection_alone(
         assert server.accepted == 1
 
 
-def test_children_forked_while_threads_push_work_and_disturb_nobody() -> None:
+def test_children_forked_while_threads_push_work_and_disturb_nobody():
     stop = threading.Event()
-    failures: list[BaseException] = []
+    failures = []
 
-    def keep_pushing(thread: int) -> None:
+    def keep_pushing(thread):
         n = 0
         try:
             while not stop.is_set():
@@ -742,7 +706,7 @@ def test_children_forked_while_threads_push_work_and_disturb_nobody() -> None:
         except BaseException as error:
             failures.append(error)
 
-    def child_work(number: int) -> None:
+    def child_work(number):
         for n in range(3):
             path = f"/child{number}/{n}"
             assert ask(server.url, path).headers["X-Path"] == path
@@ -809,7 +773,7 @@ push('/a')
 
 
 @pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
-def test_the_interpreter_ends_without_a_warning(ending: str) -> None:
+def test_the_interpreter_ends_without_a_warning(ending):
     with FaultServer(faults.accept) as server:
         # A name, as looking it up needs a thread, which a finalizing interpreter never starts.
         url = f"http://localhost:{server.port}"

@@ -4,28 +4,24 @@ The job's result is unchanged. The job is delayed by its deadline at most. The o
 or one line says that it is lost. docs/adapters.md states the contract.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from contract.adapters import ADAPTERS, Adapter, Ended, Job, ended, fork_servers, run
+from contract.adapters import ADAPTERS, Ended, Job, ended, fork_servers, run
 from pushgate import Gateway
 from pushgate.cli import main
 from pushgate.embedded import EmbeddedGateway
-from support.fault_proxy import FaultProxy, fault_proxy
+from support.fault_proxy import fault_proxy
 from support.faults import Script, answer, hang, respond_and_close, respond_and_drip
 
 CLOSE = (("Connection", "close"),)
 PAGE = b"<!DOCTYPE html><title>Sign in</title><p>Sign in to the guest network."
 
 
-def status(line: str) -> Script:
+def status(line):
     return respond_and_close(answer(line, b"no", CLOSE))
 
 
@@ -64,35 +60,33 @@ FAULTS = {
 class Site:
     """A gateway, a proxy with a fault before it, and what a job left in ``folder``."""
 
-    def __init__(self, adapter: Adapter, proxy: FaultProxy, folder: Path, held: Gateway) -> None:
+    def __init__(self, adapter, proxy, folder, held):
         self.adapter = adapter
         self.proxy = proxy
         self.folder = folder
         self._held = held
 
-    def job(self, **options: Any) -> Job:
+    def job(self, **options):
         return Job(self.proxy.url, self.folder, **options)
 
-    def heal(self, *, was_down: bool = False) -> None:
+    def heal(self, *, was_down=False):
         if was_down:
             self.proxy.listen()
         self.proxy.heal()
 
-    def run_success(self) -> float | None:
+    def run_success(self):
         """What the gateway holds as the last run's outcome: 1, 0, or None."""
         found = [g for g in self._held.groups() if g.labels == self.adapter.labels]
         return found[0].value("batch_job_last_run_success") if found else None
 
-    def ends(self) -> int:
+    def ends(self):
         """How many pushes told the gateway of an end."""
         metric = "batch_job_last_completion_timestamp_seconds"
         return len(self.proxy.pushes_of(metric, **self.adapter.labels))
 
 
 @contextmanager
-def site(
-    adapter: Adapter, folder: Path, fault: Script | None, *, down: bool = False, count: float = 1e9
-) -> Iterator[Site]:
+def site(adapter, folder, fault, *, down=False, count=1000000000.0):
     folder.mkdir()
     with (
         EmbeddedGateway() as gateway,
@@ -105,9 +99,7 @@ Outage = tuple[Site, Ended, ExitStack]
 
 
 @pytest.fixture(scope="session")
-def outages(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[tuple[str, str], Future[Outage]]]:
+def outages(request, tmp_path_factory):
     """The runs of the session's tests of outages: most of them wait, so they run beside others."""
     root = tmp_path_factory.mktemp("contract")
     pairs = [
@@ -116,7 +108,7 @@ def outages(
         if isinstance(item, pytest.Function) and "outages" in item.fixturenames
     ]
 
-    def outage(adapter: Adapter, name: str) -> Outage:
+    def outage(adapter, name):
         fault = FAULTS[name]
         stack = ExitStack()
         place = stack.enter_context(
@@ -135,7 +127,7 @@ def outages(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _fork_servers_end() -> Iterator[None]:
+def _fork_servers_end():
     yield
     fork_servers.close()
 
@@ -154,7 +146,7 @@ each_adapter = pytest.mark.parametrize(
 )
 
 
-def flush(place: Site, monkeypatch: pytest.MonkeyPatch) -> int:
+def flush(place, monkeypatch):
     """`pushgate flush` on the job's host; its exit status."""
     for name, value in place.job().environment.items():
         monkeypatch.setenv(name, value)
@@ -163,12 +155,7 @@ def flush(place: Site, monkeypatch: pytest.MonkeyPatch) -> int:
 
 @each_adapter
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_gateway_that(
-    adapter: Adapter,
-    name: str,
-    outages: dict[tuple[str, str], Future[Outage]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_gateway_that(adapter, name, outages, monkeypatch):
     fault = FAULTS[name]
     place, job, stack = outages[adapter.name, name].result()
     with stack:
@@ -186,9 +173,7 @@ def test_a_gateway_that(
 
 @each_adapter
 @pytest.mark.parametrize("fails", [False, True])
-def test_one_end_is_told_once_and_nothing_is_said(
-    adapter: Adapter, fails: bool, tmp_path: Path
-) -> None:
+def test_one_end_is_told_once_and_nothing_is_said(adapter, fails, tmp_path):
     with site(adapter, tmp_path / "job", None) as place:
         job = run(adapter, place.job(fails=fails))
         assert (job.output, job.errors) == (["ran", "failure" if fails else "success"], "")
@@ -197,9 +182,7 @@ def test_one_end_is_told_once_and_nothing_is_said(
 
 
 @each_adapter
-def test_a_gateway_that_is_back_in_time_gets_the_outcome_from_the_job_itself(
-    adapter: Adapter, tmp_path: Path
-) -> None:
+def test_a_gateway_that_is_back_in_time_gets_the_outcome_from_the_job_itself(adapter, tmp_path):
     with site(adapter, tmp_path / "job", status("503 Service Unavailable"), count=1) as place:
         job = run(adapter, place.job())
         assert job.output == ["ran", "success"], job.errors
@@ -207,7 +190,7 @@ def test_a_gateway_that_is_back_in_time_gets_the_outcome_from_the_job_itself(
 
 
 @each_adapter
-def test_a_job_that_forks_is_told_once(adapter: Adapter, tmp_path: Path) -> None:
+def test_a_job_that_forks_is_told_once(adapter, tmp_path):
     with site(adapter, tmp_path / "job", None) as place:
         job = run(adapter, place.job(forks=True))
         assert (job.output, job.errors) == (["ran", "forked", "success"], "")
@@ -216,9 +199,7 @@ def test_a_job_that_forks_is_told_once(adapter: Adapter, tmp_path: Path) -> None
 
 
 @each_adapter
-def test_after_a_kill_in_a_push_the_next_run_is_as_any(
-    adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_kill_in_a_push_the_next_run_is_as_any(adapter, tmp_path, monkeypatch):
     with site(adapter, tmp_path / "job", hang) as place:
         process = adapter.start(place.job(outage=True))
         place.proxy.wait_for_fault()

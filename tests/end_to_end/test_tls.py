@@ -3,13 +3,9 @@
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
 
 import prometheus_client
 import pytest
@@ -38,8 +34,8 @@ BIG = (gauge("m", "x" * 2_000_000, 1),)
 VERSIONS = ("pushgateway-1.5.1", "pushgateway-1.11")
 
 
-def web_config(files: Certificates, *, tls: bool, client: bool, auth: bool) -> Path:
-    settings: dict[str, dict[str, str]] = {}
+def web_config(files, *, tls, client, auth):
+    settings = {}
     if tls:
         settings["tls_server_config"] = {"cert_file": files.server, "key_file": files.server}
     if client:
@@ -53,7 +49,7 @@ def web_config(files: Certificates, *, tls: bool, client: bool, auth: bool) -> P
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+def files(tmp_path_factory):
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
@@ -61,13 +57,13 @@ Start = Callable[..., Pushgateway]
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def start(request: pytest.FixtureRequest, files: Certificates) -> Iterator[Start]:
+def start(request, files):
     """Servers of one version, each configuration started once."""
     binary = require(request.param)
-    running: dict[tuple[bool, ...], Pushgateway] = {}
+    running = {}
     with ExitStack() as stack:
 
-        def of(*, tls: bool = True, client: bool = False, auth: bool = False) -> Pushgateway:
+        def of(*, tls=True, client=False, auth=False):
             wanted = (tls, client, auth)
             if wanted not in running:
                 config = web_config(files, tls=tls, client=client, auth=auth)
@@ -79,7 +75,7 @@ def start(request: pytest.FixtureRequest, files: Certificates) -> Iterator[Start
         yield of
 
 
-def use(gateway: Gateway) -> None:
+def use(gateway):
     """Everything a gateway can be asked for."""
     gateway.push("j", METRICS)
     gateway.pushadd("j", METRICS)
@@ -90,24 +86,24 @@ def use(gateway: Gateway) -> None:
     gateway.delete("j")
 
 
-def test_a_custom_ca_is_enough_for_tls(start: Start, files: Certificates) -> None:
+def test_a_custom_ca_is_enough_for_tls(start, files):
     use(Gateway(start().url, tls=TLS(cafile=files.ca)))
 
 
-def test_plain_http_to_a_tls_port_gets_the_servers_hint(start: Start) -> None:
+def test_plain_http_to_a_tls_port_gets_the_servers_hint(start):
     url = start().url.replace("https", "http")
     with pytest.raises(GatewayRejectedError, match="HTTP request to an HTTPS server") as caught:
         Gateway(url).push("j", METRICS)
     assert caught.value.status == 400
 
 
-def test_client_certificates_work(start: Start, files: Certificates) -> None:
+def test_client_certificates_work(start, files):
     server = start(client=True)
     use(Gateway(server.url, tls=TLS(files.ca, files.cert, files.key)))
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.Gauge("m", "A metric", registry=registry)
 
-    def handler(**call: Any) -> Callable[[], None]:
+    def handler(**call):
         return pushgate.tls_auth_handler(
             **call, certfile=files.cert, keyfile=files.key, cafile=files.ca
         )
@@ -117,9 +113,7 @@ def test_client_certificates_work(start: Start, files: Certificates) -> None:
 
 
 @pytest.mark.parametrize("metrics", [METRICS, BIG], ids=["small", "big"])
-def test_a_missing_client_certificate_is_a_clear_error(
-    metrics: Any, start: Start, files: Certificates
-) -> None:
+def test_a_missing_client_certificate_is_a_clear_error(metrics, start, files):
     gateway = Gateway(start(client=True).url, tls=TLS(cafile=files.ca))
     # The alert of Go below 1.22 is only "bad certificate".
     with pytest.raises(GatewayUnreachableError, match=r"TLS failed: .*CERTIFICATE") as caught:
@@ -127,9 +121,7 @@ def test_a_missing_client_certificate_is_a_clear_error(
     assert not caught.value.retryable
 
 
-def test_a_client_certificate_of_another_authority_is_a_clear_error(
-    start: Start, tmp_path: Path, files: Certificates
-) -> None:
+def test_a_client_certificate_of_another_authority_is_a_clear_error(start, tmp_path, files):
     strange = Certificates(tmp_path)
     gateway = Gateway(start(client=True).url, tls=TLS(files.ca, strange.cert, strange.key))
     with pytest.raises(GatewayUnreachableError, match="TLS failed"):
@@ -141,9 +133,7 @@ def test_a_client_certificate_of_another_authority_is_a_clear_error(
     [(False, False), (True, False), (True, True)],
     ids=["http", "https", "client certificate"],
 )
-def test_basic_auth_works_alone_and_with_tls(
-    tls: bool, client: bool, start: Start, files: Certificates
-) -> None:
+def test_basic_auth_works_alone_and_with_tls(tls, client, start, files):
     server = start(tls=tls, client=client, auth=True)
     files_of = TLS(files.ca, files.cert, files.key) if client else TLS(cafile=files.ca)
     use(Gateway(server.url, tls=files_of, auth=BasicAuth(USER, PASSWORD)))
@@ -152,8 +142,8 @@ def test_basic_auth_works_alone_and_with_tls(
     pushgate.delete_from_gateway(server.url, "j", handler=handler)
 
 
-def test_basic_auth_handler_is_taken(start: Start) -> None:
-    def handler(**call: Any) -> Callable[[], None]:
+def test_basic_auth_handler_is_taken(start):
+    def handler(**call):
         return pushgate.basic_auth_handler(**call, username=USER, password=PASSWORD)
 
     pushgate.delete_from_gateway(start(tls=False, auth=True).url, "j", handler=handler)
@@ -161,9 +151,7 @@ def test_basic_auth_handler_is_taken(start: Start) -> None:
 
 @pytest.mark.parametrize("auth", [None, BasicAuth(USER, "wrong"), BasicAuth("who", PASSWORD)])
 @pytest.mark.parametrize("metrics", [METRICS, BIG], ids=["small", "big"])
-def test_a_missing_or_wrong_password_is_a_401_at_once(
-    auth: BasicAuth | None, metrics: Any, start: Start
-) -> None:
+def test_a_missing_or_wrong_password_is_a_401_at_once(auth, metrics, start):
     with pytest.raises(GatewayRejectedError, match="401: Unauthorized") as caught:
         Gateway(start(tls=False, auth=True).url, auth=auth).push("j", metrics)
     assert caught.value.status == 401
@@ -172,9 +160,7 @@ def test_a_missing_or_wrong_password_is_a_401_at_once(
 
 
 @pytest.mark.parametrize("compression", ["gzip", "snappy"])
-def test_what_a_version_can_decompress_is_accepted(
-    compression: Any, start: Start, files: Certificates
-) -> None:
+def test_what_a_version_can_decompress_is_accepted(compression, start, files):
     gateway = Gateway(start().url, tls=TLS(cafile=files.ca), compression=compression)
     if compression == "snappy" and gateway.version() == "1.5.1":
         with pytest.raises(GatewayRejectedError, match="invalid metric name") as caught:

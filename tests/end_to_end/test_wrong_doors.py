@@ -1,18 +1,14 @@
 """What real servers answer that are no Pushgateway: an exporter, nginx, a proxy."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from pushgate import Gateway, GatewayRejectedError, Outbox, PushError, gauge
 from support import debian
-from support.servers import Pushgateway, Server, pushgateway
+from support.servers import Server, pushgateway
 
 pytestmark = pytest.mark.end_to_end
 
@@ -46,18 +42,18 @@ http {{
 
 
 @pytest.fixture(scope="module")
-def real() -> Iterator[Pushgateway]:
+def real():
     with pushgateway(debian.require("pushgateway-1.11")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def nginx(real: Pushgateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def nginx(real, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nginx")
     with (folder / "100mb").open("wb") as page:
         page.truncate(100 << 20)
 
-    def command(port: int) -> list[str | Path]:
+    def command(port):
         config = folder / "nginx.conf"
         config.write_text(NGINX.format(folder=folder, port=port, gateway=real.url))
         return [debian.require("nginx"), "-e", "stderr", "-p", folder, "-c", config]
@@ -68,8 +64,8 @@ def nginx(real: Pushgateway, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def exporter() -> Iterator[Server]:
-    def command(port: int) -> list[str | Path]:
+def exporter():
+    def command(port):
         where = f"--web.listen-address=127.0.0.1:{port}"
         return [debian.require("node-exporter"), where, "--collector.disable-defaults"]
 
@@ -79,10 +75,10 @@ def exporter() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def proxy(tmp_path_factory):
     config = tmp_path_factory.mktemp("tinyproxy") / "conf"
 
-    def command(port: int) -> list[str | Path]:
+    def command(port):
         config.write_text(
             f"Port {port}\nListen 127.0.0.1\nTimeout 20\nLogLevel Info\nBasicAuth job s3cret\n"
         )
@@ -94,11 +90,11 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
+def outbox(tmp_path):
     return Outbox(tmp_path / "outbox")
 
 
-def push(url: str, outbox: Outbox, size: int = 1) -> GatewayRejectedError:
+def push(url, outbox, size=1):
     """The error of a push that does not arrive: nothing is delivered, and it is kept or lost."""
     gateway = Gateway(url, outbox=outbox, retries=0)
     with pytest.raises(GatewayRejectedError) as caught:
@@ -111,7 +107,7 @@ def push(url: str, outbox: Outbox, size: int = 1) -> GatewayRejectedError:
     return error
 
 
-def test_an_exporters_port_takes_no_push(exporter: Server, outbox: Outbox) -> None:
+def test_an_exporters_port_takes_no_push(exporter, outbox):
     url = f"http://127.0.0.1:{exporter.port}"
     error = push(url, outbox)
     assert (error.status, error.retryable, error.kept) == (200, True, True)
@@ -132,9 +128,7 @@ def test_an_exporters_port_takes_no_push(exporter: Server, outbox: Outbox) -> No
         ("misspelt", 405, False, "; not a Pushgateway?"),
     ],
 )
-def test_what_nginx_answers_itself_is_no_delivery(
-    path: str, status: int, retryable: bool, words: str, nginx: Server, outbox: Outbox
-) -> None:
+def test_what_nginx_answers_itself_is_no_delivery(path, status, retryable, words, nginx, outbox):
     url = f"http://127.0.0.1:{nginx.port}/{path}"
     error = push(url, outbox)
     assert (error.status, error.retryable, error.kept) == (status, retryable, True)
@@ -142,21 +136,19 @@ def test_what_nginx_answers_itself_is_no_delivery(
     assert Gateway(url, retries=0).ready() is False
 
 
-def test_a_body_that_nginx_finds_too_large_is_lost(nginx: Server, outbox: Outbox) -> None:
+def test_a_body_that_nginx_finds_too_large_is_lost(nginx, outbox):
     error = push(f"http://127.0.0.1:{nginx.port}/small", outbox, size=5_000_000)
     assert (error.status, error.kept) == (413, False)
     assert "Request Entity Too Large" in str(error)
 
 
 @pytest.mark.parametrize("path", ["empty", "accepted", "word", "gateway"])
-def test_a_short_success_through_nginx_is_a_delivery(
-    path: str, nginx: Server, outbox: Outbox
-) -> None:
+def test_a_short_success_through_nginx_is_a_delivery(path, nginx, outbox):
     Gateway(f"http://127.0.0.1:{nginx.port}/{path}", outbox=outbox, retries=0).push("j", METRICS)
     assert outbox.waiting() == []
 
 
-def test_a_restart_of_nginx_is_not_noticed(nginx: Server) -> None:
+def test_a_restart_of_nginx_is_not_noticed(nginx):
     gateway = Gateway(f"http://127.0.0.1:{nginx.port}/gateway", retries=0)
     gateway.push("j", METRICS)
     nginx.kill()
@@ -164,9 +156,7 @@ def test_a_restart_of_nginx_is_not_noticed(nginx: Server) -> None:
     gateway.push("j", METRICS)
 
 
-def test_a_proxy_that_asks_who_we_are_says_so(
-    proxy: Server, real: Pushgateway, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_asks_who_we_are_says_so(proxy, real, outbox, monkeypatch):
     """Its 407 is of HTTP/1.0, and ends with the connection."""
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
     error = push(real.url, outbox)
@@ -178,18 +168,14 @@ def test_a_proxy_that_asks_who_we_are_says_so(
     assert {"job": "j"} in [group.labels for group in Gateway(real.url).groups()]
 
 
-def test_a_gateway_that_a_proxy_cannot_reach_may_come_back(
-    proxy: Server, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gateway_that_a_proxy_cannot_reach_may_come_back(proxy, outbox, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://job:s3cret@127.0.0.1:{proxy.port}")
     error = push("http://127.0.0.1:1", outbox)
     assert (error.status, error.retryable, error.kept) == (500, True, True)
     assert "unable to connect" in str(error)
 
 
-def test_a_command_whose_outcome_meets_an_exporter_keeps_it(
-    exporter: Server, tmp_path: Path
-) -> None:
+def test_a_command_whose_outcome_meets_an_exporter_keeps_it(exporter, tmp_path):
     pushgate = [sys.executable, "-m", "pushgate"]
     url = f"http://127.0.0.1:{exporter.port}"
     where = ["--gateway", url, "--retries", "0", "--push-timeout", "5"]
