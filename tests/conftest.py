@@ -12,6 +12,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from pushgate import Outbox
+from pushgate.embedded import EmbeddedGateway
 from pushgate.transport import pool as transport
 from support.gateways import KINDS, GatewayUnderTest, open_gateway
 
@@ -70,6 +72,18 @@ def cli(
         return code, out, err.splitlines()
 
     return run
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedGateway]:
+    """A gateway that can be stopped, and started again with what it held."""
+    with EmbeddedGateway() as server:
+        yield server
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    return Outbox(tmp_path / "outbox")
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,8 @@ import pytest
 
 from pushgate import Gateway, Settings, gauge
 from pushgate.cli import main
-from pushgate.embedded import EmbeddedGateway
 
 WAITS = "it waits in the outbox and will be delivered later"
-
-
-@pytest.fixture
-def server():
-    with EmbeddedGateway() as server:
-        yield server
 
 
 @pytest.fixture

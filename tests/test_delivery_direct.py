@@ -21,33 +21,15 @@ from pushgate import (
     gauge,
     own_metrics_key,
 )
-from pushgate.embedded import EmbeddedGateway
 from support.faults import PATIENCE
 from support.fresh_process import fork, in_fresh_process, wait_for
-from support.servers import free_port
 
 KEY = GroupingKey("backup", {"instance": "db1"})
 RUN = JobRun(KEY, started_at=100.0)
 SUCCESS = Outcome(Status.SUCCESS, ended_at=130.0, duration=30.0)
 FAILURE = Outcome(Status.FAILURE, ended_at=140.0, duration=30.0)
 ROWS = [gauge("rows", "", 7)]
-
-
-@pytest.fixture
-def server():
-    with EmbeddedGateway() as server:
-        yield server
-
-
-@pytest.fixture
-def outbox(tmp_path):
-    return Outbox(tmp_path / "outbox")
-
-
-@pytest.fixture
-def refused():
-    """A URL where nobody listens."""
-    return f"http://127.0.0.1:{free_port()}"
+REFUSED = "http://127.0.0.1:1"  # nobody listens there
 
 
 class Never:
@@ -147,8 +129,8 @@ def test_own_metrics_are_made_once_and_by_name(caplog):
         own_metrics_key(KEY.with_labels(origin="me"))
 
 
-def test_where_the_outcome_waits_the_own_metrics_wait_and_one_line_says_so(refused, outbox, caplog):
-    sink = DirectSink(gateway_of(refused, outbox))
+def test_where_the_outcome_waits_the_own_metrics_wait_and_one_line_says_so(outbox, caplog):
+    sink = DirectSink(gateway_of(REFUSED, outbox))
     sink.started(RUN)
     sink.finished(RUN, SUCCESS, lambda: ROWS)
     assert sorted(waiting(outbox), key=len) == [KEY.labels, own_metrics_key(KEY).labels]
@@ -158,11 +140,11 @@ def test_where_the_outcome_waits_the_own_metrics_wait_and_one_line_says_so(refus
     assert sink.last_error.kept
 
 
-def test_without_an_outbox_one_line_says_what_failed(refused, caplog):
-    sink = DirectSink(gateway_of(refused))
+def test_without_an_outbox_one_line_says_what_failed(caplog):
+    sink = DirectSink(gateway_of(REFUSED))
     sink.finished(RUN, SUCCESS, ROWS)
     (record,) = caplog.records
-    assert record.getMessage().startswith(f"the push for {KEY} failed: POST {refused}")
+    assert record.getMessage().startswith(f"the push for {KEY} failed: POST {REFUSED}")
     assert isinstance(sink.last_error, GatewayUnreachableError)
 
 
@@ -259,9 +241,9 @@ def test_a_look_up_that_fails_once_is_tried_again(server):
     assert (sink.last_error, len(tried)) == (None, 2)
 
 
-def test_reports_of_other_kinds_are_delivered_and_kept_alike(server, refused, outbox):
+def test_reports_of_other_kinds_are_delivered_and_kept_alike(server, outbox):
     own = own_metrics_key(KEY)
-    for url, box in ((server.url, None), (refused, outbox)):
+    for url, box in ((server.url, None), (REFUSED, outbox)):
         sink = DirectSink(gateway_of(url, box))
         sink.deliver(lambda: [Report("PUT", own, ROWS, 150.0)], "the push of rows")
     assert "rows" in held(server, own)
@@ -274,8 +256,8 @@ def test_no_gateway_is_no_error(caplog):
     assert (sink.last_error, caplog.records) == (None, [])
 
 
-def test_a_start_is_kept_unless_its_end_has_begun(outbox, refused, never, server):
-    sink = DirectSink(gateway_of(refused, outbox))
+def test_a_start_is_kept_unless_its_end_has_begun(outbox, never, server):
+    sink = DirectSink(gateway_of(REFUSED, outbox))
     sink.started(RUN)
     while outbox.is_empty():
         time.sleep(0.001)

@@ -11,40 +11,21 @@ from pushgate import (
     Gateway,
     GroupingKey,
     JobRun,
-    Outbox,
     Outcome,
     QueueSink,
     Report,
     Status,
     gauge,
 )
-from pushgate.embedded import EmbeddedGateway
 from support import faults
 from support.faults import PATIENCE, FaultServer, answer
 from support.fresh_process import fork, in_fresh_process, wait_for
-from support.servers import free_port
 
 KEY = GroupingKey("etl", {"task_id": "load"})
 NOW = time.time()
 RUN = JobRun(KEY, started_at=NOW - 30)
 SUCCESS = Outcome(Status.SUCCESS, ended_at=NOW, duration=30.0)
 FAILURE = Outcome(Status.FAILURE, ended_at=NOW + 60, duration=30.0)
-
-
-@pytest.fixture
-def server():
-    with EmbeddedGateway() as server:
-        yield server
-
-
-@pytest.fixture
-def outbox(tmp_path):
-    return Outbox(tmp_path / "outbox")
-
-
-@pytest.fixture
-def refused():
-    return f"http://127.0.0.1:{free_port()}"
 
 
 def sink_of(url, outbox=None, **options):

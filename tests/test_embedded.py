@@ -26,15 +26,9 @@ def address(gateway):
     return parts.hostname or "", parts.port or 0
 
 
-@pytest.fixture
-def embedded():
-    with EmbeddedGateway() as gateway:
-        yield gateway
-
-
-def test_it_listens_on_loopback_and_is_quiet(embedded, capfd):
-    assert embedded.url.startswith("http://127.0.0.1:")
-    assert under_test(embedded).exchange("PUT", "/metrics/job/x/k", "").status == 400
+def test_it_listens_on_loopback_and_is_quiet(server, capfd):
+    assert server.url.startswith("http://127.0.0.1:")
+    assert under_test(server).exchange("PUT", "/metrics/job/x/k", "").status == 400
     assert capfd.readouterr() == ("", "")
 
 
@@ -47,17 +41,17 @@ def test_push_times_and_dates_come_from_its_clock():
     assert group["m"]["time_stamp"] == "1970-01-01T00:20:34.500000Z"
 
 
-def test_groups_survive_a_restart_on_the_same_port_but_not_a_wipe(embedded):
-    under_test(embedded).exchange("PUT", JOB, "m 1\n")
-    embedded.stop()
+def test_groups_survive_a_restart_on_the_same_port_but_not_a_wipe(server):
+    under_test(server).exchange("PUT", JOB, "m 1\n")
+    server.stop()
     with pytest.raises(RuntimeError, match="before start"):
-        _ = embedded.url
-    embedded.start()
+        _ = server.url
+    server.start()
     with pytest.raises(RuntimeError, match="already listening"):
-        embedded.start()
-    assert [group["labels"] for group in under_test(embedded).groups()] == [{"job": "x"}]
-    embedded.wipe()
-    assert under_test(embedded).groups() == []
+        server.start()
+    assert [group["labels"] for group in under_test(server).groups()] == [{"job": "x"}]
+    server.wipe()
+    assert under_test(server).groups() == []
 
 
 def test_stop_ends_kept_connections_and_their_threads():
@@ -82,33 +76,33 @@ def test_serve_forever_returns_on_stop():
         assert not server.is_alive()
 
 
-def test_a_push_cut_short_changes_nothing(embedded):
-    with socket.create_connection(address(embedded), timeout=10) as connection:
+def test_a_push_cut_short_changes_nothing(server):
+    with socket.create_connection(address(server), timeout=10) as connection:
         connection.sendall(
             b"PUT /metrics/job/x HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nm 1\n"
         )
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
-    assert under_test(embedded).groups() == []
+    assert under_test(server).groups() == []
 
 
-def test_a_client_that_resets_does_no_harm(embedded):
-    connection = socket.create_connection(address(embedded), timeout=10)
+def test_a_client_that_resets_does_no_harm(server):
+    connection = socket.create_connection(address(server), timeout=10)
     connection.sendall(b"PUT /metrics/job/x HTTP/1.1\r\n")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
-    assert under_test(embedded).exchange("PUT", JOB, "m 1\n").status == 200
+    assert under_test(server).exchange("PUT", JOB, "m 1\n").status == 200
 
 
-def test_snappy_without_its_library(embedded, monkeypatch):
+def test_snappy_without_its_library(server, monkeypatch):
     monkeypatch.setitem(sys.modules, "snappy", None)
-    answer = under_test(embedded).exchange("PUT", JOB, b"m 1\n", Content_Encoding="snappy")
+    answer = under_test(server).exchange("PUT", JOB, b"m 1\n", Content_Encoding="snappy")
     assert answer.status == 415
     assert "pip install 'pushgate[snappy]'" in answer.text
 
 
-def test_concurrent_pushes_to_one_group_are_all_kept(embedded):
-    gateway = under_test(embedded)
+def test_concurrent_pushes_to_one_group_are_all_kept(server):
+    gateway = under_test(server)
 
     def push(number):
         for turn in range(10):

@@ -28,7 +28,6 @@ from pushgate import (
     default_handler,
     gauge,
 )
-from pushgate.embedded import EmbeddedGateway
 from support.faults import FaultServer, answer
 from support.fresh_process import fork, in_fresh_process, wait_for
 
@@ -36,12 +35,6 @@ NOWHERE = "http://gateway.invalid:9091"
 KEY = GroupingKey("job")
 GAUGE = b"# TYPE x gauge\nx 1\n"
 PATIENCE = 20.0  # seconds; what takes longer hangs
-
-
-@pytest.fixture
-def server():
-    with EmbeddedGateway() as gateway:
-        yield gateway
 
 
 @pytest.fixture

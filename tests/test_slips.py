@@ -12,16 +12,9 @@ from pushgate import (
     push_to_gateway,
     pushadd_to_gateway,
 )
-from pushgate.embedded import EmbeddedGateway
 from support.faults import FaultServer, answer
 
 ONE = gauge("x", "", 1)
-
-
-@pytest.fixture
-def server():
-    with EmbeddedGateway() as gateway:
-        yield gateway
 
 
 def failure(url, expected, **options):

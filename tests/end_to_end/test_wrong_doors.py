@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pushgate import Gateway, GatewayRejectedError, Outbox, PushError, gauge
+from pushgate import Gateway, GatewayRejectedError, PushError, gauge
 from support import debian
 from support.servers import Server, pushgateway
 
@@ -87,11 +87,6 @@ def proxy(tmp_path_factory):
     server = Server(command, ready="accepting connections")
     yield server
     server.kill()
-
-
-@pytest.fixture
-def outbox(tmp_path):
-    return Outbox(tmp_path / "outbox")
 
 
 def push(url, outbox, size=1):
