@@ -12,11 +12,11 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from support.faults import PATIENCE, FaultServer, Peer, Script, answer, hang
+from support.faults import PATIENCE, FaultServer, Peer, Script, Seen, answer, hang
 
 
 class Push(NamedTuple):
@@ -90,20 +90,11 @@ class FaultProxy:
             if self._meets_fault():
                 peer.hang()
                 return
-            upstream = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-            try:
-                # The client's own names for the body's length and for the gateway.
-                headers = {k: v for k, v in seen.headers if k not in {"host", "content-length"}}
-                upstream.request(seen.method, seen.target, seen.body, headers)
-                response = upstream.getresponse()
-                body = response.read()
-            finally:
-                upstream.close()
-            if seen.method != "GET" and response.status < 300:
+            status, answered = forward(seen, self._port)
+            if seen.method != "GET" and status < 300:
                 with self._lock:
                     self._took.append(Push(seen.method, _labels(seen.target), seen.body.decode()))
-            passed = [(k, v) for k, v in response.getheaders() if k.lower() in _PASSED]
-            peer.send(answer(f"{response.status} {response.reason}", body, tuple(passed)))
+            peer.send(answered)
 
     def _meets_fault(self) -> bool:
         with self._meeting:
@@ -115,7 +106,20 @@ class FaultProxy:
             return True
 
 
-_PASSED = {"content-type", "content-encoding"}
+_PASSED = {"content-type", "content-encoding", "date"}
+
+
+def forward(seen: Seen, port: int, timeout: float = 10) -> tuple[int, bytes]:
+    """The status, and the whole response, of a server on loopback to the same request."""
+    upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    with closing(upstream):
+        # The client's own names for the body's length and for the gateway.
+        headers = {k: v for k, v in seen.headers if k not in {"host", "content-length"}}
+        upstream.request(seen.method, seen.target, seen.body, headers)
+        response = upstream.getresponse()
+        body = response.read()
+    passed = [(k, v) for k, v in response.getheaders() if k.lower() in _PASSED]
+    return response.status, answer(f"{response.status} {response.reason}", body, tuple(passed))
 
 
 def _labels(target: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ counts connections and keeps the requests it read. Whatever a script leaves open
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -122,8 +123,8 @@ class FaultServer:
     def __init__(self, *scripts: Script, port: int = 0) -> None:
         self._scripts = scripts
         self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
+        self._sockets: set[socket.socket] = set()
+        self._threads: set[threading.Thread] = set()
         self._closed = 0
         self._change = threading.Condition(self._lock)
         self.accepted = 0
@@ -139,6 +140,9 @@ class FaultServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.stopping.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join(PATIENCE)
@@ -156,7 +160,7 @@ class FaultServer:
 
     def adopt(self, sock: socket.socket) -> None:
         with self._lock:
-            self._sockets.append(sock)
+            self._sockets.add(sock)
 
     def wait_closed(self, count: int) -> None:
         """Wait until the clients have closed ``count`` connections."""
@@ -168,16 +172,18 @@ class FaultServer:
     def _accept(self) -> None:
         while True:
             try:
-                sock, _ = self._listener.accept()
-            except OSError:
+                select.select([self._listener], (), ())
+                with self._lock:  # who looks for what is unread finds it here or there
+                    sock, _ = self._listener.accept()
+                    self._sockets.add(sock)
+            except (OSError, ValueError):
                 return
             script = self._scripts[min(self.accepted, len(self._scripts) - 1)]
             peer = Peer(self, sock, self.accepted)
             self.accepted += 1
-            self.adopt(sock)
             thread = threading.Thread(target=self._serve, args=(peer, script), daemon=True)
             with self._lock:
-                self._threads.append(thread)
+                self._threads.add(thread)
             thread.start()
 
     def _serve(self, peer: Peer, script: Script) -> None:
@@ -190,9 +196,13 @@ class FaultServer:
         except ValueError:  # "Read on closed or unwrapped SSL socket", as the block ends
             if not self.stopping.is_set():
                 raise
-        with self._change:
-            self._closed += 1
-            self._change.notify_all()
+        finally:
+            peer.sock.close()
+            with self._change:
+                self._sockets.discard(peer.sock)
+                self._threads.discard(threading.current_thread())
+                self._closed += 1
+                self._change.notify_all()
 
 
 # Scripts.

@@ -14,7 +14,6 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import signal
 import sys
 import tempfile
@@ -82,7 +81,7 @@ class Site:
         self.start()
         self.proxy.mode = outage_proxy.OPEN
         self.proxy.forget()
-        self.proxy._chance = random.Random(chance)
+        self.proxy.chance.seed(chance)
         self._exchange("PUT", "/api/v1/admin/wipe")
         until(lambda: not self.groups(), "groups stay after a wipe")
         if self._saved:

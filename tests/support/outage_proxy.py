@@ -1,23 +1,24 @@
 """A proxy in front of a gateway: what stands between a job and its gateway on a bad day.
 
 In: the port of a gateway on loopback, and one mode at a time. Out: another URL for it. Unlike
-support.fault_proxy it lasts for thousands of connections, and knows what it owes: requests that
-it has put aside can be performed later, when nobody waits for them any more.
+support.fault_proxy it knows what it owes: requests that it has put aside can be performed later,
+when nobody waits for them any more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import random
 import select
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE = 20.0  # seconds; what takes longer hangs
+from support.fault_proxy import forward
+from support.faults import PATIENCE, FaultServer, Peer, Seen, answer
 
 OPEN = "open"
 HANG = "hang"  # never answers, and forwards nothing
@@ -30,33 +31,19 @@ SILENT = "silent"  # forwards, but the answer never comes
 ASIDE = "aside"  # puts changes aside until release(); never answers
 FORWARDING = (OPEN, FLAKY, UNREAD, SILENT)
 
-_REFUSALS = {BUSY: ("503 Service Unavailable", b"try later\n"), DENY: ("401 Unauthorized", b"no\n")}
+_REFUSALS = {BUSY: answer("503 Service Unavailable", b"later"), DENY: answer("401 Unauthorized")}
+_FAILURES = (OSError, http.client.HTTPException)
 
 
-class OutageProxy:
-    def __init__(self, port: int, chance: random.Random | None = None) -> None:
+class OutageProxy(FaultServer):
+    def __init__(self, port: int) -> None:
         self.mode = OPEN
-        self._port = port
-        self._chance = chance or random.Random()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._lock = threading.Lock()
-        self._clients: set[socket.socket] = set()
-        self._aside: list[bytes] = []
-        self._under_way = 0
+        self.chance = random.Random()
         self.seen = threading.Semaphore(0)  # one for each change that came in
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._lock:
-            clients, self._clients = self._clients, set()
-        for client in clients:
-            with contextlib.suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
+        self._gateway = port
+        self._aside: list[Seen] = []
+        self._under_way = 0
+        super().__init__(self._serve_client)
 
     def settle(self) -> None:
         """Wait until every request that came is read, and every forwarded one has its answer."""
@@ -67,7 +54,7 @@ class OutageProxy:
 
     def _is_busy(self) -> bool:
         with self._lock:
-            sockets = [self._listener, *self._clients]
+            sockets = [self._listener, *self._sockets]
         # In this order: what is read is under way before it is no longer there to be read.
         try:
             unread = bool(select.select(sockets, (), (), 0)[0])
@@ -80,42 +67,23 @@ class OutageProxy:
         """Perform what was put aside, in a random order."""
         with self._lock:
             requests, self._aside = self._aside, []
-        self._chance.shuffle(requests)
+        self.chance.shuffle(requests)
         for request in requests:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*_FAILURES):
                 self._forward(request)
 
     def forget(self) -> None:
         """Throw away what was put aside."""
         with self._lock:
             self._aside = []
+        self.requests.clear()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                select.select([self._listener], (), ())
-                with self._lock:  # who looks for what is unread finds it here or there
-                    client, _ = self._listener.accept()
-                    self._clients.add(client)
-            except (OSError, ValueError):
-                return
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        try:
-            with client:
-                while client.recv(1, socket.MSG_PEEK):
-                    with self._busy():
-                        request = _read(client)
-                        stays = bool(request) and self._handle(client, request)
-                    if not stays:
-                        return
-        except OSError:
-            pass  # either end left
-        finally:
-            with self._lock:
-                self._clients.discard(client)
+    def _serve_client(self, peer: Peer) -> None:
+        while peer.sock.recv(1, socket.MSG_PEEK):
+            with self._busy():
+                request = peer.request()
+                if request is None or not self._handle(peer, request):
+                    return
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -127,83 +95,36 @@ class OutageProxy:
             with self._lock:
                 self._under_way -= 1
 
-    def _handle(self, client: socket.socket, request: bytes) -> bool:
+    def _handle(self, peer: Peer, request: Seen) -> bool:
         """Whether the connection stays."""
         mode = self.mode
-        is_change = not request.startswith(b"GET ")
+        is_change = request.method != "GET"
         if is_change:
             self.seen.release()
         if mode == FLAKY:
-            mode = self._chance.choice((BUSY, OPEN))
+            mode = self.chance.choice((BUSY, OPEN))
         if mode in (HANG, ASIDE):
             if mode == ASIDE and is_change:
                 with self._lock:
                     self._aside.append(request)
-            return _hang(client)
+            peer.hang()
+            return False
         if mode in _REFUSALS:
-            client.sendall(_answer(*_REFUSALS[mode]))
+            peer.send(_REFUSALS[mode])
             return True
-        answer = b""
+        answered = b""
         if mode != RESET:
-            with contextlib.suppress(OSError):
-                answer = self._forward(request)
+            with contextlib.suppress(*_FAILURES):
+                answered = self._forward(request)
         if mode == SILENT:
-            return _hang(client)
-        if mode == UNREAD or not answer:
-            return _reset(client)
-        client.sendall(answer)
+            peer.hang()
+            return False
+        if mode == UNREAD or not answered:
+            peer.reset()
+            return False
+        peer.send(answered)
         return True
 
-    def _forward(self, request: bytes) -> bytes:
+    def _forward(self, request: Seen) -> bytes:
         with self._busy():
-            with socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE) as upstream:
-                upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                upstream.sendall(request)
-                answer = _read(upstream)
-            if not answer:
-                raise ConnectionResetError("no answer")
-            return answer
-
-
-def _read(sock: socket.socket) -> bytes:
-    """One message of HTTP/1.1; empty where the other end has closed."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        received = sock.recv(65536)
-        if not received:
-            return b""
-        data += received
-    head, mark, body = data.partition(b"\r\n\r\n")
-    lower = head.lower()
-    if b"\r\ntransfer-encoding: chunked" in lower:
-        while not body.endswith(b"0\r\n\r\n"):
-            received = sock.recv(65536)
-            if not received:
-                return b""
-            body += received
-        return head + mark + body
-    _, _, rest = lower.partition(b"\r\ncontent-length: ")
-    length = int(rest.partition(b"\r\n")[0] or 0)
-    while len(body) < length:
-        received = sock.recv(65536)
-        if not received:
-            return b""
-        body += received
-    return head + mark + body
-
-
-def _answer(status: str, body: bytes) -> bytes:
-    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
-    head = f"HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-def _hang(client: socket.socket) -> bool:
-    while client.recv(65536):
-        pass
-    return False
-
-
-def _reset(client: socket.socket) -> bool:
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    return False
+            return forward(request, self._gateway, PATIENCE)[1]
