@@ -8,11 +8,9 @@ import socket
 
 import pytest
 from airflow.exceptions import AirflowNotFoundException
-from airflow.models import Connection as StoredConnection
 from airflow.sdk import Connection
-from airflow.utils.session import create_session
 
-from pushgate import Gateway, SettingsError, TLSFileError, gauge
+from pushgate import SettingsError, TLSFileError, gauge
 from pushgate_airflow import PushgatewayHook
 from support.faults import FaultServer, answer, hang, respond
 
@@ -135,33 +133,6 @@ def test_an_unfit_connection_is_refused_by_name_and_without_its_secret(of, field
 def test_a_secret_is_never_read_from_a_file_for_whoever_edits_a_connection(of, fields):
     with pytest.raises(SettingsError, match="file:/path is not read in a connection"):
         of(host="h", **fields)
-
-
-def test_tasks_push_by_connections_from_variables_and_from_the_database(
-    pushgateway, define, run_dag
-):
-    host, _, port = pushgateway.url.removeprefix("http://").partition(":")
-    define("by_json", conn_type="pushgateway", host=pushgateway.url, extra={"compression": "gzip"})
-    define("by_uri", f"pushgateway://{host}:{port}/http?timeout=5")
-    stored = StoredConnection(
-        conn_id="stored",
-        conn_type="pushgateway",
-        host=host,
-        port=int(port),
-        extra='{"retries": 1}',
-    )
-    with create_session() as session:
-        session.add(stored)
-    try:
-        for conn_id in ("by_json", "by_uri", "stored"):
-            run = run_dag("operator_by_connection", run_conf={"conn_id": conn_id})
-            assert run.state == "success"
-    finally:
-        with create_session() as session:
-            session.delete(session.merge(stored))
-
-    found = {group.labels["job"] for group in Gateway(pushgateway.url).groups()}
-    assert found == {"by_json", "by_uri", "stored"}
 
 
 def test_what_is_named_goes_before_what_is_configured(configure, define, monkeypatch):

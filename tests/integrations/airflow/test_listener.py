@@ -146,17 +146,6 @@ def test_a_whole_run_is_pushed_once_and_what_no_worker_saw_at_its_end(
     pushgateway.assert_not_pushed(f"batch_job_last_success{TIME}", task_id="each")
 
 
-def test_a_callback_and_the_listener_push_once(listening, run_dag, pushgateway):
-    run_dag("succeeds")
-    delivered()
-    success = {"start", "completion", "success"}
-    assert times_pushed(listening, dag_id="succeeds", task_id="load") == [{"start"}, success]
-    assert times_pushed(listening, dag_id="succeeds") == [success]
-    pushgateway.assert_pushed("rows_loaded", 42, dag_id="succeeds", origin="job")
-    own = {"dag_id": "succeeds", "task_id": "load", "origin": "job"}
-    assert len(times_pushed(listening, **own)) == 1
-
-
 # The database's objects.
 
 
@@ -178,15 +167,6 @@ def test_what_silent_workers_did_is_pushed_at_the_runs_end(proxy, stored_run, pu
     pushgateway.assert_pushed("batch_job_last_try_number", 2, task_id="tries_again")
     for task in states:  # their own processes do not know it
         pushgateway.assert_not_pushed("batch_job_last_queue_wait_seconds", task_id=task)
-
-
-def test_only_what_is_selected_is_pushed(proxy, configure, stored_run):
-    configure(listener_allow="observed.*", listener_deny="observed.f*")
-    listener.on_dag_run_failed(stored_run[0])
-    delivered()
-    assert times_pushed(proxy, dag_id="observed", task_id="loads")
-    assert times_pushed(proxy, dag_id="observed", task_id="fails") == []
-    assert times_pushed(proxy, dag_id="observed") == []
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])

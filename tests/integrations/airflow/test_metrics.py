@@ -14,7 +14,6 @@ import pytest
 from airflow.sdk.execution_time.context import set_current_context
 from prometheus_client import Gauge
 
-from pushgate import Gateway, gauge
 from pushgate_airflow import PushgatewayNotifier, listener, metrics
 
 AT_THE_TOP = metrics.gauge("top_level_rows", "As prometheus_client's users make theirs.")
@@ -179,18 +178,3 @@ def test_two_types_of_one_name_cost_the_second(task, pushgateway, caplog):
     assert values(pushgateway) == {("rows_total",): 2, ("more",): 4}
     assert "'rows' is set as a counter and as a gauge" in caplog.text
     assert "$PUSHGATE_METRICS_FILE, line 4" in caplog.text
-
-
-def test_they_replace_those_of_the_run_before_and_a_run_without_any_leaves_them(
-    run_dag, gateway_url, pushgateway
-):
-    group = {"dag_id": "succeeds", "task_id": "load", "origin": "job"}
-    other = {**group, "dag_id": "plain"}
-    Gateway(gateway_url).push("airflow", gauge("rows_dropped", "Of an earlier run.", 1), group)
-    Gateway(gateway_url).push("airflow", gauge("rows_loaded", "", 1), other)
-    run_dag("succeeds")
-    run_dag("plain")
-
-    pushgateway.assert_pushed("rows_loaded", 42, table="orders", **group)
-    pushgateway.assert_not_pushed("rows_dropped")
-    pushgateway.assert_pushed("rows_loaded", 1, dag_id="plain")

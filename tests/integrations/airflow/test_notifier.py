@@ -218,15 +218,16 @@ def test_whatever_hangs_the_callback_returns_at_its_deadline(monkeypatch, config
     released.set()
 
 
-def test_the_notifier_and_its_context_stay_as_they_were(gateway_url):
+def test_the_notifier_and_its_context_stay_as_they_were(gateway_url, published):
     notifier = PushgatewayNotifier(labels={"table": "{{ table }}"}, job="{{ table }}")
     before = pickle.dumps(notifier)
-    context = started(table="orders")
+    context = started(table="orders", reason="another notifier's, which makes it no run")
     copied = dict(context)
 
     notifier(context)
 
     assert context == copied
+    assert published("orders", dag_id="etl", task_id="load", table="orders")
     assert pickle.dumps(notifier) == before
     assert repr(copy.deepcopy(notifier)) == repr(pickle.loads(before)) == repr(notifier)
 

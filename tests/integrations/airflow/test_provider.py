@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from importlib.resources import files
 from types import ModuleType
 
 import jsonschema
-import pytest
 from airflow import providers_manager
 from airflow._shared.module_loading import import_string
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
@@ -18,18 +15,6 @@ from airflow.providers_manager import ProvidersManager
 
 from pushgate_airflow import PushgatewayHook
 from pushgate_airflow.get_provider_info import FIELDS, get_provider_info
-
-
-def airflow(*arguments):
-    """What a command of Airflow's prints, in this test's home."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "airflow", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "COLUMNS": "300"},
-    )
-    return done.stdout
 
 
 def test_the_description_is_as_both_of_airflows_schemas_want_it():
@@ -105,16 +90,3 @@ def test_an_older_airflow_gets_the_same_form_as_widgets(monkeypatch):
     providers_manager._create_customized_form_field_behaviours_schema_validator().validate(
         behaviour
     )
-
-
-@pytest.mark.end_to_end
-def test_airflows_commands_show_provider_plugin_and_configuration():
-    described = airflow("providers", "get", "pushgate", "--full", "-o", "json")
-    assert "Prometheus Pushgateway" in described
-    assert "pushgate_airflow.notifier.PushgatewayNotifier" in described
-    assert "pushgate_airflow.plugin" in airflow("plugins", "-o", "json")
-    listed = airflow("config", "list", "--section", "pushgate", "--show-values")
-    assert "[pushgate]" in listed
-    assert "deadline = 3.0" in listed
-    options = get_provider_info()["config"]["pushgate"]["options"]
-    assert all(name in listed for name in options)

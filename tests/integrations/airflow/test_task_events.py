@@ -6,7 +6,6 @@ requests that are built as the scheduler builds them. A deadline: a context as A
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -33,51 +32,6 @@ def run(dags):
     """A run of ``recorded``, whose contexts are in ``in_task``."""
     RECORDS.clear()
     return dags["recorded"].test()
-
-
-@pytest.fixture(scope="module")
-def in_task(run):
-    found = {}
-    for record in RECORDS:
-        found.setdefault((record.slot, record.event.task_id), []).append(record)
-    return found
-
-
-def only(records):
-    (record,) = records
-    return record.event
-
-
-def test_a_task_that_runs(in_task, run):
-    event = only(in_task["execute", "succeeds"])
-    assert event._replace(started_at=None, host="") == Event(
-        *("recorded", "succeeds", run.run_id, "running", 0, 1)
-    )  # dag.test() makes manual runs, which tell no interval
-    assert event.host
-    assert time.time() - 300 < event.started_at < time.time()
-
-
-def test_tasks_that_have_ended(in_task):
-    started = only(in_task["execute", "succeeds"]).started_at
-    event = only(in_task["success", "succeeds"])
-    assert (event.state, event.started_at) == ("success", started)
-    assert event.ended_at > started
-
-    event = only(in_task["skipped", "skips_itself"])
-    assert (event.state, event.map_index) == ("skipped", -1)
-    assert event.ended_at > event.started_at
-
-    first, second = only(in_task["retry", "fails"]), only(in_task["failure", "fails"])
-    assert (first.state, first.try_number) == ("up_for_retry", 1)
-    assert (second.state, second.try_number) == ("failed", 2)
-    assert second.started_at > first.ended_at
-
-
-def test_a_run_that_has_ended_is_no_task(in_task, run):
-    event = only(in_task["dag failure", None])
-    assert (event.state, event.run_id, event.try_number) == ("failed", run.run_id, None)
-    assert event.started_at == run.start_date.timestamp()
-    assert event.ended_at == run.end_date.timestamp()
 
 
 @pytest.fixture
@@ -202,12 +156,6 @@ def test_a_missed_deadline(run):
         event = event_of({"dag_run": dag_run, "deadline": {"deadline_time": deadline_time}})
         assert event[:4] == ("recorded", None, run.run_id, "deadline_missed")
         assert event.ended_at == at.timestamp()
-
-
-def test_a_reason_that_another_notifier_put_into_a_tasks_context_makes_it_no_run(in_task):
-    (record,) = in_task["success", "succeeds"]
-    context = {**record.context, "reason": "a template field of another notifier"}
-    assert event_of(context).task_id == "succeeds"
 
 
 def test_what_is_no_context_of_airflows_says_so(caplog):

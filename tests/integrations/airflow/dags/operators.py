@@ -118,21 +118,10 @@ def operator_stumbles():
     )
 
 
-@dag(schedule=None)
-def operator_by_connection():
-    PushMetricsOperator(
-        task_id="push",
-        metrics={"m": 1},
-        job="{{ dag_run.conf['conn_id'] }}",
-        pushgateway_conn_id="{{ dag_run.conf['conn_id'] }}",
-    )
-
-
 operator_kinds()
 operator_mapped()
 operator_mapped_without_a_key()
 operator_deletes()
 operator_prunes()
-operator_by_connection()
 operator_fails()
 operator_stumbles()
