@@ -274,6 +274,18 @@ def test_promtool_accepts_what_is_printed(tmp_path, printed):
         assert code == 0, f"{text}\n{output}"
 
 
+def test_two_gateways_that_hold_the_same_group_are_told_apart(tmp_path, printed):
+    binary = debian.require("pushgateway-1.11")
+    with pushgateway(binary) as one, pushgateway(binary) as other:
+        for gateway, value in ((one, 1), (other, 2)):
+            Gateway(gateway.url).push("backup", gauge("rows", "", value))
+        scrape = printed("scrape-config", "--gateway", one.url, "--gateway", other.url)
+        with prometheus(tmp_path, scrape) as server:
+            server.until(lambda: len(server.query("rows")) == 2)
+            found = {s["metric"]["gateway"]: s["value"][1] for s in server.query("rows")}
+    assert found == {f"127.0.0.1:{one.port}": "1", f"127.0.0.1:{other.port}": "2"}
+
+
 def test_every_query_of_the_dashboard_has_an_answer(server, panels):
     wanted = {
         f"{panel['title']} {target['refId']}": filled(target)
