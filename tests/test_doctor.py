@@ -42,6 +42,20 @@ def test_doctor_finds_nothing_wrong_with_a_gateway_that_is_well(cli, gateway_url
     assert [group.labels for group in Gateway(gateway_url).groups()] == [{"job": "j"}]
 
 
+def test_doctor_tells_what_a_fleet_of_celery_workers_asks_of_its_gateway(cli, gateway_url):
+    up = gauge("celery_worker_up", "Whether the worker runs.", 1)
+    for number in range(2):
+        Gateway(gateway_url).push("celery", up, {"instance": f"w{number}"})
+        push(gateway_url, "celery", task=f"t{number}")
+    _, found = checks(cli, "--gateway", gateway_url)
+    (load,) = [text for _, subject, text in found if subject == "load"] or [None]
+    if "pushgateway_http_push_duration_seconds" in Gateway(gateway_url).scrape().decode():
+        assert "2 Celery workers x 2 active tasks / 60 s" in load
+        assert "up to 0.2 pushes a second" in load
+    else:
+        assert load is None
+
+
 def test_doctor_names_settings_that_are_not_used_and_no_secret(cli, monkeypatch):
     monkeypatch.setenv("PUSHGATE_GATEWAY", "http://me@127.0.0.1:1")
     monkeypatch.setenv("PUSHGATEWAY_URL", "http://other:1")

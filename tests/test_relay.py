@@ -303,7 +303,7 @@ def detach_in_a_child(url: str, folder: str) -> None:
     child = fork(live_on)
     os.close(ready[1])
     assert os.read(ready[0], 1) == b"x"
-    assert relay.close(PATIENCE), "the child keeps the pipe open"
+    assert relay.close(PATIENCE)
     os.write(held[1], b"x")
     wait_for(child)
 
@@ -314,9 +314,11 @@ def write_in_a_child_without_descriptors(url: str, folder: str) -> None:
 
     def write() -> None:
         reuse_descriptors(Path(folder))
-        assert not relay.write(["g", 1])
+        assert relay.write(["g", 1])  # by the pipe of its parent
 
     wait_for(fork(write))
+    assert relay.close(PATIENCE)
+    assert values(url)["g"] == page([0, 1])
 
 
 @pytest.mark.parametrize("act", [detach_in_a_child, write_in_a_child_without_descriptors])
@@ -356,7 +358,9 @@ def test_what_a_killed_worker_wrote_is_pushed(embedded: EmbeddedGateway) -> None
     worker.kill()
     worker.communicate()  # its standard error is the pusher's, too: this waits for both
 
-    assert values(embedded.url) == {"g": page(range(50)), "closed": {"closed": 1}}
+    held = values(embedded.url)
+    held.pop("abandoned", None)  # which comes with the end
+    assert held == {"g": page(range(50)), "closed": {"closed": 1}}
 
 
 def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(
@@ -559,25 +563,22 @@ def test_close_waits_no_longer_than_it_may(make_relay: MakeRelay) -> None:
         assert relay.close(0.1), "a second time does nothing"
 
 
-def write_late_in_a_child(url: str) -> None:
-    relay = started(url)
-    go = os.pipe()
+def test_a_process_that_was_left_hides_no_death(embedded: EmbeddedGateway) -> None:
+    ended, end = os.pipe()
 
-    def write_late() -> None:
-        os.read(go[0], 1)
-        assert relay.write(["g", 2])
+    def die() -> None:
+        os.close(end)
+        relay = started(embedded.url)
+        assert relay.write(["g", 1])
+        fork(lambda: os.read(ended, 1))
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    child = fork(write_late)
-    assert relay.write(["g", 1])
-    assert not relay.close(0.1)
-    os.write(go[1], b"x")
-    wait_for(child)
-
-
-def test_deletes_and_pushes_go_on_while_children_still_write(embedded: EmbeddedGateway) -> None:
-    in_fresh_process(write_late_in_a_child, embedded.url)
-    whole = {"g": page([1, 2]), "closed": {"closed": 1}}
-    until(lambda: values(embedded.url) == whole, "the pusher does not end")
+    os.waitpid(fork(die), 0)
+    until(lambda: "abandoned" in values(embedded.url), "the death is not told")
+    assert "closed" not in values(embedded.url)
+    os.close(end)
+    until(lambda: "closed" in values(embedded.url), "the end is not told")
+    os.close(ended)
 
 
 # Pushes.
@@ -597,6 +598,21 @@ def test_a_group_is_pushed_at_once_and_then_no_more_in_its_interval(make_relay: 
             *["PUT /metrics/job/a"] * 2,
             *["PUT /metrics/job/b"] * 2,
         ]
+
+
+@pytest.mark.parametrize(("pace", "there"), [("slow", page([0])), ("now", page([0, 1]))])
+def test_a_slow_group_has_an_interval_of_its_own_but_for_what_can_not_wait(
+    embedded: EmbeddedGateway, make_relay: MakeRelay, pace: str, there: dict[str, float]
+) -> None:
+    options = {"pace": pace}
+    relay = make_relay(embedded.url, interval=0.0, slow_interval=FOREVER, options=options)
+    assert relay.write(["g", 0])
+    until(lambda: values(embedded.url).get("g") == page([0]), "it is not pushed at once")
+    assert relay.write(["g", 1])
+    until(lambda: unread(relay) == 0, "the pusher does not read")
+    until(lambda: values(embedded.url).get("g") == there, "it is not as it should be")
+    assert relay.close(PATIENCE)
+    assert values(embedded.url)["g"] == page([0, 1])
 
 
 def test_a_hung_gateway_delays_no_writer(make_relay: MakeRelay) -> None:

@@ -15,7 +15,7 @@ LONGER = {
     "src/pushgate/protocol/checks.py": "the rules of what a gateway takes",
     "src/pushgate/protocol/text.py": "the encoder, which checks in one pass",
     "integrations/pushgate_airflow/notifier.py": "the notifier's options, and who reports what",
-    "integrations/pushgate_celery/_install.py": "issue 13: Celery's side is rebuilt there",
+    "integrations/pushgate_celery/_install.py": "install with its options, and what begins where",
     "integrations/pushgate_subprocess/_publication.py": "what a run publishes",
 }
 

@@ -20,6 +20,7 @@ class Options(NamedTuple):
     job: str = "celery"
     transport: str = "pipe"
     interval: float = 15.0
+    task_interval: float = 60.0
     max_series: int = 2000
     on_exit: str = "keep"
     shutdown_timeout: float = 3.0
@@ -47,6 +48,7 @@ _TABLE: dict[str, Callable[[Any, OptionSource], Any]] = {
     "job": readers.job,
     "transport": readers.choice("pipe", "inline"),
     "interval": _interval,
+    "task_interval": _interval,
     "max_series": readers.count(10, 1_000_000),
     "on_exit": readers.choice("keep", "delete"),
     "shutdown_timeout": readers.duration,

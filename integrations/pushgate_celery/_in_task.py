@@ -67,7 +67,7 @@ class CurrentTask:
             raise ValueError(f"{name}: a counter can't go down by {-number}; use set() for a gauge")
         if self._write is not None:
             texts = {label: str(text)[:_MAX_VALUE] for label, text in labels.items()}
-            self._write([METRIC, op, name, number, texts, self._task])
+            self._write((METRIC, op, name, number, texts, self._task))
 
 
 _NOWHERE = CurrentTask("", None)
@@ -85,7 +85,7 @@ def current() -> CurrentTask:
         for request in reversed(task.request_stack.stack):
             if not request.called_directly:
                 run = getattr(request, "_pushgate_run", None)
-                return _NOWHERE if run is None else CurrentTask(run.task, run.write)
+                return _NOWHERE if run is None else CurrentTask(run[0][3], run[3])
     return _NOWHERE
 
 

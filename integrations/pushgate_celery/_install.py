@@ -62,6 +62,7 @@ def install(
     job: str | None = None,
     transport: str | None = None,
     interval: float | str | None = None,
+    task_interval: float | str | None = None,
     max_series: int | None = None,
     on_exit: str | None = None,
     shutdown_timeout: float | str | None = None,
@@ -79,7 +80,9 @@ def install(
     - ``job``: the grouping label, ``"celery"`` by default.
     - ``transport``: ``"pipe"``, to a pusher process beside each worker; or ``"inline"``, which
       pushes from the process that runs the task, at once, and observes eager tasks too: for tests.
-    - ``interval``: the least time between two pushes of a group, 15 s.
+    - ``interval``: the least time between two pushes of the worker's totals, 15 s.
+    - ``task_interval``: the same for a task's group, 60 s; longer where the gateway takes long. The
+      first outcome, and one unlike the last, do not wait for it.
     - ``max_series``: how many label sets one worker may have, 2000; the rest is ``other``.
     - ``on_exit``: whether to ``"keep"`` or ``"delete"`` the worker's own group after a clean exit.
     - ``shutdown_timeout``: how long a worker that ends waits for the last push, 3 s.
@@ -101,6 +104,7 @@ def install(
             "job": job,
             "transport": transport,
             "interval": interval,
+            "task_interval": task_interval,
             "max_series": max_series,
             "on_exit": on_exit,
             "shutdown_timeout": shutdown_timeout,
@@ -240,10 +244,11 @@ class Installation:
                 settings=gateway,
                 options=for_aggregator,
                 interval=options.interval,
+                slow_interval=max(options.interval, options.task_interval),
                 linger=options.linger,
             )
             relay.start()
-        self._worker = Worker(self._app, options, relay, self._log)
+        self._worker = Worker(self._app, options, relay, self._log, controller)
         self._worker.connect()
 
 

@@ -43,13 +43,14 @@ COUNTERS = {
         Spec("celery_task_started", ("task", "queue"), "Runs that began."),
         Spec(
             "celery_task_finished",
-            ("task", "queue", "state", "exception"),
+            ("task", "queue", "state"),
             "Runs that ended, by how: success, failure, ignored, rejected or revoked.",
         ),
+        Spec("celery_task_retried", ("task", "queue"), "Runs that ended in a retry."),
         Spec(
-            "celery_task_retried",
-            ("task", "queue", "exception"),
-            "Runs that ended in a retry, by what made them.",
+            "celery_task_exceptions",
+            ("task", "exception"),
+            "Exceptions that ended runs, those that made a task retry included.",
         ),
         Spec(
             "celery_task_redelivered",
@@ -104,9 +105,10 @@ GAUGES = {
         Spec(
             "celery_worker_crashed",
             (),
-            "Whether the worker ended without shutting down: 1 from then until its next start.",
+            "Whether an error or a signal ended the worker: 1 from then until its next start.",
         ),
         Spec("celery_worker_start_timestamp_seconds", (), "Unix time at which it started."),
+        Spec("celery_worker_concurrency", (), "Tasks that the worker can run at the same time."),
         Spec("celery_worker_tasks_active", (), "Tasks that the worker is running."),
         Spec("celery_worker_tasks_prefetched", (), "Tasks it has taken and not begun."),
         Spec(

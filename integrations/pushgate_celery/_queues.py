@@ -39,7 +39,7 @@ class Queues:
         if not exchange:
             # The default exchange routes to the queue of that name.
             # https://www.rabbitmq.com/tutorials/amqp-concepts#exchange-default
-            return str(routing_key or "")[:200]
+            return str(routing_key or "")[:120]
         bound = [
             queue
             for queue in self._app.amqp.queues.consume_from.values()
@@ -62,8 +62,6 @@ def routed_tasks(app: Any) -> dict[str, str]:
     routes = app.amqp.routes or ()
     found = {}
     for name, task in app.tasks.items():
-        if name.startswith("celery."):
-            continue
         queue = getattr(task, "queue", None)
         if queue is None and getattr(task, "exchange", None) is not None:
             continue

@@ -143,6 +143,10 @@ class Counter(_Series[list[float]]):
             cell = self._cell(values)
         cell[0] += amount
 
+    def expect(self, values: Labels) -> None:
+        """Make a series that the worker's code will have, at 0; it takes no room of the budget."""
+        self._cells.setdefault(tuple(map(clean, values)), [0.0])
+
     def _new(self) -> list[float]:
         return [0.0]
 

@@ -1,6 +1,7 @@
 """Runs as groups: one for each task, ``{job, task}``, and one for a run that asks for its own.
 
-A run's own group has the metric by which ``pushgate prune`` deletes it when it is of no use.
+Nothing is made for a run but at a push: a task's group notes what is new, and is the collector of
+it. A run's own group has the metric by which ``pushgate prune`` deletes it when it is of no use.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pushgate import (
     start_families,
 )
 from pushgate_celery._series import clean
+from pushgate_celery._task_records import PerRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from pushgate import RateLimitedLogger
-    from pushgate_celery._task_records import End, PerRun, Start
+    from pushgate import Family, RateLimitedLogger
+    from pushgate_celery._task_records import End, TaskRun
 
 __all__ = ("TaskGroups",)
 
@@ -39,6 +41,56 @@ _STATUS = {
 _CLOCK_SET_BACK = 60.0  # seconds that a start lies after what happens later
 
 
+class _TaskGroup:
+    """What is new of one task since the last push of its group: a collector."""
+
+    def __init__(self, key: GroupingKey, host: str) -> None:
+        self.key = key
+        self._host = host
+        self._start: float | None = None
+        self._interval: float | None = None
+        self._ends: dict[str, tuple[int, TaskRun, End]] = {}  # the last of each state, in order
+        self._count = self._collected = 0
+        self._state: str | None = None
+        self._slow = Change("POST", key, self, "slow")
+        self._now = Change("POST", key, self, "now")
+
+    def started(self, run: TaskRun) -> Change:
+        """A run began."""
+        is_first, now = self._start is None, run.started_at
+        # Several runs of a task may overlap, and their starts come in any order.
+        if self._start is None or not now < self._start <= now + _CLOCK_SET_BACK:
+            self._start = now
+        self._interval = None if run.stamp is None else run.stamp[2]
+        return self._now if is_first else self._slow
+
+    def ended(self, run: TaskRun, end: End) -> Change:
+        """A run ended: now where it ended in another way than the one before."""
+        self._count += 1
+        self._ends.pop(end.state, None)
+        self._ends[end.state] = self._count, run, end
+        if end.state == self._state:
+            return self._slow
+        self._state = end.state
+        return self._now
+
+    def collect(self) -> Iterator[Family]:
+        """What the ends leave, one after the other, and the latest start."""
+        self._collected = self._count
+        job = JobRun(self.key, self._start, self._interval)
+        families = {family.name: family for family in start_families(job)}
+        for _, run, end in self._ends.values():
+            this = job._replace(host=self._host, run_id=run.task_id)
+            families.update({f.name: f for f in end_families(this, _outcome(run, end))})
+        yield from families.values()
+
+    def delivered(self) -> None:
+        """What was collected is at the gateway: another worker's ends may come after it."""
+        for state, (number, _, _) in [*self._ends.items()]:
+            if number <= self._collected:
+                del self._ends[state]
+
+
 class TaskGroups:
     """The groups of one worker's runs; ``limit`` bounds them, of either kind.
 
@@ -46,70 +98,50 @@ class TaskGroups:
     """
 
     def __init__(
-        self, job: str, limit: int, log: RateLimitedLogger, overflow: Callable[[], None]
+        self, job: str, node: str, limit: int, log: RateLimitedLogger, overflow: Callable[[], None]
     ) -> None:
         self._job = job
+        self._host = node.rpartition("@")[2]
         self._limit = limit
         self._log = log
         self._overflow = overflow
-        self._keys: dict[str, GroupingKey] = {}
-        self._latest_start: dict[str, float] = {}
+        self._groups: dict[str, _TaskGroup] = {}
+        self._of_key: dict[GroupingKey, _TaskGroup] = {}
         self._expiries: dict[GroupingKey, float] = {}
 
-    def started(self, start: Start) -> list[Change]:
+    def started(self, run: TaskRun) -> list[Change]:
         """The changes for a run that began."""
-        return self._changes(start, start.started_at, None, start.started_at)
+        group = self._groups.get(run.task) or self._new(run.task)
+        changes = [] if group is None else [group.started(run)]
+        return changes if run.per_run is None else changes + self._own_group(run, None)
 
-    def ended(self, end: End, duration: float | None) -> list[Change]:
+    def ended(self, run: TaskRun, end: End) -> list[Change]:
         """The changes for a run that ended."""
-        # A retry sends the next try before it ends itself, and that one may be over by then.
-        number = None if end.state == "retry" else end.try_number
-        outcome = Outcome(_STATUS[end.state], end.ended_at, duration, number, queue_wait=end.wait)
-        return self._changes(end, end.started_at, outcome, end.ended_at)
+        group = self._groups.get(run.task) or self._new(run.task)
+        changes = [] if group is None else [group.ended(run, end)]
+        return changes if run.per_run is None else changes + self._own_group(run, end)
 
-    def _changes(
-        self,
-        record: Start | End,
-        started_at: float | None,
-        outcome: Outcome | None,
-        now: float,
-    ) -> list[Change]:
-        changes = []
-        key = self._keys.get(record.task) or self._new_key(record.task)
-        if key is not None:
-            # Several runs of a task may overlap, and their ends come in any order.
-            start = self._latest_start.get(record.task, started_at)
-            if start is not None and start > now + _CLOCK_SET_BACK:
-                start = started_at
-            if started_at is not None and start is not None:
-                start = self._latest_start[record.task] = max(start, started_at)
-            changes.append(_post(JobRun(key, start, record.interval), outcome))
-        if record.per_run is not None:
-            changes += self._own_group(record.task, record.per_run, started_at, outcome, now)
-        return changes
+    def delivered(self, key: GroupingKey) -> None:
+        """A push of this group has arrived."""
+        if (group := self._of_key.get(key)) is not None:
+            group.delivered()
 
-    def _own_group(
-        self,
-        task: str,
-        per_run: PerRun,
-        started_at: float | None,
-        outcome: Outcome | None,
-        now: float,
-    ) -> list[Change]:
+    def _own_group(self, run: TaskRun, end: End | None) -> list[Change]:
+        per_run = PerRun._make(run.per_run or ())
+        now = run.started_at if end is None else end.at
         try:
-            if "task" in per_run.labels:
-                raise InvalidGroupingKeyError("'task' is the task's name", label="task")
             labels = {name: clean(value) for name, value in per_run.labels.items()}
-            key = GroupingKey(self._job, {**labels, "task": clean(task)})
+            key = GroupingKey(self._job, {**labels, "task": clean(run.task)})
         except InvalidGroupingKeyError as error:
             self._log.warning(
-                f"a run of {task} gets no group of its own: {error}", subject=("per_run", task)
+                f"a run of {run.task} gets no group of its own: {error}",
+                subject=("per_run", run.task),
             )
             return []
         if key not in self._expiries and not self._has_room(now):
             self._log.warning(
                 f"{self._limit} runs have groups of their own, as many as max_series allows: more"
-                f" get none until some expire ({task} was the first); group by less, or set a"
+                f" get none until some expire ({run.task} was the first); group by less, or set a"
                 " shorter lifetime",
                 subject="per_run room",
             )
@@ -117,16 +149,17 @@ class TaskGroups:
             return []
         expiry = max(now + per_run.lifetime, self._expiries.get(key, 0.0))
         self._expiries[key] = expiry
-        run = JobRun(key, started_at, expires_at=expiry)
-        return [_post(run, outcome)]
+        job = JobRun(key, run.started_at, expires_at=expiry, host=self._host, run_id=run.task_id)
+        families = start_families(job) if end is None else end_families(job, _outcome(run, end))
+        return [Change("POST", key, families, "now")]
 
     def _has_room(self, now: float) -> bool:
         if len(self._expiries) >= self._limit:
             self._expiries = {key: at for key, at in self._expiries.items() if at > now}
         return len(self._expiries) < self._limit
 
-    def _new_key(self, task: str) -> GroupingKey | None:
-        if len(self._keys) >= self._limit:
+    def _new(self, task: str) -> _TaskGroup | None:
+        if len(self._groups) >= self._limit:
             self._log.warning(
                 f"the outcomes of {self._limit} tasks are published, as many as max_series allows:"
                 f" those of {clean(task)} and others are not; raise max_series",
@@ -134,10 +167,18 @@ class TaskGroups:
             )
             self._overflow()
             return None
-        key = self._keys[task] = GroupingKey(self._job, {"task": clean(task)})
-        return key
+        key = GroupingKey(self._job, {"task": clean(task)})
+        # Names that are equal in their first characters share a group.
+        group = self._of_key.setdefault(key, _TaskGroup(key, self._host))
+        self._groups[task] = group
+        return group
 
 
-def _post(run: JobRun, outcome: Outcome | None) -> Change:
-    families = start_families(run) if outcome is None else end_families(run, outcome)
-    return Change("POST", run.key, families)
+def _outcome(run: TaskRun, end: End) -> Outcome:
+    # A retry sends the next try before it ends itself, and that one may be over by then.
+    number = None if end.state == "retry" else (run.retries or 0) + 1
+    wait = None
+    if run.stamp is not None:
+        wait = max(0.0, run.started_at - max(run.stamp[0], run.eta or run.stamp[0]))
+    status, cause = _STATUS[end.state], end.exception
+    return Outcome(status, end.at, end.duration, number, queue_wait=wait, exception=cause)

@@ -1,9 +1,8 @@
-"""The records that a worker's processes write for the pusher: a list each, its kind first.
+"""The records that a worker's processes write for the pusher: a tuple each, its kind first.
 
-The handlers write plain lists, which takes microseconds; the pusher reads them as these tuples.
-Both sides are of one version, so the layout may change with each version. Times are Unix seconds,
-durations seconds; None is not known. A PerRun inside a record is a list ``[labels, lifetime]``. A
-new pusher begins its totals at 0, and needs KNOWN again.
+The handlers write plain tuples, which takes microseconds; the pusher reads them as these. Both
+sides are of one version, so the layout may change with each version. Times are Unix seconds,
+durations seconds; None is not known. A new pusher begins its totals at 0, and needs KNOWN again.
 """
 
 from __future__ import annotations
@@ -12,31 +11,36 @@ from typing import Literal, NamedTuple
 
 __all__ = (
     "COUNT",
+    "CUT",
     "END",
+    "GONE",
     "GOODBYE",
     "KNOWN",
     "METRIC",
     "START",
+    "TOLD",
     "WORKER",
-    "Count",
     "End",
-    "Known",
     "MetricUpdate",
     "PerRun",
-    "Start",
-    "State",
-    "What",
+    "TaskRun",
     "WorkerState",
 )
 
-START, END, COUNT, METRIC, WORKER, KNOWN, GOODBYE = "s", "e", "n", "m", "w", "k", "g"
-
-State = Literal["success", "failure", "retry", "ignored", "rejected", "revoked"]
-"""How a task's run ended. ``revoked`` is one that was terminated while it ran."""
-
-What = Literal["revoked", "unknown", "rejected", "children_lost"]
-"""What the worker's main process counts. ``revoked`` has the labels task and reason (revoked,
-expired or terminated), the others none."""
+START = "s"  # TaskRun
+END = "e"  # TaskRun, End
+CUT = "c"
+"""``TaskRun, End, killed``: an exception left Celery's tracer, and another word on the end may come
+from it or from the main process. ``killed``: the process is ending, by its own code or a signal."""
+TOLD = "t"  # the task's id, its name, End: what the executing process could not write
+GONE = "x"
+"""``pid, is_lost, is_wanted``: a child has ended. ``is_lost``: not on purpose. ``is_wanted``: the
+worker ended it and what it ran, so that has no end."""
+COUNT = "n"  # a counter's name, its label values
+METRIC = "m"  # MetricUpdate
+WORKER = "w"  # WorkerState
+KNOWN = "k"  # {task: queue}, of tasks that the worker could run, for zeros
+GOODBYE = "g"  # whether an error ended the worker
 
 
 class PerRun(NamedTuple):
@@ -46,44 +50,40 @@ class PerRun(NamedTuple):
     lifetime: float
 
 
-class Start(NamedTuple):
-    """A task's run began. ``interval`` is what remains until it is due again."""
+class TaskRun(NamedTuple):
+    """A run of a task, as its process saw it begin. ``pid`` and ``number`` name it.
 
+    ``stamp`` is the message's header (`_stamp`), in a record as it was found; ``eta`` is when it
+    was due. ``after_loss`` says what becomes of the message if the process is killed: 0 it is lost,
+    1 it is delivered again if the worker is killed, 2 also if the child is. ``per_run`` is a
+    PerRun's fields.
+    """
+
+    pid: int
+    number: int
+    task_id: str
     task: str
-    started_at: float
-    interval: float | None
-    redelivered: bool
     queue: str
-    per_run: PerRun | None
+    started_at: float
+    retries: int | None
+    redelivered: bool | None
+    stamp: tuple[float, float, float | None] | None
+    eta: float | None
+    after_loss: int
+    per_run: tuple[dict[str, str], float] | None
 
 
 class End(NamedTuple):
-    """A task's run ended. Exactly one process writes this for each run.
+    """How a run ended. ``exception`` is the class's name, capped, or "".
 
-    ``exception`` is the class's name, capped, or "". ``wait`` is the time in the queue,
-    ``latency`` that from the first publication to success. ``try_number`` counts from 1.
+    ``state`` is one of success, failure, retry, ignored, rejected, revoked (terminated while it
+    ran), or "" for a run whose message was handed back: it will run again.
     """
 
-    task: str
-    queue: str
-    state: State
+    state: Literal["success", "failure", "retry", "ignored", "rejected", "revoked", ""]
     exception: str
-    started_at: float | None
-    ended_at: float
+    at: float
     duration: float | None
-    wait: float | None
-    latency: float | None
-    try_number: int
-    interval: float | None
-    per_run: PerRun | None
-
-
-class Count(NamedTuple):
-    """An event that the main process counts."""
-
-    what: What
-    labels: dict[str, str]
-    amount: int
 
 
 class MetricUpdate(NamedTuple):
@@ -97,7 +97,7 @@ class MetricUpdate(NamedTuple):
 
 
 class WorkerState(NamedTuple):
-    """The worker's own state, at each heartbeat.
+    """The worker's own state, every few seconds.
 
     ``oldest_start`` is when the task that has been running longest began.
     """
@@ -105,9 +105,4 @@ class WorkerState(NamedTuple):
     active: int
     prefetched: int
     oldest_start: float | None
-
-
-class Known(NamedTuple):
-    """Tasks that the worker could run and the queue that each is routed to, for zeros."""
-
-    tasks: dict[str, str]
+    concurrency: int

@@ -5,29 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pushgate import Change, GroupingKey, RateLimitedLogger
+from pushgate_celery import _task_records as kinds
+from pushgate_celery._run_ledger import RunLedger
 from pushgate_celery._series import Budget
 from pushgate_celery._task_groups import TaskGroups
 from pushgate_celery._task_metrics import TaskMetrics
-from pushgate_celery._task_records import (
-    COUNT,
-    END,
-    GOODBYE,
-    KNOWN,
-    METRIC,
-    START,
-    WORKER,
-    Count,
-    End,
-    Known,
-    MetricUpdate,
-    PerRun,
-    Start,
-    WorkerState,
-)
+from pushgate_celery._task_records import End, MetricUpdate, WorkerState
 from pushgate_celery._worker_group import WorkerGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from pushgate_celery._task_records import TaskRun
 
 __all__ = ("WorkerAggregator", "create")
 
@@ -54,95 +43,116 @@ class WorkerAggregator:
         max_series: int = 2000,
         on_exit: str = "keep",
     ) -> None:
-        if on_exit not in ("keep", "delete"):
-            raise ValueError(f"on_exit is {on_exit!r}; it can be 'keep' or 'delete'")
         self._deletes = on_exit == "delete"
         self._max_series = max_series
         self._log = RateLimitedLogger()
-        self._said_goodbye = self._end_is_told = False
+        self._crashed: bool | None = None  # until the worker's end is told
         budget = Budget(max_series, self._overflowed)
         # Half: what a task's code puts into labels must not take the room of the outcomes.
         part = Budget(max_series // 2, self._overflowed, within=budget)
         self._key = GroupingKey(job, {"instance": node})
-        self._worker = WorkerGroup(started_at, budget, self._log)
-        self._tasks = TaskGroups(job, max_series, self._log, self._overflowed)
+        self._worker = WorkerGroup(started_at, budget)
+        self._groups = TaskGroups(job, node, max_series, self._log, self._overflowed)
         self._own = TaskMetrics(job, node, part, self._log, self._refused)
+        self._ledger = RunLedger(self._started, self._ended)
         self._put = Change("PUT", self._key, self._worker)
+        self._changes: list[Change] = []  # of the record that is being fed
         self._handlers = {
-            START: self._start,
-            END: self._end,
-            COUNT: self._count,
-            METRIC: self._metric,
-            WORKER: self._state,
-            KNOWN: self._know,
-            GOODBYE: self._goodbye,
+            kinds.START: self._start,
+            kinds.END: self._end,
+            kinds.CUT: self._cut,
+            kinds.TOLD: self._told,
+            kinds.GONE: self._gone,
+            kinds.COUNT: self._count,
+            kinds.METRIC: self._metric,
+            kinds.WORKER: self._state,
+            kinds.KNOWN: self._known,
+            kinds.GOODBYE: self._goodbye,
         }
 
-    def feed(self, record: Sequence[Any], now: float) -> Iterable[Change]:  # noqa: ARG002
+    def feed(self, record: Sequence[Any], now: float) -> Iterable[Change]:
         """The changes for one record. Raises for a record of another kind."""
-        self._end_is_told = False
-        changes = self._handlers[record[0]](record[1:])
-        self._worker.tick("pushgate_records")
-        return changes
+        self._worker.add("pushgate_records")
+        self._handlers[record[0]](record, now)
+        return self._taken()
 
     def dropped(self, count: int) -> Iterable[Change]:
         """The worker could not hand over ``count`` records."""
-        self._end_is_told = False
-        self._worker.tick("pushgate_records_dropped", count)
-        return (self._put,)
+        self._worker.add("pushgate_records_dropped", (), count)
+        return self._taken()
 
     def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:  # noqa: ARG002
         """How a push to ``key`` ended."""
         self._worker.pushed(error)
+        if error is None:
+            self._groups.delivered(key)
 
-    def closed(self, now: float) -> Iterable[Change]:  # noqa: ARG002
-        """All processes of the worker are gone: without a GOODBYE it has crashed."""
-        return () if self._end_is_told else self._end_of_worker()
+    def abandoned(self, now: float) -> Iterable[Change]:  # noqa: ARG002
+        """The worker's main process was killed. Its children may end what they run."""
+        if self._crashed is None:
+            self._worker.ends(crashed=True)
+        return self._taken()
 
-    def _start(self, fields: Sequence[Any]) -> Iterable[Change]:
-        start = Start(*fields)
-        if start.per_run is not None:
-            start = start._replace(per_run=PerRun(*start.per_run))
-        self._worker.started(start)
-        return [*self._tasks.started(start), self._put]
+    def closed(self, now: float) -> Iterable[Change]:
+        """All is over: without a GOODBYE the worker has crashed."""
+        crashed = self._crashed is not False
+        self._ledger.close(now, crashed=crashed)
+        self._worker.ends(crashed=crashed)
+        if self._deletes and not crashed:
+            changes, self._changes = self._changes, []
+            return [Change("DELETE", self._key), *self._own.deleted(), *changes]
+        return self._taken()
 
-    def _end(self, fields: Sequence[Any]) -> Iterable[Change]:
-        end = End(*fields)
-        if end.per_run is not None:
-            end = end._replace(per_run=PerRun(*end.per_run))
-        duration = end.duration
-        if duration is None and end.started_at is not None:
-            # Only the process that ran it could have measured it, and that one was killed.
-            duration = max(0.0, end.ended_at - end.started_at)
-        self._worker.ended(end, duration)
-        return [*self._tasks.ended(end, duration), self._put]
+    def _taken(self) -> list[Change]:
+        """The worker's group goes first."""
+        if not self._changes:
+            return [self._put]
+        changes, self._changes = [self._put, *self._changes], []
+        return changes
 
-    def _count(self, fields: Sequence[Any]) -> Iterable[Change]:
-        self._worker.counted(Count(*fields))
-        return (self._put,)
+    def _started(self, run: TaskRun) -> None:
+        self._worker.started(run)
+        self._changes += self._groups.started(run)
 
-    def _metric(self, fields: Sequence[Any]) -> Iterable[Change]:
-        return self._own.feed(MetricUpdate(*fields)) or (self._put,)
+    def _ended(self, run: TaskRun, end: End) -> None:
+        if end.state:
+            self._worker.ended(run, end)
+            self._changes += self._groups.ended(run, end)
 
-    def _state(self, fields: Sequence[Any]) -> Iterable[Change]:
-        self._worker.state(WorkerState(*fields))
-        return (self._put,)
+    def _start(self, record: Sequence[Any], _now: float) -> None:
+        self._ledger.start(record[1])
 
-    def _know(self, fields: Sequence[Any]) -> Iterable[Change]:
-        self._worker.known(Known(*fields))
-        return (self._put,)
+    def _end(self, record: Sequence[Any], _now: float) -> None:
+        self._ledger.end(record[1], End._make(record[2:]))
 
-    def _goodbye(self, _fields: Sequence[Any]) -> Iterable[Change]:
-        # Not at the end of the pipe only: a process that a task forked may hold that for days, and
-        # the worker's successor have its group by then.
-        self._said_goodbye = self._end_is_told = True
-        return self._end_of_worker()
+    def _cut(self, record: Sequence[Any], _now: float) -> None:
+        self._ledger.cut(record[1], End._make(record[2:-1]), record[-1])
 
-    def _end_of_worker(self) -> Iterable[Change]:
-        self._worker.ends(crashed=not self._said_goodbye)
-        if self._said_goodbye and self._deletes:
-            return [Change("DELETE", self._key), *self._own.deleted()]
-        return (self._put,)
+    def _told(self, record: Sequence[Any], _now: float) -> None:
+        self._ledger.told(record[1], record[2], End._make(record[3:]))
+
+    def _gone(self, record: Sequence[Any], now: float) -> None:
+        _, pid, is_lost, is_wanted = record
+        if not self._ledger.gone(pid, is_wanted, now) and is_lost:
+            self._worker.add("celery_worker_children_lost")
+
+    def _count(self, record: Sequence[Any], _now: float) -> None:
+        self._worker.add(record[1], tuple(record[2]))
+
+    def _metric(self, record: Sequence[Any], _now: float) -> None:
+        self._changes += self._own.feed(MetricUpdate._make(record[1:]))
+
+    def _state(self, record: Sequence[Any], now: float) -> None:
+        self._worker.state(WorkerState._make(record[1:]))
+        self._ledger.look(now)
+
+    def _known(self, record: Sequence[Any], _now: float) -> None:
+        self._worker.known(record[1])
+
+    def _goodbye(self, record: Sequence[Any], _now: float) -> None:
+        # Not at the end of the pipe only: the worker's successor must not find it up.
+        self._crashed = record[1]
+        self._worker.ends(crashed=record[1])
 
     def _overflowed(self) -> None:
         self._log.warning(
@@ -151,7 +161,7 @@ class WorkerAggregator:
             " values",
             subject="overflow",
         )
-        self._worker.tick("pushgate_series_overflowed")
+        self._worker.add("pushgate_series_overflowed")
 
     def _refused(self) -> None:
-        self._worker.tick("pushgate_metrics_refused")
+        self._worker.add("pushgate_metrics_refused")

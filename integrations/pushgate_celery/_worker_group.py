@@ -13,31 +13,17 @@ from pushgate_celery._metric_specs import COUNTERS, GAUGES, HISTOGRAMS, TASK_SEC
 from pushgate_celery._series import Budget, Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from pushgate import Family, RateLimitedLogger
-    from pushgate_celery._task_records import Count, End, Known, Start, What, WorkerState
+    from pushgate import Family
+    from pushgate_celery._task_records import End, TaskRun, WorkerState
 
-__all__ = ("FINISHED", "WorkerGroup")
+__all__ = ("WorkerGroup",)
 
-FINISHED = ("success", "failure", "ignored", "rejected", "revoked")
-"""The states in which a run is over for good; ``retry`` is not."""
-
-_COUNTS: dict[What, str] = {
-    "revoked": "celery_task_revoked",
-    "unknown": "celery_task_unknown",
-    "rejected": "celery_task_message_rejected",
-    "children_lost": "celery_worker_children_lost",
-}
-_FROM_ZERO = (
-    "celery_task_unknown",
-    "celery_task_message_rejected",
-    "celery_worker_children_lost",
-    "pushgate_records",
-    "pushgate_records_dropped",
-    "pushgate_series_overflowed",
-    "pushgate_metrics_refused",
-)
+# The states in which a run is over for good, and the reasons of a revocation.
+_STATES = ("success", "failure", "ignored", "rejected", "revoked")
+_REASONS = ("revoked", "expired", "terminated")
+_OLDEST = "celery_worker_oldest_task_start_timestamp_seconds"
 
 
 class WorkerGroup:
@@ -46,18 +32,17 @@ class WorkerGroup:
     ``budget`` bounds the label sets; those of the health metrics are few and not in it.
     """
 
-    def __init__(self, started_at: float, budget: Budget, log: RateLimitedLogger) -> None:
-        self._budget = budget
-        self._log = log
+    def __init__(self, started_at: float, budget: Budget) -> None:
         few = Budget(100, lambda: None)
-        self._counters: dict[str, Counter] = {}
-        for spec in COUNTERS.values():
-            is_open = "task" in spec.labels
-            self._counters[spec.name] = Counter(
-                *(spec.name, spec.documentation, spec.labels, budget if is_open else few),
-                closed=("state",),
+        self._counters = {
+            spec.name: Counter(
+                *(spec.name, spec.documentation, spec.labels),
+                budget if "task" in spec.labels else few,
+                closed=("state", "reason"),
                 crowded="exception" if "exception" in spec.labels else None,
             )
+            for spec in COUNTERS.values()
+        }
         self._histograms = {
             spec.name: Histogram(
                 spec.name, spec.documentation, spec.labels, budget, buckets=TASK_SECONDS
@@ -70,15 +55,14 @@ class WorkerGroup:
         }
         self._started = self._counters["celery_task_started"].add
         self._finished = self._counters["celery_task_finished"].add
-        self._retried = self._counters["celery_task_retried"].add
-        self._redelivered = self._counters["celery_task_redelivered"].add
         self._runtime = self._histograms["celery_task_runtime_seconds"].observe
         self._wait = self._histograms["celery_task_queue_wait_seconds"].observe
         self._latency = self._histograms["celery_task_latency_seconds"].observe
-        for name in _FROM_ZERO:
-            self._counters[name].add((), 0.0)
+        for name, counter in self._counters.items():
+            if not counter.labels:
+                self.add(name, (), 0.0)
         for result in ("success", "failure", "rejected"):
-            self._counters["pushgate_pushes"].add((result,), 0.0)
+            self.add("pushgate_pushes", (result,), 0.0)
         self._set("celery_worker_up", 1)
         self._set("celery_worker_crashed", 0)
         self._set("celery_worker_start_timestamp_seconds", started_at)
@@ -91,60 +75,48 @@ class WorkerGroup:
             for metric in metrics.values():
                 yield from metric.collect()
 
-    def known(self, known: Known) -> None:
-        """Make the series of tasks, so that increase() sees their first event.
+    def known(self, tasks: Mapping[str, str]) -> None:
+        """Make the series of tasks by their queues, so that increase() sees their first event."""
+        for task, queue in tasks.items():
+            for name in ("celery_task_started", "celery_task_retried"):
+                self._counters[name].expect((task, queue))
+            for state in _STATES:
+                self._counters["celery_task_finished"].expect((task, queue, state))
+            for reason in _REASONS:
+                self._counters["celery_task_revoked"].expect((task, reason))
 
-        They take half of the room at most, because a task that is registered need not ever run.
-        """
-        for task, queue in known.tasks.items():
-            if self._budget.used + 3 > self._budget.limit // 2:
-                self._log.warning(
-                    "the worker has more tasks than half of max_series holds: some have no series"
-                    " before their first run; raise max_series, or choose tasks with tasks=",
-                    subject="known",
-                )
-                return
-            self._started((task, queue), 0.0)
-            for state in ("success", "failure"):
-                self._finished((task, queue, state, ""), 0.0)
-
-    def started(self, start: Start) -> None:
+    def started(self, run: TaskRun) -> None:
         """Count a run that began."""
-        self._started((start.task, start.queue))
-        if start.redelivered:
-            self._redelivered((start.task, start.queue))
+        self._started((run.task, run.queue))
+        if run.redelivered:
+            self.add("celery_task_redelivered", (run.task, run.queue))
 
-    def ended(self, end: End, duration: float | None) -> None:
+    def ended(self, run: TaskRun, end: End) -> None:
         """Count a run that ended; a retry is counted apart, and is no measure of the runtime."""
-        series = (end.task, end.queue)
-        if end.state in FINISHED:
-            self._finished((*series, end.state, end.exception))
-            if duration is not None:
-                self._runtime(series, max(0.0, duration))
-        elif end.state == "retry":
-            self._retried((*series, end.exception))
+        series = (run.task, run.queue)
+        if end.state == "retry":
+            self.add("celery_task_retried", series)
         else:
-            raise ValueError(f"a run can't end in the state {end.state!r}")
-        if end.wait is not None:
-            self._wait(series, max(0.0, end.wait))
-        if end.latency is not None and end.state == "success":
-            self._latency(series, max(0.0, end.latency))
-
-    def counted(self, count: Count) -> None:
-        """Count what the worker's main process saw."""
-        counter = self._counters[_COUNTS[count.what]]
-        values = tuple(count.labels.get(label, "") for label in counter.labels)
-        counter.add(values, count.amount)
+            self._finished((*series, end.state))
+            if end.duration is not None:
+                self._runtime(series, max(0.0, end.duration))
+        if end.exception:
+            self.add("celery_task_exceptions", (run.task, end.exception))
+        if run.stamp is not None:
+            published, first, _ = run.stamp
+            self._wait(series, max(0.0, run.started_at - max(published, run.eta or published)))
+            if end.state == "success":
+                self._latency(series, max(0.0, end.at - first))
 
     def state(self, worker: WorkerState) -> None:
         """Set the worker's own state."""
+        self._set("celery_worker_concurrency", worker.concurrency)
         self._set("celery_worker_tasks_active", worker.active)
         self._set("celery_worker_tasks_prefetched", worker.prefetched)
-        oldest = "celery_worker_oldest_task_start_timestamp_seconds"
         if worker.oldest_start is None:
-            self._gauges[oldest].clear()
+            self._gauges[_OLDEST].clear()
         else:
-            self._set(oldest, worker.oldest_start)
+            self._set(_OLDEST, worker.oldest_start)
 
     def ends(self, *, crashed: bool) -> None:
         """The worker is gone. After a crash its running tasks stay, to show what was lost."""
@@ -153,23 +125,19 @@ class WorkerGroup:
         if not crashed:
             self._set("celery_worker_tasks_active", 0)
             self._set("celery_worker_tasks_prefetched", 0)
-            self._gauges["celery_worker_oldest_task_start_timestamp_seconds"].clear()
+            self._gauges[_OLDEST].clear()
 
-    def tick(self, name: str, amount: float = 1.0) -> None:
-        """Add to one of the counters without labels."""
-        self._counters[name].add((), amount)
+    def add(self, name: str, values: tuple[str, ...] = (), amount: float = 1.0) -> None:
+        """Add to one of the counters, without ``_total`` in its name."""
+        self._counters[name].add(values, amount)
 
     def pushed(self, error: Exception | None) -> None:
         """Count how a push ended. ``rejected`` is a failure that no other try can mend."""
-        if error is None:
-            result = "success"
-        elif isinstance(error, InvalidPayloadError) or (
+        is_rejected = isinstance(error, InvalidPayloadError) or (
             isinstance(error, GatewayRejectedError) and not error.retryable
-        ):
-            result = "rejected"
-        else:
-            result = "failure"
-        self._counters["pushgate_pushes"].add((result,))
+        )
+        result = "success" if error is None else "rejected" if is_rejected else "failure"
+        self.add("pushgate_pushes", (result,))
 
     def _set(self, name: str, value: float) -> None:
         self._gauges[name].set((), float(value))

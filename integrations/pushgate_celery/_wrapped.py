@@ -14,7 +14,7 @@ _ABSENT = object()
 
 
 class Wrapped:
-    """Replaces ``owner.name`` by ``around(original)``, where there is such a method."""
+    """Replaces ``owner.name``, a method or None, by ``around(original)``."""
 
     def __init__(self, owner: Any, name: str, around: Callable[[Any], Any]) -> None:
         self._owner = owner
@@ -26,7 +26,8 @@ class Wrapped:
         setattr(owner, name, self._call)
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
-        return (self._ours if self._active else self._original)(*args, **kwargs)
+        call = self._ours if self._active else self._original
+        return call(*args, **kwargs) if call is not None else None
 
     def undo(self) -> None:
         """Restore it. If other code has wrapped it again, ours only calls the original."""

@@ -47,13 +47,18 @@ def fill(broker, tasks):
                 client.send_task(f"bench.{name}", producer=producer)
 
 
+PARTS = ("Main", "children", "pusher")
+
+
 def cpu(worker):
-    """Seconds of CPU that the worker's processes have used, the pusher's included."""
-    ticks = 0
-    for pid in worker.descendants():
+    """Seconds of CPU that the worker's processes have used, by PARTS; its children live on."""
+    ticks = dict.fromkeys(PARTS, 0)
+    for pid, command in worker.descendants().items():
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+        is_pusher = "pushgate.relay" in command
+        part = "pusher" if is_pusher else "Main" if pid == worker.pid else "children"
+        ticks[part] += int(fields[11]) + int(fields[12])
+    return {part: count / os.sysconf("SC_CLK_TCK") for part, count in ticks.items()}
 
 
 def run(way, store, config, folder):
@@ -66,9 +71,9 @@ def run(way, store, config, folder):
     arguments = ["--loglevel=WARNING", *options.get("arguments", [])]
     with Worker(folder, "bench", *arguments, config=config, wait=False) as worker:
         until(lambda: store.llen("marks") >= 1, lambda: f"the first mark\n{worker.log}", 300)
-        used = -cpu(worker)
+        before = cpu(worker)
         until(lambda: store.llen("marks") == 2, lambda: f"the last mark\n{worker.log}", 300)
-        used += cpu(worker)
+        used = {part: seconds - before[part] for part, seconds in cpu(worker).items()}
         began, ended = map(float, store.lrange("marks", 0, -1))
         for pid in worker.pushers():
             status = Path(f"/proc/{pid}/status").read_text()
@@ -80,6 +85,10 @@ def run(way, store, config, folder):
             seen["pushes"] = totals.sum("pushgate_pushes_total", result="success")
             seen["groups"] = len(totals.groups)
     return ended - began, used, seen
+
+
+def spread(values, digits):
+    return f"({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
 def throughput(gateway, rounds, tasks):
@@ -99,23 +108,26 @@ def throughput(gateway, rounds, tasks):
                     way, store, config, folder / f"{number}{names.index(way)}"
                 )
                 speeds[way].append(tasks / took)
-                used[way].append(cpu_seconds / tasks * 1e3)
+                used[way].append({p: s / tasks * 1e3 for p, s in cpu_seconds.items()})
                 if seen:
                     pushers.append(seen)
                     assert seen["finished"] == tasks + WARM_UP + 2, seen
     print(
-        f"{tasks} tasks, {rounds} rounds (aim: >= 0.97x)\n{'':36}{'tasks/s':>7}{'ratio':>23}"
-        f"{'CPU a task':>14}{'ratio':>8}"
+        f"{tasks} tasks, {rounds} rounds (aim: >= 0.97x tasks/s, <= 1.06x CPU)\n{'':36}"
+        f"{'tasks/s':>7}{'ratio':>29}{'ms of CPU':>12}{'ratio':>14}   {', '.join(PARTS)}"
     )
     for way, values in speeds.items():
         # Neighbours in time are held against each other: a machine's speed drifts.
-        base = zip(values, speeds["uninstrumented"], used[way], used["uninstrumented"], strict=True)
-        speed, cost = zip(*((a / b, c / d) for a, b, c, d in base), strict=True)
-        spread = f"({min(values):.0f}-{max(values):.0f})"
-        faster, costlier = statistics.median(speed), statistics.median(cost)
+        faster = [a / b for a, b in zip(values, speeds["uninstrumented"], strict=True)]
+        totals = [sum(parts.values()) for parts in used[way]]
+        bare = [sum(parts.values()) for parts in used["uninstrumented"]]
+        costlier = [a / b for a, b in zip(totals, bare, strict=True)]
+        by_part = [statistics.median(parts[part] for parts in used[way]) for part in PARTS]
         print(
-            f"  {way:34}{statistics.median(values):7.0f} {spread:14}{faster:7.2f}x"
-            f"{statistics.median(used[way]):11.2f} ms{costlier:7.2f}x"
+            f"  {way:34}{statistics.median(values):7.0f} {spread(values, 0):14}"
+            f"{statistics.median(faster):7.2f}x {spread(faster, 2):12}"
+            f"{statistics.median(totals):6.2f}{statistics.median(costlier):7.2f}x"
+            f" {spread(costlier, 2):12}   {', '.join(f'{value:.3f}' for value in by_part)}"
         )
     print(
         f"  the pusher: {max(seen['rss'] for seen in pushers):.1f} MiB at most (aim: <= 30), and"
@@ -178,10 +190,9 @@ def handlers(gateway, rounds, tasks):
         signals.worker_init.send(worker)
         costs["pushgate's"].append(measured() - bare)
         installation.uninstall()
-    print(f"Microseconds of CPU a task, {rounds} rounds of {tasks} tasks (aim: <= 15)")
+    print(f"Microseconds of CPU a task, {rounds} rounds of {tasks} tasks (aim: <= 2.5x nothing)")
     for name, values in costs.items():
-        spread = f"({min(values):.1f}-{max(values):.1f})"
-        print(f"  {name:34}{statistics.median(values):7.1f} {spread}")
+        print(f"  {name:34}{statistics.median(values):7.1f} {spread(values, 1)}")
 
 
 def main():

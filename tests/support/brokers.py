@@ -19,6 +19,13 @@ from support.servers import Server, free_port
 @contextmanager
 def redis() -> Iterator[str]:
     """`with redis() as url:`, a URL without a database number: add `/0` to `/15`."""
+    with redis_server() as server:
+        yield f"redis://127.0.0.1:{server.port}"
+
+
+@contextmanager
+def redis_server() -> Iterator[Server]:
+    """The same as a server that can be killed and restarted."""
     binary = debian.require("redis")
     server = Server(
         lambda port: [
@@ -29,7 +36,7 @@ def redis() -> Iterator[str]:
         debian.environment("redis"),
     )
     try:
-        yield f"redis://127.0.0.1:{server.port}"
+        yield server
     finally:
         server.kill()
 

@@ -63,6 +63,7 @@ class Site:
         node="w1@test",
         more=None,
         environment=None,
+        prefix=(),
         wait=True,
     ):
         """A worker that is ready (unless told not to wait), killed with the test."""
@@ -72,6 +73,7 @@ class Site:
             concurrency=concurrency,
             node=node,
             environment=environment or {},
+            prefix=prefix,
             wait=wait,
         )
 
@@ -161,8 +163,10 @@ class Totals:
             found[f"{task} started"] += count
         for (task,), count in self.counted("celery_task_retried_total", "task").items():
             found[f"{task} retry"] += count
-        ends = self.counted("celery_task_finished_total", "task", "state", "exception")
-        for (task, state, exception), count in ends.items():
-            named = exception if state == "failure" else ""
-            found[f"{task} {state} {named}".strip()] += count
+        ends = self.counted("celery_task_finished_total", "task", "state")
+        for (task, state), count in ends.items():
+            found[f"{task} {state}"] += count
+        named = self.counted("celery_task_exceptions_total", "task", "exception")
+        for (task, exception), count in named.items():
+            found[f"{task} raised {exception}"] += count
         return found

@@ -17,12 +17,14 @@ DROPS = GroupingKey("drops")
 class Ledger:
     """Counts what it is fed, so that a test can tell whether every record arrived, and once.
 
-    Options: `raise_on`, a number to raise on; `counter_of`, a group to push as a counter.
+    Options: `raise_on`, a number to raise on; `counter_of`, a group to push as a counter;
+    `pace`, that of all changes.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._raise_on = options.get("raise_on")
         self._counter_of = options.get("counter_of")
+        self._pace = options.get("pace", "normal")
         self._numbers: dict[str, list[int]] = {}
         self._dropped = 0
 
@@ -31,12 +33,15 @@ class Ledger:
         if number == self._raise_on:
             raise ValueError(f"the ledger refuses {number}")
         self._numbers.setdefault(group, []).append(number)
-        yield Change("PUT", GroupingKey(group), _Page(lambda: self._page(group)))
+        yield Change("PUT", GroupingKey(group), _Page(lambda: self._page(group)), self._pace)
 
     def dropped(self, count: int) -> Iterable[Change]:
         self._dropped += count
         page = _Page(lambda: [gauge("dropped", "", self._dropped)])
         return [Change("PUT", DROPS, page)]
+
+    def abandoned(self, now: float) -> Iterable[Change]:
+        return [Change("POST", GroupingKey("abandoned"), [gauge("abandoned", "", 1)])]
 
     def closed(self, now: float) -> Iterable[Change]:
         return [Change("POST", GroupingKey("closed"), [gauge("closed", "", 1)])]
@@ -70,6 +75,9 @@ class Echo:
         return [Change(method, GroupingKey(group), metrics if live else families)]
 
     def dropped(self, count: int) -> Iterable[Change]:
+        return ()
+
+    def abandoned(self, now: float) -> Iterable[Change]:
         return ()
 
     def closed(self, now: float) -> Iterable[Change]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +50,7 @@ class CeleryProcess:
         *arguments: str,
         config: Mapping[str, object],
         environment: Mapping[str, str] = {},
+        prefix: Sequence[str] = (),
         wait: bool = True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,7 @@ class CeleryProcess:
         self._log_path = folder / "log"
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", app, *arguments],
+                [*prefix, sys.executable, "-m", "celery", "-A", app, *arguments],
                 cwd=folder,
                 env={
                     **inherited,
@@ -180,6 +181,7 @@ class Worker(CeleryProcess):
         concurrency: int = 2,
         node: str = "w1@test",
         environment: Mapping[str, str] = {},
+        prefix: Sequence[str] = (),
         wait: bool = True,
     ) -> None:
         super().__init__(
@@ -194,6 +196,7 @@ class Worker(CeleryProcess):
             *arguments,
             config=config,
             environment=environment,
+            prefix=prefix,
             wait=wait,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from itertools import count
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -25,16 +26,17 @@ class Pending(Generic[K, S]):
     """At most one state for each key: ``combine(older, newer)`` makes one of two.
 
     The key that could have been taken for the longest time goes first. A key is taken once in
-    ``interval`` at most. All times are in seconds of one monotonic clock.
+    ``interval`` at most, which may be changed for what is put from then on. All times are in
+    seconds of one monotonic clock.
     """
 
     def __init__(self, combine: Callable[[S, S], S], *, interval: float = 0.0) -> None:
         self._combine = combine
-        self._interval = interval
+        self.interval = self._longest = interval
         self._entries: dict[K, _Entry[S]] = {}
         self._heap: list[tuple[float, int, K]] = []  # what is due, and some that was replaced
         self._numbers = count()
-        self._free_at: dict[K, float] = {}  # in the order of the times
+        self._taken_at: dict[K, float] = {}  # in the order of the times
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -47,23 +49,26 @@ class Pending(Generic[K, S]):
         entry = self._entries.get(key)
         return None if entry is None else entry.state
 
-    def put(self, key: K, state: S, at: float) -> None:
-        """Add ``state``, due ``at`` the earliest. What waits for the key keeps its turn."""
+    def put(self, key: K, state: S, at: float, *, interval: float | None = None) -> None:
+        """Add ``state``, due ``at`` the earliest. What waits for the key keeps its turn.
+
+        ``interval`` is in place of the table's, for a state that can't wait so long.
+        """
         before = self._entries.get(key)
         if before is not None:
             state = self._combine(before.state, state)
-        self._set(key, state, at)
+        self._set(key, state, at, self.interval if interval is None else interval)
 
     def put_back(self, key: K, state: S, at: float) -> None:
         """``state`` was taken and not delivered: it goes under what was added since.
 
         Raises what ``combine`` raises, and then keeps only what was added since.
         """
-        self._free_at.pop(key, None)
+        self._taken_at.pop(key, None)
         since = self._entries.get(key)
         if since is not None:
             state = self._combine(state, since.state)
-        self._set(key, state, at)
+        self._set(key, state, at, 0.0)
 
     def take(self, now: float) -> tuple[K, S] | None:
         """Take out the key whose turn it is, with its state."""
@@ -95,14 +100,14 @@ class Pending(Generic[K, S]):
 
     def hurry(self, now: float) -> None:
         """There is little time left: all is due ``now``, and no key waits for its interval."""
-        self._interval = 0.0
-        self._free_at.clear()
+        self.interval = 0.0
+        self._taken_at.clear()
         for key, state in self.clear().items():
-            self._set(key, state, now)
+            self._set(key, state, now, 0.0)
 
-    def _set(self, key: K, state: S, at: float) -> None:
+    def _set(self, key: K, state: S, at: float, interval: float) -> None:
         before = self._entries.get(key)
-        due = max(at, self._free_at.get(key, at))
+        due = max(at, self._taken_at.get(key, -math.inf) + interval)
         if before is not None and before.due <= due:
             self._entries[key] = before._replace(state=state)
             return
@@ -113,8 +118,9 @@ class Pending(Generic[K, S]):
             heapq.heapify(self._heap)
 
     def _began(self, key: K, now: float) -> None:
-        if self._interval > 0:
-            self._free_at.pop(key, None)
-            while self._free_at and next(iter(self._free_at.values())) <= now:
-                del self._free_at[next(iter(self._free_at))]
-            self._free_at[key] = now + self._interval
+        self._longest = max(self._longest, self.interval)
+        if self._longest > 0:
+            self._taken_at.pop(key, None)
+            while self._taken_at and next(iter(self._taken_at.values())) + self._longest <= now:
+                del self._taken_at[next(iter(self._taken_at))]
+            self._taken_at[key] = now

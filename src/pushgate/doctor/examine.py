@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import PushError
 from .check_gateway import check_clock, check_push, check_ready, check_scrape, check_status
 from .check_groups import check_groups
+from .check_load import check_load
 from .check_network import check_network
 from .check_outbox import check_outbox
 from .check_settings import check_settings
@@ -65,4 +67,7 @@ def _check_all_of_gateway(gateway: Gateway, settings: Settings) -> Iterator[Find
         yield fail("groups", str(error), "see what stands in front of the gateway")
         return
     yield check_scrape(gateway, groups)
-    yield from check_groups(groups, time.time() + offset)
+    now = time.time() + offset
+    yield from check_groups(groups, now)
+    with suppress(PushError):
+        yield from check_load(groups, gateway.scrape().decode(errors="replace"), now)

@@ -25,11 +25,16 @@ class Change(NamedTuple):
     An object with ``collect()`` is collected when it is pushed, not before, so that one change
     stands for all that it counts until then: one value for each group, made once and returned for
     each record, costs nearly nothing.
+
+    ``pace`` is for fleets with many groups. A slow group is pushed after the others and in an
+    interval of its own, which the pusher stretches where pushes take long; "now" is for a change of
+    such a group that can't wait so long. All changes of one group are slow or now, or none is.
     """
 
     method: Literal["PUT", "POST", "DELETE"]
     key: GroupingKey
     metrics: Metrics = ()
+    pace: Literal["normal", "slow", "now"] = "normal"
 
 
 class Aggregator(Protocol):
@@ -44,8 +49,11 @@ class Aggregator(Protocol):
     def dropped(self, count: int) -> Iterable[Change]:
         """So many records were lost since the last call, because the writers could not write."""
 
+    def abandoned(self, now: float) -> Iterable[Change]:
+        """The process that started the relay is gone without a word; its children may go on."""
+
     def closed(self, now: float) -> Iterable[Change]:
-        """Every writer is gone, and with them the relay: what waits is pushed a last time."""
+        """The relay was closed, or every writer is gone: what waits is pushed a last time."""
 
     def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
         """A push of this group has ended: in time for the metrics of the adapter's own health."""

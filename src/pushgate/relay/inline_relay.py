@@ -41,6 +41,7 @@ class InlineRelay:
             load_aggregator(aggregator, options_text(options)),
             url=gateway.url,
             interval=0.0,
+            slow_interval=0.0,
             log=self._log,
             utf8_names=gateway.utf8_names,
         )

@@ -7,11 +7,13 @@ sent without it.
 from __future__ import annotations
 
 import os
+import select
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .pusher_process import RECORDS
+from .pusher_process import CHANNEL, DONE, RECORDS
 from .records import Dropped, RecordReader
 from .standard_error import describe, to_stderr
 
@@ -29,19 +31,27 @@ _CHUNK = 1 << 17  # bytes
 _NAP = 0.05  # seconds
 _LEAST_TIMEOUT = 0.1  # seconds
 _KEEP_AFTER = 0.5  # seconds after the end
+_LATE = 0.5  # seconds after the stop, in which a process that has the pipe still may write
 _LONGEST_WAIT = 86_400.0  # seconds; beyond, another record will wake us
 
 
 class Pusher:
     """Feeds the records on the descriptor RECORDS to ``sender``, and sends its requests.
 
-    It tries for ``linger`` seconds after the end of the records, and keeps the rest in the outbox
-    of ``copy``. Each request takes ``timeout`` seconds at most. While no push waits, the outbox is
-    flushed when the gateway has answered and every minute.
+    It tries for ``linger`` seconds after the stop or the end of the records, and keeps the rest in
+    the outbox of ``copy``. As soon as all is delivered after a stop, it tells the worker. Each
+    request takes ``timeout`` seconds at most. While no push waits, the outbox is flushed when the
+    gateway has answered and every minute.
     """
 
     def __init__(
-        self, sender: Sender, copy: OutboxCopy, *, url: str, linger: float, timeout: float
+        self,
+        sender: Sender,
+        copy: OutboxCopy,
+        *,
+        url: str,
+        linger: float,
+        timeout: float,
     ) -> None:
         self._sender = sender
         self._copy = copy
@@ -49,11 +59,13 @@ class Pusher:
         self._linger = linger
         self._timeout = timeout
         self._changed = threading.Condition()
-        self._deadline: float | None = None  # on the monotonic clock, once there are no writers
+        self._deadline: float | None = None  # on the monotonic clock, after the stop or the end
+        self._may_read = True
+        self._has_told = False
         self._sleeps_until = float("-inf")  # the sending thread
 
     def run(self) -> None:
-        """Read and push until the end of file, and then push what is left."""
+        """Read and push until the stop or the end of file, and then push what is left."""
         thread = threading.Thread(target=self._send_all, name="pushgate-send", daemon=True)
         thread.start()
         self._read_all()
@@ -98,24 +110,52 @@ class Pusher:
 
     def _read_all(self) -> None:
         reader = RecordReader()
-        while chunk := os.read(RECORDS, _CHUNK):
-            with self._changed:
-                self._feed(reader.split(chunk))
-                self._wake()
-            if len(chunk) < _CHUNK:
-                time.sleep(_NAP)
+        poll = select.poll()
+        poll.register(RECORDS, select.POLLIN)
+        poll.register(CHANNEL, 0)  # its end is reported all the same
+        pause: float | None = None
+        while True:
+            ready = dict(poll.poll(pause))
+            if RECORDS in ready:
+                chunk = os.read(RECORDS, _CHUNK)
+                if not chunk:
+                    break
+                with self._changed:
+                    self._feed(reader.split(chunk))
+                    self._wake()
+                if len(chunk) < _CHUNK and self._deadline is None:
+                    time.sleep(_NAP)
+            elif CHANNEL in ready:  # and its last words are read
+                poll.unregister(CHANNEL)
+                with self._changed:
+                    if self._deadline is None:
+                        self._sender.abandoned()
+                        self._wake()
+            if self._deadline is not None:
+                late = self._deadline - self._linger + _LATE
+                if (rest := late - time.monotonic()) <= 0:
+                    break
+                pause = rest * 1000
         with self._changed:
-            self._feed(reader.end())
+            self._may_read = False
+            self._close()
+            self._changed.notify()
+
+    def _close(self) -> None:
+        """The stop, or the end: only what comes first counts."""
+        if self._deadline is None:
             self._sender.closed()
             self._deadline = time.monotonic() + self._linger
-            self._changed.notify()
 
     def _feed(self, records: Iterator[Any]) -> None:
         for record in records:
-            if isinstance(record, Dropped):
+            if not isinstance(record, Dropped):
+                self._sender.feed(record)
+            elif record:
                 self._sender.dropped(record)
             else:
-                self._sender.feed(record)
+                self._close()
+                self._changed.notify()
 
     def _wake(self) -> None:
         """Wake the sending thread if its next request has become due earlier."""
@@ -129,9 +169,10 @@ class Pusher:
     def _send_all(self) -> None:
         try:
             while (request := self._next()) is not None:
+                began = time.monotonic()
                 error = self._send(request)
                 with self._changed:
-                    self._sender.settle(request, error)
+                    self._sender.settle(request, error, time.monotonic() - began)
                     answers = self._sender.last_error is None
                 if self._copy.is_due(time.monotonic(), gateway_answers=answers):
                     self._keep()
@@ -143,9 +184,14 @@ class Pusher:
         """Wait for the next request, and return it; None at the end."""
         while True:
             with self._changed:
-                is_idle = not self._sender.undelivered
-                if self._deadline is not None and (is_idle or self._left() <= 0):
-                    return None
+                if self._deadline is not None:
+                    is_idle = not self._sender.undelivered
+                    if self._left() <= 0 or (is_idle and not self._may_read):
+                        return None
+                    if is_idle and not self._has_told:
+                        self._has_told = True
+                        with suppress(OSError):
+                            os.write(CHANNEL, f"{DONE}\n".encode())
                 if (request := self._sender.take()) is not None:
                     return request
                 now = time.monotonic()

@@ -51,6 +51,7 @@ def _make(configuration: Mapping[str, Any]) -> Pusher:
         load_aggregator(configuration["aggregator"], configuration["options"]),
         url=gateway.url,
         interval=configuration["interval"],
+        slow_interval=configuration["slow_interval"],
         log=log,
         utf8_names=gateway.utf8_names,
     )

@@ -27,10 +27,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.machinery import ModuleSpec
 
-__all__ = ("ANSWER", "CHANNEL", "IGNORED", "RECORDS", "PusherProcess", "start_pusher")
+__all__ = (
+    "ANSWER",
+    "CHANNEL",
+    "DONE",
+    "IGNORED",
+    "RECORDS",
+    "PusherProcess",
+    "start_pusher",
+)
 
 RECORDS, CHANNEL = 3, 4  # the pusher's descriptors
-ANSWER = "\0"  # begins the line that says how it began; other lines come on the channel, too
+# Begin the lines that say how it began, and that it was told to stop and has delivered everything.
+# Other lines come on the channel, too.
+ANSWER, DONE = "\0", "\1"
 
 # A service manager signals all processes of a service, a terminal its foreground group. The pusher
 # ends after its last push, when no writer is left.
@@ -61,7 +71,7 @@ class PusherProcess:
         self._answer: str | None = None
         self._lines: list[str] = []
         self._rest = b""
-        self._gone = False
+        self._gone = self._is_done = False
 
     def answer(self, timeout: float) -> str | None:
         """Its answer: "" if it has begun, else the reason why not.
@@ -87,17 +97,25 @@ class PusherProcess:
             pass
         return self._gone
 
-    def reap(self) -> int | None:
-        """The exit code of a process that is gone, negative for a signal; None if not known."""
+    def is_done(self, timeout: float) -> bool:
+        """Wait ``timeout`` seconds at most until it was told to stop and has delivered all."""
+        deadline = time.monotonic() + timeout
+        while not (self._is_done or self._gone):
+            if not self._receive(max(0.0, deadline - time.monotonic())):
+                break
+        return self._is_done
+
+    def reap(self) -> str:
+        """How a process that is gone ended; "" if it ended well, or if that is not known."""
         self.channel.close()
         with suppress(OSError):  # libev, for example, reaps children, too
             # Its descriptors are closed some microseconds before it can be waited for.
             for _ in range(_REAP_TRIES):
                 pid, status = posix.waitpid(self.pid, posix.WNOHANG)
                 if pid:
-                    return os.waitstatus_to_exitcode(status)
+                    return _exit_text(os.waitstatus_to_exitcode(status))
                 posix.sched_yield()
-        return None
+        return ""
 
     def _receive(self, timeout: float) -> bool:
         """Receive something, or its end: False if neither came within ``timeout`` seconds."""
@@ -118,6 +136,8 @@ class PusherProcess:
             text = line.decode(errors="replace")
             if text.startswith(ANSWER):
                 self._answer = text.removeprefix(ANSWER)
+            elif text == DONE:
+                self._is_done = True
             else:
                 self._lines.append(text.removeprefix("pushgate: "))
         self._gone = not data
@@ -127,8 +147,8 @@ class PusherProcess:
 def start_pusher(records: int, configuration: Mapping[str, Any]) -> PusherProcess:
     """Start a pusher that reads ``records``. Raises OSError.
 
-    ``records`` is not below CLEAR_OF. ``configuration``, of what marshal can hold, goes to the
-    pusher's ``main`` with the path added.
+    ``records`` is none of the pusher's numbers. ``configuration``, of what marshal can hold, goes
+    to the pusher's ``main`` with the path added.
     """
     if not sys.executable:
         raise OSError(f"sys.executable is empty; {_NO_PYTHON}")
@@ -173,6 +193,12 @@ def _spawn(records: int, channel: int) -> int:
         setsigmask=IGNORED,  # until the pusher ignores them, or one might end it before
         setpgroup=0,
     )
+
+
+def _exit_text(code: int) -> str:
+    if code < 0:
+        return f"signal {-code} killed it"
+    return f"it exited with {code}" if code else ""
 
 
 def _has_standard_error() -> bool:

@@ -7,10 +7,12 @@ all writers are killed, because the pusher sees the end of the pipe.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ..errors import require_posix
 from ..transport.backoff import Backoff
@@ -34,8 +36,10 @@ _PIPE_BYTES = 1 << 20  # Linux lets anyone have so much; the default of 64 KiB i
 _BEGIN_SECONDS = 10.0  # how long start() waits to hear whether the pusher could begin
 _FLUSH_STEP = 0.01  # seconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 300.0  # seconds until a pusher that died young is replaced
+_EXIT_SECONDS = 0.1  # for a pusher that has delivered all, to save a zombie
 
 _log = logging.getLogger("pushgate")
+_started: WeakSet[Relay] = WeakSet()
 
 
 class Relay:
@@ -43,10 +47,12 @@ class Relay:
 
     ``aggregator`` is ``package.module:factory``. In the pusher, ``factory(options)`` makes the
     Aggregator, from ``options`` that JSON can hold. A group is pushed at once, and then once in
-    ``interval`` seconds at most. The pusher tries for ``linger`` seconds after its last writer is
-    gone, and leaves the rest in the outbox of ``settings``. Each pusher delivers from that outbox
-    when the gateway has answered, and every minute. The settings' ``timeout`` bounds each push;
-    their ``retries`` are not used, because a failed push is sent again with newer values.
+    ``interval`` seconds at most; one whose changes are slow, in ``slow_interval`` seconds, or more
+    where the gateway takes long. The pusher tries for ``linger`` seconds after the relay was closed
+    or its last writer is gone, and leaves the rest in the outbox of ``settings``. Each pusher
+    delivers from that outbox when the gateway has answered, and every minute. The settings'
+    ``timeout`` bounds each push; their ``retries`` are not used, because a failed push is sent
+    again with newer values.
 
     Raises SettingsError where no gateway is configured, TypeError or ValueError for options that
     JSON can't hold.
@@ -59,18 +65,20 @@ class Relay:
         settings: Settings,
         options: Mapping[str, object] = MappingProxyType({}),
         interval: float = 15.0,
+        slow_interval: float = 60.0,
         linger: float = 10.0,
     ) -> None:
         require_posix("a Relay")
-        if not (interval >= 0 and linger >= 0):
-            raise ValueError(f"interval is {interval!r}, linger {linger!r}; give seconds from 0 on")
+        times = {"interval": interval, "slow_interval": slow_interval, "linger": linger}
+        for name, seconds in times.items():
+            if not seconds >= 0:
+                raise ValueError(f"{name} is {seconds!r}; give seconds from 0 on")
         settings.to_gateway()  # a wrong setting raises here, and not in the pusher
         self._configuration: Mapping[str, Any] = {
             "aggregator": aggregator,
             "options": options_text(options),
             "settings": {**settings._asdict(), "origins": dict(settings.origins)},
-            "interval": float(interval),
-            "linger": float(linger),
+            **{name: float(seconds) for name, seconds in times.items()},
         }
         self._writer: Writer | None = None
         self._write_end = self._read_end = Descriptor(-1)
@@ -105,6 +113,7 @@ class Relay:
             raise
         self._owner = posix.getpid()
         self._writer = Writer(self._write_end)
+        _started.add(self)
 
     def write(self, record: object) -> bool:
         """Hand over a record that JSON can hold, of 4000 bytes at most, from any process.
@@ -150,39 +159,46 @@ class Relay:
             _pass_on(self._pusher)
             if not is_gone:
                 return False
-            _log.warning("the pusher process is gone: %s", _exit_text(self._pusher.reap()))
+            _log.warning("the pusher process is gone: %s", self._pusher.reap() or "it ended")
             self._pusher = None
             self._died(now)
         return now >= self._may_start_at and self._try_again()
 
     def detach(self) -> None:
         """Close the pipe in a child that must not keep it open. Its records are dropped then."""
-        for end in (self._write_end, self._read_end):
-            end.close()
+        self._write_end.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close what only the process of :meth:`start` needs: each child does it when it begins."""
+        self._read_end.close()
         if self._pusher is not None:
             self._pusher.channel.close()
 
     def close(self, timeout: float) -> bool:
-        """End, and wait ``timeout`` seconds for the last pushes. Whether the pusher has ended.
+        """End, and wait ``timeout`` seconds for the last pushes. Whether all is pushed or kept.
 
-        The pusher goes on while forked children hold the pipe. In a child this closes the child's
-        end only, and returns True.
+        A process that a task left behind, and that has the pipe still, delays nothing. In a forked
+        child this closes the child's end only, and returns True.
         """
-        if self._owner != posix.getpid() or self._write_end.number < 0:
+        if self._owner != posix.getpid() or self._writer is None or self._write_end.number < 0:
             self.detach()
             return True
         deadline = time.monotonic() + timeout
         self.flush(timeout)
         if self._pusher is None or self._pusher.is_gone():
             self._try_again()  # what is in the pipe must not stay there
+        self._writer.stop()
         self._write_end.close()
         has_ended = False
-        if self._pusher is not None:
-            has_ended = self._pusher.is_gone(max(0.0, deadline - time.monotonic()))
-            _pass_on(self._pusher)
-            if has_ended and (code := self._pusher.reap()):
-                _log.warning("the pusher process is gone: %s", _exit_text(code))
+        if (pusher := self._pusher) is not None:
+            is_done = pusher.is_done(max(0.0, deadline - time.monotonic()))
+            has_ended = pusher.is_gone(_EXIT_SECONDS if is_done else 0.0)
+            _pass_on(pusher)
+            if has_ended and (how := pusher.reap()):
+                _log.warning("the pusher process is gone: %s", how)
                 has_ended = False
+            has_ended = has_ended or is_done
         self.detach()
         return has_ended
 
@@ -214,7 +230,11 @@ def _pass_on(pusher: PusherProcess) -> None:
         _log.warning("%s", line)
 
 
-def _exit_text(code: int | None) -> str:
-    if code is None:
-        return "it ended"
-    return f"it exited with {code}" if code >= 0 else f"signal {-code} killed it"
+def _close_in_child() -> None:
+    """A forked child writes, and no more: the pusher must see when the process of start() ends."""
+    for relay in _started:
+        relay.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

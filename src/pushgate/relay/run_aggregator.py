@@ -40,9 +40,11 @@ class RunAggregator:
         logging.getLogger("pushgate").warning("%d reports are lost: the pipe was full", count)
         return ()
 
-    def closed(self, now: float) -> Iterable[Change]:  # noqa: ARG002
+    def abandoned(self, now: float) -> Iterable[Change]:  # noqa: ARG002
         """Nothing: a run that did not end has no end."""
         return ()
+
+    closed = abandoned
 
     def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
         """The pusher logs what fails."""

@@ -11,6 +11,7 @@ from ..delivery.pending_push import PendingPush, combine, pending_push
 from ..errors import GatewayRejectedError, GatewayUnreachableError, PushError, is_retryable
 from ..transport.backoff import Backoff
 from .standard_error import describe
+from .stretch import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,13 +32,15 @@ class ReadyPush(NamedTuple):
     key: GroupingKey
     push: PendingPush
     body: bytes
+    is_slow: bool
 
 
 class Sender:
     """Turns records into requests: for a group at once, and then once in ``interval`` seconds.
 
-    ``url`` is the gateway's, for log lines. Never raises: an exception of an aggregator or a
-    collector is logged. Two threads must not use it at the same time.
+    Slow groups have ``slow_interval``, and wait until no other is due. ``url`` is the gateway's,
+    for log lines. Never raises: an exception of an aggregator or a collector is logged. Two threads
+    must not use it at the same time.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Sender:
         *,
         url: str,
         interval: float,
+        slow_interval: float,
         log: RateLimitedLogger,
         utf8_names: bool = False,
     ) -> None:
@@ -53,7 +57,10 @@ class Sender:
         self._url = url
         self._log = log
         self._utf8_names = utf8_names
-        self._pending: Pending[GroupingKey, PendingPush] = Pending(combine, interval=interval)
+        self._interval = interval
+        self._stretch = Stretch(slow_interval)
+        self._normal: Pending[GroupingKey, PendingPush] = Pending(combine, interval=interval)
+        self._slow: Pending[GroupingKey, PendingPush] = Pending(combine, interval=slow_interval)
         self._backoff = Backoff(_FIRST_PAUSE, interval)
         self._blocked_until = float("-inf")
         self._under_way: ReadyPush | None = None
@@ -66,7 +73,8 @@ class Sender:
     def undelivered(self) -> int:
         """How many groups have a push that waits or is under way."""
         sent = self._under_way
-        return len(self._pending) + (sent is not None and self._pending.get(sent.key) is None)
+        count = len(self._normal) + len(self._slow)
+        return count + (sent is not None and self._table(sent.is_slow).get(sent.key) is None)
 
     def feed(self, record: Any) -> None:
         """A record arrived."""
@@ -77,37 +85,53 @@ class Sender:
         """So many records did not arrive."""
         self._ask(self._aggregator.dropped, count)
 
+    def abandoned(self) -> None:
+        """The process that started us is gone; records may go on to arrive."""
+        self._ask(self._aggregator.abandoned, time.time())
+
     def closed(self) -> None:
         """There will be no more records: all that waits is due now."""
         self._closed_at = time.time()
         self._ask(self._aggregator.closed, self._closed_at)
-        self._pending.hurry(time.monotonic())
+        self._interval = 0.0
+        for table in (self._normal, self._slow):
+            table.hurry(time.monotonic())
         self._backoff = Backoff(_FIRST_PAUSE, _FIRST_PAUSE)
         self._blocked_until = float("-inf")
 
     def next_due(self) -> float | None:
         """When :meth:`take` returns the next push, on the monotonic clock; None: none waits."""
-        due = self._pending.next_due()
-        return None if due is None else max(due, self._blocked_until)
+        due = [at for table in (self._normal, self._slow) if (at := table.next_due()) is not None]
+        return max(min(due), self._blocked_until) if due else None
 
     def take(self) -> ReadyPush | None:
         """The push that is due now, or None. Call :meth:`settle` before the next call."""
         now = time.monotonic()
-        while now >= self._blocked_until and (taken := self._pending.take(now)) is not None:
+        while now >= self._blocked_until:
+            is_slow = False
+            if (taken := self._normal.take(now)) is None:
+                is_slow, due = True, self._slow.next_due()
+                if (taken := self._slow.take(now)) is None:
+                    return None
+                if due is not None and now - due > self._slow.interval > 0:
+                    self._log_round()
             key, push = taken
             try:
-                self._under_way = ReadyPush(key, push, push.body(key, utf8_names=self._utf8_names))
+                body = push.body(key, utf8_names=self._utf8_names)
             except Exception as error:
                 self._give_up(key, error)
             else:
+                self._under_way = ReadyPush(key, push, body, is_slow)
                 return self._under_way
         return None
 
-    def settle(self, request: ReadyPush, error: Exception | None) -> None:
-        """The sending of ``request`` ended, with ``error`` if it failed."""
+    def settle(self, request: ReadyPush, error: Exception | None, took: float = 0.0) -> None:
+        """The sending of ``request`` ended after ``took`` seconds, with ``error`` if it failed."""
         self._under_way = None
         if error is None or not may_pass(error):
             self._answered()
+            if self._closed_at is None:
+                self._slow.interval = self._stretch.took(took, time.monotonic())
             if error is None:
                 self._tell(request.key, None)
             else:
@@ -115,7 +139,7 @@ class Sender:
             return
         now = time.monotonic()
         try:
-            self._pending.put_back(request.key, request.push, now)
+            self._table(request.is_slow).put_back(request.key, request.push, now)
         except Exception as fault:
             self._fault(fault)
         self._tell(request.key, error)
@@ -133,9 +157,12 @@ class Sender:
         collected_at = time.time() if self._closed_at is None else self._closed_at
         sent = self._under_way
         changes: list[tuple[str, GroupingKey, bytes, float]] = []
-        for key in dict.fromkeys((*self._pending, *([sent.key] if sent else ()))):
+        tables = {key: table for table in (self._normal, self._slow) for key in table}
+        if sent is not None:
+            tables[sent.key] = self._table(sent.is_slow)
+        for key, table in tables.items():
             try:
-                push = self._pending.get(key)
+                push = table.get(key)
                 if sent is not None and sent.key == key:
                     push = sent.push if push is None else combine(sent.push, push)
                 if push is not None:
@@ -152,10 +179,12 @@ class Sender:
             self._fault(error)
 
     def _add(self, change: Change) -> None:
-        key, metrics = change.key, change.metrics
-        waiting = self._pending.get(key)
+        key, metrics, pace = change.key, change.metrics, change.pace
+        table = self._table(pace != "normal")
+        waiting = table.get(key)
         if (
             waiting is not None
+            and pace != "now"
             and waiting.collected is metrics
             and not waiting.families
             and waiting.method in (change.method, "PUT")
@@ -164,7 +193,18 @@ class Sender:
         ):
             return  # the push that waits collects it: so do most changes of a busy group
         push = pending_push(change.method, metrics, time.time())
-        self._pending.put(key, push, time.monotonic())
+        table.put(key, push, time.monotonic(), interval=self._interval if pace == "now" else None)
+
+    def _table(self, is_slow: bool) -> Pending[GroupingKey, PendingPush]:
+        return self._slow if is_slow else self._normal
+
+    def _log_round(self) -> None:
+        self._log.warning(
+            f"a round of the groups that can wait takes longer than their interval, which is now"
+            f" {self._slow.interval:.0f} s, at the gateway {self._url}: {len(self._slow) + 1} are"
+            " behind, and are pushed ever less often; `pushgate doctor` tells what a push costs it",
+            subject="round",
+        )
 
     def _answered(self) -> None:
         self.last_error = None

@@ -8,12 +8,13 @@ pop and append are atomic.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .records import dropped_line, record_line
+from .records import STOP, dropped_line, record_line
 
 with suppress(ImportError):  # on Windows, as in relay.py
     import posix
@@ -76,13 +77,16 @@ class Writer:
             return self._drop(local, f"a record that can't be written was dropped: {error}")
         if local.checked and not local.waiting and not local.drops:
             try:
-                # On Linux this writes all of it or nothing.
-                posix.write(self._pipe.number, line)
+                posix.write(self._pipe.number, line)  # all of it or nothing
             except OSError:
                 pass  # no room, most likely
             else:
                 return True
         return self._write_last(local, line)
+
+    def stop(self) -> bool:
+        """Write that the relay was closed, after all that waits. Whether it is written."""
+        return self.flush() and self._try(STOP)
 
     def flush(self) -> bool:
         """Write what waits and how much was dropped, if there is room. Whether all is written."""
@@ -113,8 +117,7 @@ class Writer:
 
     def _write_last(self, local: _Local, line: bytes) -> bool:
         if not local.checked:
-            self._pipe.check()
-            local.checked = True
+            local.checked = self._pipe.check() or self._pipe.reopen()
         if self._pipe.number < 0:
             return False
         if self.flush() and self._try(line):
@@ -127,8 +130,10 @@ class Writer:
     def _try(self, line: bytes) -> bool:
         try:
             posix.write(self._pipe.number, line)
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno != errno.EBADF or not self._pipe.reopen():
+                return False
+            return self._try(line)
         return True
 
     def _drop(self, local: _Local, why: str) -> bool:

@@ -23,8 +23,8 @@ def redis_url():
 def open_site(redis_url):
     """Makes a Site in a folder; its processes live until the given stack is closed."""
 
-    def open_site(folder, stack):
-        return Site(folder, f"{redis_url}/{next(_databases)}", stack)
+    def open_site(folder, stack, broker=None):
+        return Site(folder, f"{redis_url}/{next(_databases)}", stack, broker)
 
     return open_site
 

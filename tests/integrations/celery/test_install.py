@@ -1,4 +1,4 @@
-"""What install connects, where it starts something, and that uninstall takes it all back."""
+"""What install takes, what it connects, where it starts something, and that uninstall undoes it."""
 
 import subprocess
 import sys
@@ -6,13 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 from celery import signals
+from celery.local import Proxy
 
 from pushgate import Gateway, Settings, SettingsError
 from pushgate.embedded import EmbeddedGateway
-from pushgate_celery import _install, install
-from support.celery_runs import ListRelay, Sender, make_app, run
+from pushgate_celery import install
+from support.celery_inline import Seen, make_app, run
 
 URL = "http://127.0.0.1:1"
+
+
+class Controller(SimpleNamespace):
+    """What sends worker_init."""
+
+    __hash__ = object.__hash__
 
 
 def receivers():
@@ -22,121 +29,85 @@ def receivers():
 
 @pytest.fixture
 def app():
-    app = make_app()
-    before = receivers()
-    yield app
-    if (installation := _install._installations.get(app)) is not None:
-        installation.uninstall()
-    assert receivers() == before
+    return make_app()
 
 
 @pytest.fixture
-def relays(monkeypatch):
-    """The relays that were started, as (aggregator, options, ListRelay)."""
-    started = []
+def installed(app):
+    """install, which is undone with the test; then nothing of it is left."""
+    before, made = receivers(), []
 
-    class Relay(ListRelay):
-        def __init__(self, aggregator, **options):
-            super().__init__()
-            self.options = options
+    def call(*arguments, **options):
+        made.append(install(app, *arguments, **options))
+        return made[-1]
 
-        def start(self):
-            started.append(self)
+    yield call
+    for installation in made:
+        installation.uninstall()
+    assert receivers() == before
+    assert not app.steps["consumer"]
 
-    monkeypatch.setattr(_install, "Relay", Relay)
-    return started
+
+@pytest.fixture
+def gateway(monkeypatch, tmp_path):
+    monkeypatch.setenv("PUSHGATE_STATE_DIR", str(tmp_path))
+    with EmbeddedGateway() as server:
+        yield server
 
 
-def worker_of(app, **fields):
-    """A WorkController that begins."""
+def begin(app, **fields):
+    """A worker begins."""
     fields = {"pool_cls": "solo", "hostname": "celery@here", "soft_time_limit": None, **fields}
-    controller = Sender(app=app, **fields)
+    controller = Controller(app=app, **fields)
     signals.worker_init.send(sender=controller)
     return controller
 
 
-def test_a_process_that_only_publishes_starts_nothing(app, relays):
-    install(app, URL)
-
-    names = {name for name, there in receivers().items() if there}
-    assert not relays
-    assert {"task_prerun", "task_postrun", "task_received"}.isdisjoint(names)
+def groups(gateway):
+    return {frozenset(group.labels.items()): group for group in Gateway(gateway.url).groups()}
 
 
-def test_a_worker_starts_a_relay_with_all_that_the_pusher_needs(app, relays):
-    install(app, URL, interval="5s", job="shop", on_exit="delete", linger=1, max_series=99)
-    worker_of(app)
-
-    (relay,) = relays
-    options = relay.options.pop("options")
-    assert options.pop("started_at") > 0
-    assert options == {
-        "job": "shop",
-        "node": "celery@here",
-        "max_series": 99,
-        "on_exit": "delete",
-    }
-    assert relay.options["settings"].gateway == URL
-    assert (relay.options["interval"], relay.options["linger"]) == (5.0, 1.0)
+def worker_group(gateway, job="celery", node="celery@here"):
+    return groups(gateway)[frozenset({("job", job), ("instance", node)})]
 
 
-def test_uninstalling_says_goodbye_and_takes_everything_back(app, relays):
-    before = receivers()
-    installation = install(app, URL)
-    worker_of(app)
-    assert receivers() != before
-    installation.uninstall()
-
-    assert receivers() == before
-    assert relays[0].records == [["g"]]
-    assert len(relays[0].closed) == 1
-    installation.uninstall()
-    assert len(relays[0].closed) == 1
+# Options
 
 
-def test_a_second_worker_of_the_same_process_is_observed_too(app, relays):
-    @app.task(name="work", shared=False)
-    def work():
-        pass
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("gateway", "ftp://gateway", "http://"),
+        ("gateway", 9091, "give a URL"),
+        ("job", "", "job"),
+        ("job", 5, "text"),
+        ("transport", "thread", "pipe"),
+        ("interval", 0, "at least"),
+        ("interval", "soon", "15m"),
+        ("interval", True, "not a duration"),
+        ("task_interval", "-1s", "not a duration"),
+        ("max_series", 2.5, "number"),
+        ("max_series", 0, "10"),
+        ("on_exit", "drop", "keep"),
+        ("shutdown_timeout", -1, "not a duration"),
+        ("linger", float("nan"), "not a duration"),
+        ("tasks", [1], "name"),
+        ("tasks", 1, "not a list"),
+        ("stamp_headers", "nein", "true"),
+    ],
+)
+def test_a_wrong_value_is_an_error_at_once_that_says_what_to_give(app, option, value, hint):
+    with pytest.raises(SettingsError, match=f"^{option}: ") as caught:
+        install(app, **{option: value})
 
-    install(app, URL)
-    worker_of(app, pool_cls="prefork", hostname="first@here")
-    signals.worker_shutdown.send(sender=None)
-    assert relays[0].records == [["g"]]
-    worker_of(app, pool_cls="prefork", hostname="second@here")
-    run(app.tasks["work"])
-
-    assert [relay.options["options"]["node"] for relay in relays] == ["first@here", "second@here"]
-    assert relays[0].records == [["g"]]
-    assert len(relays[1].ends) == 1
-
-
-def test_the_same_options_again_are_the_same_installation(app):
-    first = install(app, URL, interval="60s")
-    before = receivers()
-
-    assert install(app, URL, interval=60) is first
-    assert receivers() == before
-
-
-def test_other_options_than_the_first_times_are_an_error(app):
-    installation = install(app, URL)
-    with pytest.raises(SettingsError, match=r"job, tasks: .*uninstall"):
-        install(app, URL, job="other", tasks=["a"])
-    installation.uninstall()
-    assert install(app, URL, job="other") is not installation
+    assert caught.match(hint)
 
 
-def test_a_proxy_of_an_app_is_that_app(app):
-    from celery.local import Proxy
+def test_a_gateways_secret_is_in_no_error(app):
+    with pytest.raises(SettingsError) as caught:
+        install(app, "ftp://user:hunter2@gateway")
 
-    assert install(Proxy(lambda: app), URL) is install(app, URL)
-
-
-@pytest.mark.parametrize("options", [{"interval": "soon"}, {"gateway": "ftp://x"}, {"job": ""}])
-def test_a_wrong_argument_is_an_error_at_once(app, options):
-    with pytest.raises(SettingsError, match=next(iter(options))):
-        install(app, **options)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_gateway_object_can_not_be_handed_to_another_process(app):
@@ -149,11 +120,52 @@ def test_something_else_than_an_app_is_refused():
         install("proj.celery")
 
 
-def test_a_worker_of_another_app_is_not_observed(app, relays):
-    install(app, URL)
-    worker_of(make_app())
+def test_the_same_options_again_are_the_same_installation(app, installed):
+    first = installed(URL, interval="60s")
+    before = receivers()
 
-    assert not relays
+    assert installed(URL, interval=60) is first
+    assert install(Proxy(lambda: app), URL, interval=60) is first
+    assert receivers() == before
+
+
+def test_other_options_than_the_first_times_are_an_error(installed):
+    installation = installed(URL)
+    with pytest.raises(SettingsError, match=r"job, tasks: .*uninstall"):
+        installed(URL, job="other", tasks=["a"])
+    installation.uninstall()
+    assert installed(URL, job="other") is not installation
+
+
+@pytest.mark.parametrize(
+    ("namespace", "names"),
+    [
+        (None, ("pushgate_job", "pushgate_gateway")),
+        ("CELERY", ("CELERY_PUSHGATE_JOB", "CELERY_PUSHGATE_GATEWAY")),
+    ],
+)
+def test_options_stand_in_the_apps_configuration(app, installed, gateway, namespace, names):
+    values = dict(zip(names, ("shop", gateway.url), strict=True))
+    app.config_from_object(
+        SimpleNamespace(**values, PUSHGATE_OTHER="of others"), namespace=namespace
+    )
+    installation = installed()
+    begin(app)
+    installation.uninstall()
+
+    assert worker_group(gateway, job="shop").value("celery_worker_up") == 0
+
+
+def test_arguments_go_before_the_configuration_and_that_before_the_environment(
+    app, installed, gateway, monkeypatch
+):
+    monkeypatch.setenv("PUSHGATE_GATEWAY", URL)
+    app.conf.update(pushgate_gateway=Settings(gateway=gateway.url), pushgate_job="conf")
+    installation = installed(job="argument")
+    begin(app)
+    installation.uninstall()
+
+    assert worker_group(gateway, job="argument")
 
 
 @pytest.mark.parametrize(
@@ -166,96 +178,136 @@ def test_a_worker_of_another_app_is_not_observed(app, relays):
     ],
 )
 def test_a_worker_that_can_not_be_observed_says_why_and_goes_on(
-    app, relays, caplog, conf, fields, line
+    app, installed, caplog, conf, fields, line
 ):
     app.conf.update(conf)
-    install(app, URL)
-    worker_of(app, **fields)
+    installed(URL)
+    begin(app, **fields)
 
-    assert not relays
+    assert not signals.task_prerun.receivers
     (record,) = caplog.records
     assert record.levelname == "ERROR"
     assert line in record.message
     assert "not observed" in record.message
 
 
-def test_a_worker_without_a_gateway_says_so_once(app, relays, caplog, monkeypatch, tmp_path):
+def test_a_worker_without_a_gateway_says_so_once(app, installed, caplog, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("PUSHGATE_GATEWAY", raising=False)
-    install(app)
-    worker_of(app)
+    installed()
+    begin(app)
 
-    assert not relays
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "PUSHGATE_GATEWAY" in record.message
 
 
-def test_a_pusher_that_can_not_be_started_does_not_stop_the_worker(app, caplog, monkeypatch):
-    class Broken:
-        def __init__(self, *args, **kwargs):
-            pass
+def test_a_pusher_that_can_not_be_started_does_not_stop_the_worker(
+    app, installed, caplog, monkeypatch
+):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    installed(URL)
+    begin(app)
 
-        def start(self):
-            raise OSError("no processes left")
-
-    monkeypatch.setattr(_install, "Relay", Broken)
-    install(app, URL)
-    worker_of(app)
-
-    assert "no processes left" in caplog.text
+    assert "/no/such/python" in caplog.text
+    assert not signals.task_prerun.receivers
 
 
-def test_the_configuration_is_read_when_the_worker_begins(app, relays):
-    install(app, job="argument")
-    app.conf.update(
-        pushgate_gateway=Settings(gateway=URL), pushgate_job="conf", pushgate_interval=2
-    )
-    worker_of(app)
-
-    assert relays[0].options["options"]["job"] == "argument"
-    assert relays[0].options["interval"] == 2.0
+# Life
 
 
-def test_task_events_that_nobody_needs_are_pointed_out(app, relays, caplog):
-    install(app, URL)
-    controller = worker_of(app, task_events=True)
-    timer = SimpleNamespace(call_repeatedly=lambda *a: None, cancel=lambda entry: None)
-    consumer = Sender(controller=controller, pool=SimpleNamespace(), timer=timer)
-    signals.worker_ready.send(sender=consumer)
+def test_a_process_that_only_publishes_starts_nothing(installed):
+    before = receivers()
+    installed(URL)
+
+    names = {name for name, there in receivers().items() if there != before[name]}
+    assert {"task_prerun", "task_postrun", "task_failure"}.isdisjoint(names)
+
+
+def test_nothing_runs_in_the_main_process_for_a_task_that_goes_well(app, installed, gateway):
+    installed(gateway.url)
+    begin(app, pool_cls="prefork")
+
+    for name in ("task_received", "task_success", "task_sent", "heartbeat_sent"):
+        assert not getattr(signals, name).receivers
+
+
+def test_uninstalling_tells_the_end_and_takes_everything_back(app, installed, gateway):
+    before = receivers()
+    installation = installed(gateway.url)
+    begin(app)
+    assert receivers() != before
+    for _ in range(2):
+        installation.uninstall()
+        assert receivers() == before
+
+    group = worker_group(gateway)
+    assert (group.value("celery_worker_up"), group.value("celery_worker_crashed")) == (0, 0)
+
+
+def test_a_second_worker_of_the_same_process_is_observed_too(app, installed, gateway):
+    @app.task(name="work", shared=False)
+    def work():
+        pass
+
+    installation = installed(gateway.url)
+    begin(app, pool_cls="prefork", hostname="first@here")
+    signals.worker_shutdown.send(sender=None)
+    assert worker_group(gateway, node="first@here").value("celery_worker_up") == 0
+    begin(app, pool_cls="prefork", hostname="second@here")
+    run(app.tasks["work"])
+    installation.uninstall()
+
+    assert Seen(gateway.url).ends == {("work", "success"): 1}
+    assert worker_group(gateway, node="second@here").value("celery_worker_up") == 0
+
+
+@pytest.mark.parametrize(("on_exit", "left"), [("keep", True), ("delete", False)])
+def test_a_workers_group_stays_or_goes_with_it(app, installed, gateway, on_exit, left):
+    installation = installed(gateway.url, on_exit=on_exit)
+    begin(app)
+    installation.uninstall()
+
+    assert bool(groups(gateway)) == left
+
+
+@pytest.mark.parametrize(("exitcode", "crashed"), [(None, 0), (0, 0), (1, 1)])
+def test_an_exit_code_tells_a_crash(app, installed, gateway, exitcode, crashed):
+    installed(gateway.url)
+    controller = begin(app)
+    controller.exitcode = exitcode
+    signals.worker_shutdown.send(sender=controller)
+
+    assert worker_group(gateway).value("celery_worker_crashed") == crashed
+
+
+def test_a_worker_of_another_app_is_not_observed(installed):
+    installed(URL)
+    begin(make_app())
+
+    assert not signals.task_prerun.receivers
+
+
+def test_task_events_that_nobody_needs_are_pointed_out(app, installed, gateway, caplog):
+    installed(gateway.url)
+    controller = begin(app, task_events=True)
+    signals.worker_ready.send(sender=Controller(controller=controller))
 
     assert [record.message for record in caplog.records if "-E" in record.message]
 
 
-def test_inline_pushes_what_eager_tasks_do(app):
-    with EmbeddedGateway() as gateway:
-        install(app, Gateway(gateway.url), transport="inline", job="tests")
-
-        @app.task(shared=False)
-        def fails():
-            raise KeyError
-
-        fails.apply()
-        run(app.tasks[fails.name])
-        (group,) = (g for g in Gateway(gateway.url).groups() if g.labels.get("task") == fails.name)
-        totals = next(g for g in Gateway(gateway.url).groups() if "instance" in g.labels)
-
-    assert group.labels["job"] == "tests"
-    assert group.value("batch_job_last_run_success") == 0
-    finished = totals.family("celery_task_finished_total").samples
-    assert sum(sample.value for sample in finished if sample.labels["exception"]) == 2
+# Imports
 
 
 def python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-def test_the_pusher_needs_no_celery():
-    found = python(
-        "import sys; sys.modules['celery'] = None;"
-        "import pushgate_celery._worker_aggregator; print('ok')"
-    )
-    assert found.stdout == "ok\n", found.stderr
+def test_the_pusher_is_spared_celery_and_prometheus_client():
+    found = python("import sys, pushgate_celery._worker_aggregator; print(*sys.modules)")
+
+    assert found.stdout
+    assert not {"celery", "kombu", "prometheus_client"} & set(found.stdout.split())
 
 
 def test_without_celery_the_error_says_what_to_install():

@@ -71,15 +71,25 @@ def test_without_the_header_waits_are_absent_rather_than_wrong(site, gateway, to
 def test_tasks_that_never_ran_have_zeros_by_queue(site, gateway, totals_of):
     worker = site.worker(gateway, "--queues=celery,side")
     worker.stop(signal.SIGTERM)
-    zeros = {
-        (sample.labels["task"], sample.labels["queue"], sample.labels["state"]): sample.value
-        for sample in totals_of(gateway).samples("celery_task_finished_total")
-    }
+    totals = totals_of(gateway)
+
+    def zeros(name, label):
+        return {
+            (sample.labels["task"], sample.labels.get("queue"), sample.labels.get(label))
+            for sample in totals.samples(name)
+            if sample.value == 0
+        }
+
+    states = ("success", "failure", "ignored", "rejected", "revoked")
+    finished = zeros("celery_task_finished_total", "state")
+    retried = zeros("celery_task_retried_total", None)
+    revoked = zeros("celery_task_revoked_total", "reason")
     for task, queue in (("ledger.ok", "celery"), ("ledger.routed", "side")):
-        for state in ("success", "failure"):
-            assert zeros.pop((task, queue, state)) == 0
-    assert not any(name.startswith("celery.") for name, _, _ in zeros)
-    assert not any(name == "ledger.routed" for name, _, _ in zeros)
+        assert {s for t, q, s in finished if (t, q) == (task, queue)} == set(states)
+        assert (task, queue, None) in retried
+        assert {r for t, _, r in revoked if t == task} == {"revoked", "expired", "terminated"}
+    assert not any(task.startswith("celery.") for task, _, _ in finished)
+    assert totals.sum("celery_worker_concurrency") == 2
 
 
 def test_what_runs_and_what_waits_in_the_worker_is_published(site, gateway, totals_of):

@@ -15,12 +15,16 @@ import time
 from pathlib import Path
 
 import redis
-from celery import Celery, chord
+from celery import Celery, bootsteps, chord
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 import pushgate_celery
 
 CONFIG = json.loads(Path("config.json").read_text())
+if CONFIG.get("sentry"):
+    import sentry_sdk
+
+    sentry_sdk.init(CONFIG["sentry"], traces_sample_rate=1.0, shutdown_timeout=0)
 ledger = redis.Redis.from_url(CONFIG["ledger"], decode_responses=True)
 
 app = Celery("ledger", broker=CONFIG["broker"], backend=CONFIG.get("backend") or CONFIG["ledger"])
@@ -44,8 +48,15 @@ def started(self):
 
 
 def ends(self, state, exception=""):
-    wrote(self.name, f"{state} {exception}".strip())
+    wrote(self.name, state)
+    if exception:
+        wrote(self.name, f"raised {exception}")
     ledger.sadd("over", self.request.id)
+
+
+def again(self, exception):
+    wrote(self.name, "retry")
+    wrote(self.name, f"raised {exception}")
 
 
 def task(**options):
@@ -135,6 +146,37 @@ def sys_exit(self):
     sys.exit(1)
 
 
+@task(name="ledger.closes_descriptors")
+def closes_descriptors(self):
+    """As a daemon does; what a child needs to go on is closed, too."""
+    started(self)
+    ends(self, "success")
+    os.closerange(3, 1024)
+
+
+@task(name="ledger.dies_after", ignore_result=True)
+def dies_after(self):
+    """Its child is killed when the task is over, before the main process knows that it is."""
+    started(self)
+    ends(self, "success")
+    self.backend.process_cleanup = lambda: os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task(name="ledger.leaves_daemon")
+def leaves_daemon(self):
+    """Leaves a process behind, which has all of the child's descriptors."""
+    started(self)
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        if os.fork() == 0:
+            ledger.close()
+            time.sleep(600)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    ends(self, "success")
+
+
 @task(name="ledger.ignores")
 def ignores(self):
     started(self)
@@ -153,7 +195,7 @@ def rejects(self):
 def retries(self, times=2, countdown=0.0):
     started(self)
     if self.request.retries < times:
-        wrote(self.name, "retry")
+        again(self, "KeyError")
         raise self.retry(exc=KeyError("again"), countdown=countdown)
     ends(self, "success")
 
@@ -162,7 +204,7 @@ def retries(self, times=2, countdown=0.0):
 def gives_up(self):
     started(self)
     if self.request.retries < self.max_retries:
-        wrote(self.name, "retry")
+        again(self, "KeyError")
     else:
         ends(self, "failure", "KeyError")
     raise self.retry(exc=KeyError("again"), countdown=0)
@@ -178,7 +220,7 @@ def gives_up(self):
 def autoretries(self):
     started(self)
     if self.request.retries < 1:
-        wrote(self.name, "retry")
+        again(self, "OSError")
         raise OSError("flaky")
     ends(self, "success")
 
@@ -263,6 +305,16 @@ def per_run(self, day):
     started(self)
     ends(self, "success")
 
+
+class Broken(bootsteps.StartStopStep):
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, consumer):
+        raise RuntimeError("a step of the project")
+
+
+if CONFIG.get("broken_step"):
+    app.steps["consumer"].add(Broken)
 
 for _ in range(CONFIG.get("installs", 1)):
     installation = pushgate_celery.install(app, CONFIG.get("gateway"), **CONFIG.get("options", {}))
