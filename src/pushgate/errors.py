@@ -17,35 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from email.message import Message
 
-__all__ = (
-    "DeletionError",
-    "DeliveryError",
-    "GatewayDisconnectedError",
-    "GatewayRejectedError",
-    "GatewayTimeoutError",
-    "GatewayURLError",
-    "GatewayUnreachableError",
-    "InvalidGroupingKeyError",
-    "InvalidPayloadError",
-    "MissingExtraError",
-    "PushError",
-    "SettingsError",
-    "TLSFileError",
-    "closes_idle_connection",
-    "concerns_one_group",
-    "explain",
-    "failed_inside",
-    "forbids_reading",
-    "is_delivery_failure",
-    "is_of_no_gateway",
-    "is_permanent",
-    "is_retryable",
-    "is_success",
-    "may_have_arrived",
-    "refuses_content_type",
-    "require_posix",
-)
-
 
 class PushError(Exception):
     """Root of everything pushgate raises on purpose."""

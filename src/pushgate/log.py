@@ -10,8 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ("RateLimitedLogger",)
-
 _ERROR, _WARNING, _INFO = 40, 30, 20  # logging's numbers; importing logging takes 8 ms
 _REMEMBERED = 1000  # subjects; they may hold names that come from outside
 _LONGEST_WAIT = 1.0  # seconds, for another thread that writes

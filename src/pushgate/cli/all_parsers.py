@@ -10,8 +10,6 @@ from . import COMMANDS
 if TYPE_CHECKING:
     from .parser import Parser
 
-__all__ = ("all_parsers",)
-
 
 def all_parsers() -> dict[str, Parser]:
     """By the names of the commands."""

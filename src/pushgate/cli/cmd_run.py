@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from .parser import Parser
 
-__all__ = ("main", "parser")
-
 
 def parser() -> Parser:
     from .run_help import parser

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..jobs.staleness import StaleGroup
     from .parsed_options import ParsedOptions
 
-__all__ = ("delete_and_report",)
-
 _SHOWN = 10  # groups before the question
 
 

@@ -27,8 +27,6 @@ from .formatting import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("CommandError", "UsageError", "complain", "guarded", "harmless", "silenced")
-
 _READER_GONE = 128 + 13  # as if SIGPIPE had ended us, which shells take as normal
 _INTERRUPTED = 128 + 2
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)

@@ -14,16 +14,6 @@ if TYPE_CHECKING:
 
     from ..protocol.groups import Group
 
-__all__ = (
-    "colored",
-    "group_fields",
-    "is_terminal",
-    "print_json",
-    "print_json_list",
-    "print_table",
-    "printable",
-)
-
 _COLORS = {"red": "\x1b[31m", "yellow": "\x1b[33m"}
 _GAP = "  "
 _NARROWEST = 16  # columns; the first column of a table is not cut below

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..gateway.client import Gateway
     from ..jobs.picture import Picture
 
-__all__ = ("write_error_page", "write_status_page")
-
 
 def write_status_page(path: str, gateway: Gateway, picture: Picture, waiting: str) -> None:
     """Write the page of a picture. Raises CommandError."""

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from .parsed_options import ParsedOptions
     from .parser import Parser
 
-__all__ = ("add_keep_option", "send")
-
 
 def add_keep_option(parser: Parser) -> None:
     """Add ``--keep``."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..gateway.client import Gateway
     from ..protocol.groups import Group
 
-__all__ = ("ParsedOptions", "matching_groups", "read_labels", "read_matchers")
-
 
 class ParsedOptions(argparse.Namespace):
     """What a command was given."""

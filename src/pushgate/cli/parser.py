@@ -17,8 +17,6 @@ from .unknown_option import what_is_wrong_with
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("Parser", "value_of")
-
 # Option, setting, placeholder, help, and for which commands. The setting is also the name in the
 # namespace; without a placeholder, it is a switch.
 _OPTIONS: tuple[tuple[str, str, str, str, str], ...] = (

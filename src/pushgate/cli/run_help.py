@@ -6,8 +6,6 @@ import argparse
 
 from .parser import Parser
 
-__all__ = ("parser",)
-
 # Heading; then option, placeholder and help.
 _OPTIONS = (
     (

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ("until_ended", "why_not_listening")
-
 
 @contextmanager
 def until_ended() -> Iterator[None]:

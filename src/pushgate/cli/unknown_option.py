@@ -8,8 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("what_is_wrong_with",)
-
 _HIDE = "; arguments can be read by every user of this host: set {} to it, or to file:/path"
 _ADVICE = {
     "--password": _HIDE.format("PUSHGATE_PASSWORD"),

@@ -11,8 +11,6 @@ from .exit_status import complain
 if TYPE_CHECKING:
     from ..settings.loader import Settings
 
-__all__ = ("waiting_line",)
-
 
 def waiting_line(settings: Settings) -> str:
     """How many groups wait and what to do; empty where none does."""

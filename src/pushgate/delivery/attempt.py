@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .background import MadeOnce
     from .report import Report
 
-__all__ = ("Attempt", "keep_report", "push_report")
-
 # Of the time: for saying why it failed, and for what follows the first report, at most so many
 # seconds: reading the job's own metrics, and keeping.
 _FOR_SAYING = 0.05

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     Groups = dict[GroupingKey, list[tuple[Hashable, Report]]]
 
-__all__ = ("BatchDelivery",)
-
 _LATE = 10.0  # seconds, after which another process may have pushed something newer
 _TOO_LATE = 60.0  # the same, where the gateway does not let us look
 _READING_TIMEOUT = 15.0  # seconds; ten thousand groups are tens of megabytes

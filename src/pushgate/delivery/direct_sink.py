@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..protocol.grouping_key import GroupingKey
     from .report import Own, Report
 
-__all__ = ("DirectSink",)
-
 _FOR_THE_START = 0.1  # of the end's time: a start that takes longer hangs, as the end would
 _MOST_FOR_A_START = 10.0  # seconds, and for a heartbeat: then it waits, or the next one follows
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ..errors import DeliveryError, PushError
 
-__all__ = ("WAITS", "failure", "one_line", "was_kept")
-
 WAITS = "it waits in the outbox and will be delivered later"
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..protocol.families import Family
     from ..protocol.grouping_key import GroupingKey
 
-__all__ = ("MetricsFile",)
-
 _MAX_BYTES = 1_048_576
 _MOST_COMPLAINTS = 20
 _PREFIX, _SUFFIX = "pushgate-", ".prom"

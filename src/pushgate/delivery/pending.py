@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-__all__ = ("Pending",)
-
 K = TypeVar("K", bound="Hashable")
 S = TypeVar("S")
 

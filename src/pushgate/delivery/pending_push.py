@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..protocol.families import FamilyLike, Metrics
     from ..protocol.grouping_key import GroupingKey
 
-__all__ = ("PendingPush", "combine", "pending_push")
-
 
 class PendingPush(NamedTuple):
     """One request. ``method`` is PUT, POST or DELETE.

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ..outbox.outbox import Outbox
     from .report import Own, Report
 
-__all__ = ("QueueSink",)
-
 
 class QueueSink(WorkQueue):
     """Hands reports to a daemon thread: each method returns in microseconds, and none raises.

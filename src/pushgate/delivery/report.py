@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     Own = Metrics | Callable[[], Metrics]
 
-__all__ = ("Report", "deadline_report", "end_reports", "heartbeat_report", "start_report")
-
 
 class Report(NamedTuple):
     """The news of one group: ``families`` are sent by ``method`` (PUT, POST or DELETE).

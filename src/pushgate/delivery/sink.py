@@ -8,8 +8,6 @@ if TYPE_CHECKING:
     from ..jobs.runs import JobRun, Outcome
     from .report import Own
 
-__all__ = ("Sink",)
-
 
 class Sink(Protocol):
     """Takes what happens to runs. No method raises: what fails is logged."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ..log import RateLimitedLogger
     from .report import Report
 
-__all__ = ("Undelivered", "WaitingWork", "WorkQueue")
-
 _FULL = "{count} reports are dropped: the queue is full, and the outbox can't take them"
 _NO_THREAD = "{count} reports are dropped: no thread can be started"
 _ENDED = "{count} reports are lost: the process ends before the gateway took them"

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..protocol.groups import Group
     from ..settings.loader import Settings
 
-__all__ = ("check_clock", "check_push", "check_ready", "check_scrape", "check_status")
-
 _JOB = "pushgate_doctor"
 _SKEW = 5.0  # seconds
 _LONGEST_REASON = 300  # characters

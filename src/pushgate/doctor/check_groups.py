@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from ..protocol.groups import Group
 
-__all__ = ("check_groups",)
-
 _MANY = 100  # values of one label, in the groups of one job
 _OF_JOBS = ("job", "origin", "dag_id", "task_id", "task")  # labels that name a job, not a run
 _SHOWN = 3  # of a list

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..transport.proxies import Proxy
     from ..transport.urls import Address
 
-__all__ = ("check_network",)
-
 _SOON = 14 * 86_400.0  # seconds: a certificate that ends before is worth a warning
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..outbox.outbox import Outbox
     from ..settings.loader import Settings
 
-__all__ = ("check_outbox",)
-
 
 def check_outbox(settings: Settings) -> Iterator[Finding]:
     """Where it is, whether it can be written, what waits."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from ..settings.loader import Settings
 
-__all__ = ("check_settings",)
-
 _SECRET = ("password", "token")
 _KNOWN = {
     *(name for names in VARIABLES.values() for name in names),

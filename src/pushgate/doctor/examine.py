@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..gateway.client import Gateway
     from ..settings.loader import Settings
 
-__all__ = ("examine",)
-
 _LONGEST = 10.0  # seconds for each request: a person waits
 
 

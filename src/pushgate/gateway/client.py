@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..transport.deadline import Deadline
     from .outbox_protocol import OutboxProtocol
 
-__all__ = ("Gateway",)
-
 
 class Gateway(GatewayReader):
     """A Pushgateway, for repeated use. Immutable; safe to share between threads and over a fork.

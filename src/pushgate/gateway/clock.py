@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from ..transport.response import Response
 
-__all__ = ("WITHOUT_DATE", "ClockOffset", "read_clock")
-
 
 class ClockOffset(NamedTuple):
     """The gateway's clock minus this host's is between ``earliest`` and ``latest``, in seconds."""

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from ..transport.deadline import Deadline
 
-__all__ = ("LOSES_PROTOBUF", "GatewayFeatures")
-
 _LONGEST_LOOKUP = 2.0  # seconds, and no more than half of what the push has
 _AGAIN = 60.0  # seconds
 # 1.5.1 keeps exemplars and native histograms, and shows both in a scrape, as 1.11.2 does.

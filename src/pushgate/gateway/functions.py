@@ -13,8 +13,6 @@ from ..protocol.text import encode
 from ..transport.handler import Handler, default_handler, perform
 from ..transport.urls import base_url
 
-__all__ = ("delete_from_gateway", "push_to_gateway", "pushadd_to_gateway")
-
 
 def push_to_gateway(
     gateway: str,

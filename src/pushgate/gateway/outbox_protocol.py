@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from ..protocol.grouping_key import GroupingKey
 
-__all__ = ("OutboxProtocol",)
-
 
 class OutboxProtocol(Protocol):
     """Outbox is one. The gateway can't import it: that room comes after this one."""

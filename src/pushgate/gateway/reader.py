@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .clock import ClockOffset
     from .features import GatewayFeatures
 
-__all__ = ("GatewayReader",)
-
 _STATUS = "/api/v1/status"
 _LONGEST_DOCUMENT = 1 << 20  # bytes, of all but groups and metrics
 _LONGEST_VERSION = 100  # characters

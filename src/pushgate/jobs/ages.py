@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ("ago", "counted", "roughly", "span")
-
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 _SECONDS = {"d": 86_400, "h": 3600, "m": 60}
 

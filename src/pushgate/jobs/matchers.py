@@ -16,15 +16,6 @@ from ..protocol.names import quoted, quoted_label
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = (
-    "Matcher",
-    "Matchers",
-    "matches",
-    "parse_matchers",
-    "read_matchers",
-    "selective_matchers",
-)
-
 _OPERATORS = ("=", "!=", "=~", "!~")
 _NAME = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*")
 _OPERATOR = re.compile(r"\s*(=~|!~|!=|=)\s*")

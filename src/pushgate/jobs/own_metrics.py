@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from ..protocol.grouping_key import GroupingKey
 
-__all__ = ("OwnMetrics", "own_metrics_key")
-
 M = TypeVar("M")
 
 _LABEL, _VALUE = "origin", "job"

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..protocol.groups import Group
     from .matchers import Matcher
 
-__all__ = ("Picture", "read_picture")
-
 
 class Picture(NamedTuple):
     """``now`` is the time by the gateway's clock, in Unix seconds.

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ..protocol.groups import Group
     from .matchers import Matchers
 
-__all__ = ("delete_groups", "prune")
-
 _READ_AGAIN_AFTER = 5.0  # seconds
 _NEW = 3600.0  # seconds
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from .status import JobRow
 
-__all__ = ("YOUNG", "last_run", "next_run", "remarks", "summary", "young_gateway")
-
 YOUNG = 3600.0
 """For so many seconds after its start it is said what a gateway may have lost."""
 

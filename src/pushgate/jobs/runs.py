@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from ..protocol.grouping_key import GroupingKey
 
-__all__ = ("CommandEnd", "JobRun", "Outcome", "Status")
-
 
 class Status(Enum):
     """How a run ended.

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from .runs import JobRun
 
-__all__ = ("with_schedule",)
-
 _CRON_FIELDS = 5
 _EARLY = 30.0  # seconds that a run may start before its time: hosts' clocks differ
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ..protocol.groups import Group
     from .matchers import Matchers
 
-__all__ = ("StaleGroup", "stale_groups", "touched")
-
 
 class StaleGroup(NamedTuple):
     """A group that may go. ``reason`` is for people: ``not pushed for 9d``.

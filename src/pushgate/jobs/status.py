@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from ..protocol.groups import Group
 
-__all__ = ("JobRow", "job_rows", "short_name")
-
 _SHORT = {  # of the adapters' grouping keys
     ("job",): "{job}",
     ("job", "task"): "{job} {task}",

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..protocol.families import Sample
     from ..protocol.groups import GroupFamily
 
-__all__ = ("StoredFamily", "held_content", "split")
-
 
 class StoredFamily(NamedTuple):
     """A family's text, a hash of its content, and when its push began, in Unix seconds.

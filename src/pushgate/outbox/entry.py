@@ -14,16 +14,6 @@ from .contents import StoredFamily, split
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-__all__ = (
-    "EMPTIED",
-    "Entry",
-    "StoredChange",
-    "change_of",
-    "fingerprints",
-    "merged",
-    "without",
-)
-
 EMPTIED = ("", "emptied")
 """Stands for a PUT of nothing among the names and fingerprints of families."""
 

@@ -10,8 +10,6 @@ from ..errors import DeliveryError, GatewayRejectedError, GatewayUnreachableErro
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("describe", "mark_kept", "waiting_error")
-
 
 def describe(error: BaseException) -> str:
     """The reason of a failed request, fit for a file."""

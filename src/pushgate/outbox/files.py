@@ -11,17 +11,6 @@ from contextlib import suppress
 with suppress(ImportError):  # on Windows an Outbox refuses to be made
     import fcntl
 
-__all__ = (
-    "TEMPORARY",
-    "check_folder",
-    "locked",
-    "make_private_folder",
-    "open_private",
-    "sync_folder",
-    "unlock",
-    "write_file",
-)
-
 TEMPORARY = ".new"  # ends the name of a file that is being written
 _PAUSE, _LONGEST_PAUSE = 0.004, 0.25  # seconds, between two looks at a lock
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from .folder import Folder
     from .record import Record
 
-__all__ = ("Flush",)
-
 _SEEN_FOR = 5.0  # seconds; then the gateway is read again
 _ROUNDS = 5  # of one group that keeps changing
 _WAIT = 0.5  # seconds, for another process that merges or delivers

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from ..log import RateLimitedLogger
 
-__all__ = ("Folder",)
-
 T = TypeVar("T")
 
 _MOST_FILES = 10_000

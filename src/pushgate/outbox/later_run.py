@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ..protocol.families import Family
     from ..protocol.groups import Group
 
-__all__ = ("TIME", "is_later_run", "newer_families")
-
 _START = f"{METRIC_PREFIX}last_start{TIME}"
 _SUCCESS = f"{METRIC_PREFIX}last_success{TIME}"
 _FAILURE = f"{METRIC_PREFIX}last_failure{TIME}"

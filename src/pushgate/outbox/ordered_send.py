@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .folder import Folder
     from .push import Push
 
-__all__ = ("send_in_order", "something_waits", "store_all", "store_failed")
-
 _LONGEST_WAIT = 2.0  # seconds, for another process that delivers; half of the push's time at most
 
 

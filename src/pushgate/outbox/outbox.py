@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from .folder import Folder
     from .record import Flushed, Record, WaitingGroup
 
-__all__ = ("Outbox",)
-
 _SUFFIX = ".json"  # of a file in which something waits
 _BY_THE_WAY = 2.0  # seconds of a successful push's time that go into delivering what waits
 _LONG_WAIT = 5.0  # seconds, for another process that delivers what is to be removed

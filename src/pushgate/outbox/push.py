@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..transport.deadline import Deadline
     from .entry import StoredChange
 
-__all__ = ("Push",)
-
 _SHARE, _MOST = 0.25, 0.25  # of a push's time, and in seconds, that is reserved for storing it
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from .entry import StoredChange
 
-__all__ = ("Flushed", "Record", "WaitingGroup", "file_stem", "labels_text", "url_prefix")
-
 SUFFIX = ".json"
 _HEAD = b"pushgate outbox "
 _VERSION = b"1"

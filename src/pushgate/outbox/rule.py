@@ -32,10 +32,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..protocol.timestamps import METRIC_PREFIX
+from ..protocol.timestamps import METRIC_PREFIX, TIME_SUFFIX
 from .contents import held_content
 from .entry import EMPTIED
-from .later_run import TIME, is_later_run
+from .later_run import is_later_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from .entry import Entry
 
     IsLater = Callable[[float, float], bool]
-
-__all__ = ("Plan", "plan", "unseen_plan")
 
 
 class Plan(NamedTuple):
@@ -106,7 +104,9 @@ class _Comparison:
         self._times = {
             name: stored.value
             for name, stored in entry.families.items()
-            if name.startswith(METRIC_PREFIX) and name.endswith(TIME) and stored.value is not None
+            if name.startswith(METRIC_PREFIX)
+            and name.endswith(TIME_SUFFIX)
+            and stored.value is not None
         }
         theirs = {n: value for n, (_, value) in self._theirs.items() if value is not None}
         self._is_run_newer = is_later_run(theirs, self._times)
@@ -176,7 +176,7 @@ class _Comparison:
         if name.startswith(METRIC_PREFIX):
             if name in self._times and value is not None:
                 return value > self._times[name]
-            if not name.endswith(TIME) and self._is_run_newer is not None:
+            if not name.endswith(TIME_SUFFIX) and self._is_run_newer is not None:
                 return self._is_run_newer
         if (name, fingerprint) in self._unanswered:
             return False

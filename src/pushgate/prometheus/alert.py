@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from .series_selector import Series
 
-__all__ = ("AGO", "JOB", "LAST_RUN", "PERCENT", "Alert")
-
 # All labels of the group, such as: backup; airflow dag_id=shop task_id=charge.
 JOB = (
     "{{ $labels.job }}"

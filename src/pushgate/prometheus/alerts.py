@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from .alert import Alert
 
-__all__ = ("ALERTS", "RuleChoices", "read_choices")
-
 ALERTS: Mapping[str, tuple[Alert, ...]] = {
     "jobs": JOB_ALERTS,
     "gateway": GATEWAY_ALERTS,

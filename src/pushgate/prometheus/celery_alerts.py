@@ -14,8 +14,6 @@ from .series_selector import number
 if TYPE_CHECKING:
     from .series_selector import Series
 
-__all__ = ("CELERY_ALERTS", "SILENT_AFTER", "silent")
-
 SILENT_AFTER = 120.0
 """A worker that has not pushed for so many seconds is silent; it pushes every 15."""
 

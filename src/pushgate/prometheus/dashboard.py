@@ -11,8 +11,6 @@ from .panels import DATA_SOURCE, layout, row
 from .series_selector import Series
 from .tool_panels import celery_panels, command_panels, gateway_panels, gateway_stats, task_panels
 
-__all__ = ("dashboard",)
-
 _UID = "pushgate"  # the alerts' dashboard_url has it, too
 _LABELS = {"dag_id": "DAG", "task_id": "Airflow task", "task": "Celery task"}
 

@@ -11,8 +11,6 @@ from .alert import AGO, JOB, PERCENT, Alert
 if TYPE_CHECKING:
     from .series_selector import Series
 
-__all__ = ("GATEWAY_ALERTS",)
-
 
 def _down(series: Series, _: float) -> str:
     up = series.of_gateway("up")

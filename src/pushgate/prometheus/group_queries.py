@@ -11,8 +11,6 @@ from .series_selector import number
 if TYPE_CHECKING:
     from .series_selector import Series
 
-__all__ = ("disappeared", "lost", "push_failing", "stale")
-
 # Not the own metrics of a job, which it may have in one run and not in the next.
 _PUSHED = 'origin!="job"'
 # A gateway that started within this time may have forgotten its groups. They are compared with

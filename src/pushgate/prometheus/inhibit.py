@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ("INHIBIT_RULES",)
-
 INHIBIT_RULES = """\
 # Inhibit rules for pushgate's alerts, made by 'pushgate rules --alertmanager'. Add them to those in
 # alertmanager.yml: of two alerts that tell of one fault, the one that says more is sent.

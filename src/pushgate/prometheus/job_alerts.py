@@ -11,8 +11,6 @@ from .alert import AGO, JOB, LAST_RUN, PERCENT, Alert
 if TYPE_CHECKING:
     from .series_selector import Series
 
-__all__ = ("JOB_ALERTS",)
-
 _ALERTS = (
     Alert(
         "BatchJobMissed",

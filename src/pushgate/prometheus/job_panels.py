@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .panels import Panel
     from .series_selector import Series
 
-__all__ = ("LEGEND", "highest", "job_panels", "job_stats")
-
 LEGEND = " ".join(f"{{{{{name}}}}}" for name in VARIABLES)
 
 _RED_ABOVE_0 = ((0, "green"), (1, "red"))

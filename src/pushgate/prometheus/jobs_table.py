@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from .panels import Panel
     from .series_selector import Series
 
-__all__ = ("VARIABLES", "VIEW", "jobs_table", "named")
-
 VARIABLES = ("job", "dag_id", "task_id", "task", "instance")
 """The labels of the adapters' groups, which the dashboard has a variable for."""
 _STATES = {  # the worst first, as in `pushgate status`

@@ -10,19 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = (
-    "DATA_SOURCE",
-    "Panel",
-    "layout",
-    "mapped",
-    "panel",
-    "row",
-    "stat",
-    "state_timeline",
-    "target",
-    "time_series",
-)
-
 DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _WIDTH = 24  # of a dashboard, in Grafana's units
 _REFS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

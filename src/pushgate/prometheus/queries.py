@@ -46,25 +46,6 @@ from .series_selector import number
 if TYPE_CHECKING:
     from .series_selector import Series
 
-__all__ = (
-    "clock_ahead",
-    "deadline_missed",
-    "ends_missing",
-    "failed",
-    "fails_often",
-    "last_reported",
-    "never_succeeded",
-    "next_due",
-    "overdue",
-    "paused",
-    "retrying",
-    "running",
-    "skipped",
-    "stuck",
-    "upstream_failed",
-    "vanished",
-)
-
 _DEADLINE_SECONDS = 3600  # for how long a run that was late is shown after its end
 # How long ago a job of which no run ever ended must have been started before: with a schedule that
 # starts often enough, and with any other.

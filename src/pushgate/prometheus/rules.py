@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ..jobs.matchers import Matcher
     from .alert import Alert
 
-__all__ = ("WINDOW", "rule_file", "yaml_text")
-
 WINDOW = "10m"
 """How long alerts outlive the last scrape of the gateway: PushgatewayDown fires before."""
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..settings.loader import Settings
     from ..transport.urls import Address
 
-__all__ = ("scrape_config",)
-
 _FOLDER = "/etc/prometheus"
 
 

@@ -7,8 +7,6 @@ from typing import NamedTuple
 from ..jobs.vocabulary import DURATION, EXPECTED_INTERVAL
 from ..protocol.timestamps import YEAR_10000, is_time_name
 
-__all__ = ("Series", "number")
-
 _NUMBERS = (DURATION, EXPECTED_INTERVAL)
 
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from .panels import Panel
 
-__all__ = ("Column", "LabelColumn", "table")
-
 _REFS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from .panels import Panel
     from .series_selector import Series
 
-__all__ = ("celery_panels", "command_panels", "gateway_panels", "gateway_stats", "task_panels")
-
 _RED_ABOVE_0 = ((0, "green"), (1, "red"))
 _TEXT = ((0, "text"),)
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ("broken_labels", "same_but_for_broken_bytes")
-
 _LINE = re.compile(r'collected metric "push_time_seconds" \{ ?(.*?) ?gauge:')
 # label:<name:"k" value:"\377" > in 1.5, label:{name:"k"  value:"\xff"} in 1.11: Go's protobuf
 # varies the blanks on purpose, https://protobuf.dev/reference/go/faq/#unstable-json

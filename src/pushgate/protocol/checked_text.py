@@ -17,8 +17,6 @@ from .text import Payload, encode
 if TYPE_CHECKING:
     from .grouping_key import GroupingKey
 
-__all__ = ("checked_text",)
-
 
 def checked_text(text: bytes, key: GroupingKey, *, utf8_names: bool = False) -> Payload:
     """The payload of ``text``, in the text format 0.0.4, every sample fit for the group ``key``.

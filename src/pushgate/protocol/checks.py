@@ -23,8 +23,6 @@ from .payload_errors import SURROGATE, metric_of, overwritten
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ("PayloadChecks",)
-
 # Compiled where they are needed: few payloads do, and a wrapper of short commands has none of them.
 # A number as Go's parser reads it: no underscores, blanks or other scripts' digits.
 _GO_FLOAT = r"(?ai)[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)\Z"

@@ -12,8 +12,6 @@ from .. import imported
 from ..errors import MissingExtraError
 from .text import CONTENT_TYPE
 
-__all__ = ("Compression", "Headers", "compress")
-
 Compression = Literal["gzip", "snappy"] | None
 Headers = list[tuple[str, str]]
 

@@ -14,19 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = (
-    "EXEMPLARS",
-    "NATIVE_HISTOGRAMS",
-    "Collector",
-    "Family",
-    "FamilyLike",
-    "Metrics",
-    "Sample",
-    "beyond_text",
-    "families_of",
-    "gauge",
-)
-
 EXEMPLARS, NATIVE_HISTOGRAMS = "exemplars", "native histograms"
 _WITH_EXEMPLARS = frozenset({"counter", "histogram", "gaugehistogram"})
 _EXEMPLAR, _NATIVE = attrgetter("exemplar"), attrgetter("native_histogram")

@@ -17,8 +17,6 @@ from .names import from_path, selector, to_path, underscored_label
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("GroupingKey", "instance_ip_grouping_key", "joined_key")
-
 MAX_PATH_BYTES = 900_000  # Go's default header limit: 900 kB observed to work, 1.1 MB to give 431
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")

@@ -19,8 +19,6 @@ from .timestamps import is_impossible_time, is_possible_time
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ("UNREADABLE", "Group", "GroupFamily", "read_groups")
-
 
 @dataclass(frozen=True, slots=True)
 class GroupFamily:

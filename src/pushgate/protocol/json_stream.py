@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ("entries_of",)
-
 _OPENING = re.compile(r'\s*\{\s*"status"\s*:\s*"success"\s*,\s*"data"\s*:\s*\[\s*')
 _NEXT = re.compile(r"\s*([,\]])\s*")
 _LONGEST_OPENING = 256  # characters

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from .grouping_key import GroupingKey
 
-__all__ = ("Complaint", "parse_leniently")
-
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 

@@ -5,16 +5,6 @@ https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
 from __future__ import annotations
 
-__all__ = (
-    "BOUNDS",
-    "FAILURE_TIME",
-    "MEMBERS",
-    "PUSH_TIME",
-    "RESERVED_FAMILIES",
-    "TYPES",
-    "text_type",
-)
-
 TYPES = ("counter", "gauge", "histogram", "summary", "untyped")
 
 MEMBERS = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}

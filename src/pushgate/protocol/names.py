@@ -15,20 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = (
-    "Naming",
-    "escaped",
-    "from_path",
-    "naming",
-    "quoted",
-    "quoted_label",
-    "quoted_metric",
-    "selector",
-    "to_path",
-    "underscored_label",
-    "underscored_metric",
-)
-
 _ESCAPED_RUNE = r"_(?:(_)|([0-9a-fA-F]{1,6})_)"
 
 

@@ -17,8 +17,6 @@ from ..errors import InvalidPayloadError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("check_native_histogram",)
-
 _LARGEST_COUNT = 2**63
 
 

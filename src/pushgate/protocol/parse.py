@@ -13,8 +13,6 @@ from .text_lines import LineError, read_comment, read_help, read_number, read_sa
 if TYPE_CHECKING:
     from .families import Sample
 
-__all__ = ("ParseError", "TextFamily", "parse_text")
-
 # Go's parser has one more type, which the text format has not.
 _GAUGE_HISTOGRAM = "gaugehistogram"
 _TYPES = {name: name for name in TYPES} | {

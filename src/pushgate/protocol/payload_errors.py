@@ -6,15 +6,6 @@ import re
 
 from ..errors import InvalidPayloadError
 
-__all__ = (
-    "SURROGATE",
-    "bad_sample",
-    "metric_of",
-    "no_time",
-    "not_unicode",
-    "overwritten",
-)
-
 SURROGATE = "[\ud800-\udfff]"
 """The expression for a lone surrogate."""
 

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from .grouping_key import GroupingKey
     from .protobuf_fields import Labels
 
-__all__ = ("CONTENT_TYPE", "ProtobufPayload", "encode_protobuf")
-
 CONTENT_TYPE = (
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 )

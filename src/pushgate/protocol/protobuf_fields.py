@@ -21,20 +21,6 @@ if TYPE_CHECKING:
 
     Labels: TypeAlias = tuple[tuple[str, str], ...]
 
-__all__ = (
-    "counter",
-    "double",
-    "histogram",
-    "integer",
-    "labels",
-    "labels_of",
-    "message",
-    "scalar",
-    "signed",
-    "summary",
-    "text",
-)
-
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
 
 

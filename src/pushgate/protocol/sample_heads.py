@@ -11,8 +11,6 @@ from .names import naming, quoted_label, quoted_metric
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ("Schema", "is_side", "schema_of")
-
 
 class Schema(NamedTuple):
     """How the samples of one name and one set of label names are written."""

@@ -17,8 +17,6 @@ from .names import escaped
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("StoredKey", "stored_key")
-
 _PLAIN_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from .grouping_key import GroupingKey
     from .sample_heads import Schema
 
-__all__ = ("CONTENT_TYPE", "Payload", "encode")
-
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _INFINITY = float("inf")

@@ -15,8 +15,6 @@ from typing import NamedTuple
 
 from .families import Sample
 
-__all__ = ("Comment", "LineError", "read_comment", "read_help", "read_number", "read_sample")
-
 _BLANK = r"[ \t]*"
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _TEXT = r'(?:[^"\\]|\\[\\n"])'  # a character between quotes

@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = (
-    "METRIC_PREFIX",
-    "TIME_SUFFIX",
-    "YEAR_10000",
-    "is_impossible_time",
-    "is_possible_time",
-    "is_time_name",
-)
-
 METRIC_PREFIX = "batch_job_"
 """The names of all metrics that tell how a job's runs go begin so."""
 TIME_SUFFIX = "_timestamp_seconds"

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ..protocol.families import Metrics
     from ..protocol.grouping_key import GroupingKey
 
-__all__ = ("Aggregator", "Change", "load_aggregator", "options_text")
-
 
 class Change(NamedTuple):
     """What is to become of one group at the gateway.

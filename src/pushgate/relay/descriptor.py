@@ -13,8 +13,6 @@ with suppress(ImportError):  # on Windows, as in relay.py
     import posix
     import resource
 
-__all__ = ("Descriptor", "move_up")
-
 _FAR_UP = 500  # a process that closed our descriptor opens so many before it has its number again
 
 

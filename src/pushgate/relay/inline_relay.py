@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from ..gateway.client import Gateway
 
-__all__ = ("InlineRelay",)
-
 
 class InlineRelay:
     """Has the methods of a Relay, and aggregates and pushes in the process that writes.

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..protocol.grouping_key import GroupingKey
     from .sender import ReadyPush
 
-__all__ = ("OutboxCopy",)
-
 _EVERY = 60.0  # seconds, between two looks into the outbox, and between two copies to it
 _FLUSH_SECONDS = 5.0  # pushes wait as long at most
 _LAST_SECONDS = 2.0

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .outbox_copy import OutboxCopy
     from .sender import ReadyPush, Sender
 
-__all__ = ("Pusher",)
-
 _CHUNK = 1 << 17  # bytes
 # After a read that took less: a busy worker's records are then read many at once, and most of its
 # writes wake no process.

@@ -19,8 +19,6 @@ from .standard_error import describe, log_to_stderr, to_stderr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("main",)
-
 
 def main(configuration: Mapping[str, Any]) -> None:
     """Run the pusher with the configuration of ``start_pusher``. Never returns."""

@@ -27,16 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.machinery import ModuleSpec
 
-__all__ = (
-    "ANSWER",
-    "CHANNEL",
-    "DONE",
-    "IGNORED",
-    "RECORDS",
-    "PusherProcess",
-    "start_pusher",
-)
-
 RECORDS, CHANNEL = 3, 4  # the pusher's descriptors
 # Begin the lines that say how it began, and that it was told to stop and has delivered everything.
 # Other lines come on the channel, too.

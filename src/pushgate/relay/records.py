@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ("MAX_RECORD", "STOP", "Dropped", "RecordReader", "dropped_line", "record_line")
-
 MAX_RECORD = min(4096, getattr(select, "PIPE_BUF", 512))  # bytes, with the length
 
 _LENGTH, _COUNT = 2, 4  # bytes

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from ..settings.loader import Settings
 
-__all__ = ("Relay",)
-
 _PIPE_BYTES = 1 << 20  # Linux lets anyone have so much; the default of 64 KiB is some 500 records
 _BEGIN_SECONDS = 10.0  # how long start() waits to hear whether the pusher could begin
 _FLUSH_STEP = 0.01  # seconds

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .inline_relay import InlineRelay
     from .relay import Relay
 
-__all__ = ("RelaySink",)
-
 
 class RelaySink:
     """Writes reports to ``relay``, which was made with the aggregator :attr:`AGGREGATOR`.

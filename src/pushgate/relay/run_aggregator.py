@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from ..delivery.report import Report
 
-__all__ = ("RunAggregator", "create", "family_fields", "outcome_fields", "run_fields")
-
 
 def create(_options: Mapping[str, Any]) -> RunAggregator:
     """The factory that a Relay names."""

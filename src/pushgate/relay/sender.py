@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..protocol.grouping_key import GroupingKey
     from .aggregator import Aggregator, Change
 
-__all__ = ("ReadyPush", "Sender", "may_pass")
-
 _FIRST_PAUSE = 0.5  # seconds, while the gateway takes nothing
 _LONGEST_ASKED = 300.0  # seconds of a Retry-After
 

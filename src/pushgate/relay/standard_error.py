@@ -8,8 +8,6 @@ import select
 import traceback
 from contextlib import suppress
 
-__all__ = ("describe", "log_to_stderr", "to_stderr")
-
 _LONGEST = 1000  # characters
 
 

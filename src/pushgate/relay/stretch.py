@@ -10,8 +10,6 @@ https://en.wikipedia.org/wiki/Additive_increase/multiplicative_decrease
 
 from __future__ import annotations
 
-__all__ = ("Stretch",)
-
 _BUSY = 1.5  # times as long as the quickest pushes
 _SHARE = 0.5  # of the time, that one pusher may spend in pushes
 _NO_LOAD = 0.01  # seconds; quicker pushes vary for other reasons

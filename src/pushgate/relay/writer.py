@@ -22,8 +22,6 @@ with suppress(ImportError):  # on Windows, as in relay.py
 if TYPE_CHECKING:
     from .descriptor import Descriptor
 
-__all__ = ("Writer",)
-
 _MAX_WAITING = 1000  # records, in each process
 
 

@@ -15,8 +15,6 @@ from .option_table import OptionSource
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("SYSTEM_FILE", "read_config_file", "read_rules_table")
-
 SYSTEM_FILE = "/etc/pushgate/config.toml"
 
 

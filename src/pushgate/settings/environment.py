@@ -9,8 +9,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("CONFIG", "child_environment", "is_wrapped", "state_directory")
-
 CONFIG = "PUSHGATE_CONFIG"
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..protocol.compression import Compression
     from ..transport.auth import BasicAuth, BearerToken
 
-__all__ = ("VARIABLES", "Settings")
-
 _TABLE: Mapping[str, Callable[[Any, OptionSource], Any]] = {
     "gateway": readers.gateway,
     "username": readers.username,

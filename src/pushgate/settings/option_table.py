@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Any, "OptionSource"], Any]
 
-__all__ = ("OptionSource", "did_you_mean", "read_options")
-
 
 class OptionSource:
     """Values by the names of their options, and the place where they were written.

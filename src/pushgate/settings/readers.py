@@ -8,36 +8,14 @@ Python's start: ``pushgate run`` reads its options before it starts the command.
 
 from __future__ import annotations
 
+from . import secret_readers
 from .option_table import OptionSource
-from .secret_readers import headers, password, token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = (
-    "choice",
-    "compression",
-    "count",
-    "duration",
-    "exit_codes",
-    "gateway",
-    "headers",
-    "job",
-    "labels",
-    "names",
-    "outbox",
-    "parse_duration",
-    "password",
-    "path",
-    "positive_duration",
-    "schedule",
-    "switch",
-    "text",
-    "timeout",
-    "token",
-    "username",
-)
+headers, password, token = secret_readers.headers, secret_readers.password, secret_readers.token
 
 _ANYWHERE = OptionSource({})
 _LONGEST_TIMEOUT = 86_400.0  # seconds; a socket's own limit is 24 days

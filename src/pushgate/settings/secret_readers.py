@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from .option_table import OptionSource
 
-__all__ = ("headers", "password", "token")
-
 _ANYWHERE = OptionSource({})
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2
 _HEADER_VALUE = r"[\t\x20-\x7e\x80-\xff]*"

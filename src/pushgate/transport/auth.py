@@ -13,8 +13,6 @@ from ..errors import SettingsError, TLSFileError
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ("TLS", "BasicAuth", "BearerToken")
-
 
 class _Credentials:
     """A value that shows no secret, also to what walks or serialises values."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-__all__ = ("Backoff",)
-
 
 class Backoff:
     """Pauses from ``first`` to ``longest`` seconds, each twice the one before.

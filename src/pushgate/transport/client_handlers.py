@@ -8,8 +8,6 @@ from collections.abc import Callable
 from .auth import TLS, BasicAuth
 from .handler import HTTPHandler, default_handler
 
-__all__ = ("basic_auth_handler", "tls_auth_handler")
-
 
 def basic_auth_handler(
     url: str,

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .deadline import Deadline
     from .proxies import Proxy
 
-__all__ = ("dial",)
-
 _LONGEST_LABEL = 64  # characters; RFC 1035, section 2.3.4, allows one fewer
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-__all__ = ("Deadline",)
-
 _FOREVER = 2_000_000.0  # seconds; poll() takes milliseconds in a C int, which ends a little above
 
 

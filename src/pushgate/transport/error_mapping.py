@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .request import Request, RequestHeaders
     from .response import Response
 
-__all__ = ("ErrorMapping",)
-
 # What OpenSSL calls the beginning of an answer in plain text; the second since 3.2.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 _LONGEST_WORD = 64  # bytes, of a body such as "OK"

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..protocol.stored_key import StoredKey
     from .error_mapping import ErrorMapping
 
-__all__ = ("HTTPHandler", "Handler", "default_handler", "passthrough_redirect_handler", "perform")
-
 _REDIRECTS = (301, 302, 303, 307, 308)
 # What an exchange may raise. Not Exception: a signal's handler may raise what is the job's own,
 # such as Celery's SoftTimeLimitExceeded.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .deadline import Deadline
     from .request import Request
 
-__all__ = ("receive_any", "receive_connected")
-
 _LONGEST_FAILURE = 64 * 1024  # bytes of its body; a Pushgateway's longest complaint is far below
 _FAILURE_SECONDS = 0.5  # a body that takes longer is not worth the job's time
 _PIECE = 64 * 1024  # bytes

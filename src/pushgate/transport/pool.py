@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     _Key = tuple[Origin, ssl.SSLContext | None]
 
-__all__ = ("close_idle", "exchange")
-
 _IDLE_SECONDS = 60.0  # below the idle timeouts of common load balancers and NAT gateways
 _MOST_IDLE = 16
 

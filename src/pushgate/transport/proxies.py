@@ -15,8 +15,6 @@ from ..errors import SettingsError
 from .auth import BasicAuth
 from .urls import parse
 
-__all__ = ("Proxy", "proxy_for")
-
 
 class Proxy(NamedTuple):
     """A proxy spoken to by plain HTTP; ``headers`` holds Proxy-Authorization where there is one."""

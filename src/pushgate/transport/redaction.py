@@ -10,8 +10,6 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("Redaction", "one_line", "text_of_html")
-
 _PUBLIC = ("accept", "content-encoding", "content-length", "content-type", "host", "user-agent")
 _SHORTEST = 4  # characters; a shorter word is no secret, and a text without it is no text
 _LONGEST_LINE = 500

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from .proxies import Proxy
     from .urls import Origin
 
-__all__ = ("Request", "RequestHeaders", "headers_of", "refuse_headers_of_the_request")
-
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # of RFC 9110, section 5.6.2
 _VALUE = re.compile(r"[^\r\n\0\u0100-\U0010ffff]*")
 # They say how a body ends, what it is packed in, or where it goes: a second one breaks the push.

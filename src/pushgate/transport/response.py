@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .deadline import Deadline
     from .request import Request
 
-__all__ = ("BodyStream", "Response", "ResponseError", "receive")
-
 # A Pushgateway's response to what it accepted: whole, without a body, connection kept. Recognising
 # it saves a third of a push's CPU, and http.client's import; any other is left to that.
 _ACCEPTED = re.compile(

@@ -15,8 +15,6 @@ from .deadline import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("with_retries",)
-
 T = TypeVar("T")
 
 _FIRST_PAUSE = 0.1  # seconds

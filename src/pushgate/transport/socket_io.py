@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from .deadline import Deadline
 
-__all__ = ("is_closed", "is_readable", "is_tls", "is_tls_error", "receive_some", "send")
-
 
 def send(sock: socket.socket, data: bytes, deadline: Deadline) -> None:
     """Send all of ``data``."""

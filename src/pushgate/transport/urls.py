@@ -12,8 +12,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import GatewayURLError
 
-__all__ = ("Address", "Origin", "base_url", "parse", "without_credentials")
-
 
 class Origin(NamedTuple):
     """Where a connection leads. ``host`` is without brackets, ``scheme`` http or https."""

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from ..jobs.status import JobRow
 
-__all__ = ("JobKey", "PastRun", "PrometheusHistory", "job_key")
-
 JobKey = frozenset[tuple[str, str]]
 """A job's labels, without those that are empty: for Prometheus they are none."""
 

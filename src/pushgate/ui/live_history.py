@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..jobs.status import JobRow
     from .history import JobKey, PastRun, PrometheusHistory
 
-__all__ = ("LiveHistory",)
-
 _FRESH = 60.0  # seconds
 _PATIENCE = 2.0  # seconds; a Prometheus needs more for a thousand jobs, and the page does not wait
 

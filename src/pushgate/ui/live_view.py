@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ..jobs.picture import Picture
     from .live_history import LiveHistory
 
-__all__ = ("LiveView", "view_of")
-
 _FRESH = 2.0  # seconds: however many look, the gateway is read once in so long
 
 

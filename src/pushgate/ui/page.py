@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from ..jobs.status import JobRow
     from .history import JobKey, PastRun
 
-__all__ = ("View", "page", "with_error")
-
 _HEADS = ("Job", "Last run", "When", "Took", "Last ok", "Next", "Every", "Host")
 _SECTIONS = {"bad": "To look at", "doubt": "In doubt", "good": "The others"}
 _YOUNG = 3600.0  # seconds; so long after its start it is said what a gateway may have lost

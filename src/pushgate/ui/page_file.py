@@ -6,8 +6,6 @@ import os
 
 from .page import View, page, with_error
 
-__all__ = ("write_error", "write_page")
-
 
 def write_page(path: str, view: View) -> None:
     """Replace the file, so that no reader finds half of it. Raises OSError."""

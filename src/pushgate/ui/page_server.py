@@ -13,8 +13,6 @@ from .page import page, policy
 if TYPE_CHECKING:
     from .live_view import LiveView
 
-__all__ = ("PageServer",)
-
 _HOSTS = ("127.0.0.1", "localhost")
 _RELOAD = 10.0  # seconds
 _HEADERS = {

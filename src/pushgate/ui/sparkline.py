@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from .history import PastRun
 
-__all__ = ("RUNS", "sparkline")
-
 RUNS = 30
 _STEP = 4  # units from bar to bar; 3 is a bar's width
 _HEIGHT = 30
