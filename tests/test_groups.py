@@ -6,23 +6,20 @@ from pushgate import Gateway, PushError, gauge
 from support.faults import FaultServer, answer, respond
 
 
-@pytest.mark.parametrize("name", ["labels", "last_push_successful", "metrics", "time_stamp"])
-def test_a_metric_of_any_name_is_read_back(gateway_url, name):
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        *((name, "a") for name in ("labels", "last_push_successful", "metrics", "time_stamp")),
+        *(("m", label) for label in ("metrics", "name", "metric", "value", "self", "type")),
+    ],
+)
+def test_metrics_and_labels_of_any_name_are_read_back(gateway_url, name, label):
     gateway = Gateway(gateway_url)
-    gateway.push("j", gauge(name, "h", 3), {"a": "b"})
-    (group,) = gateway.groups()
-    assert group.labels == {"job": "j", "a": "b"}
-    assert group.last_push_successful is True
-    assert group.value(name, job="j") == 3
-
-
-@pytest.mark.parametrize("label", ["metrics", "name", "metric", "value", "self", "type"])
-def test_a_label_of_any_name_is_read_back(gateway_url, label):
-    gateway = Gateway(gateway_url)
-    gateway.push("j", gauge("m", "h", 3), {label: "x"})
+    gateway.push("j", gauge(name, "h", 3), {label: "x"})
     (group,) = gateway.groups()
     assert group.labels == {"job": "j", label: "x"}
-    assert group.value("m", **{label: "x"}) == 3
+    assert group.last_push_successful is True
+    assert group.value(name, job="j", **{label: "x"}) == 3
 
 
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "1700000000000"])

@@ -1,7 +1,5 @@
 """The shape of the tree: short modules, each with one subject, described in plain English."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]

@@ -64,6 +64,19 @@ def client_tls(files):
     return TLS(cafile=files.ca)
 
 
+@pytest.fixture(params=["http", "https"])
+def serve(request, server_tls):
+    """Makes a FaultServer with these scripts, behind TLS for https."""
+
+    def serve(*scripts):
+        encrypted = request.param == "https"
+        server = FaultServer(*[faults.over_tls(server_tls, s) if encrypted else s for s in scripts])
+        server.url = server.url.replace("http", request.param)
+        return server
+
+    return serve
+
+
 def push(base, data=b"m 1\n", timeout=PATIENCE, tls=None):
     handler = HTTPHandler(tls=tls) if tls else default_handler
     handler(url=base + PATH, method="PUT", timeout=timeout, headers=[], data=data)()
@@ -112,34 +125,26 @@ STALLS = {
 
 
 @pytest.mark.parametrize(
-    ("stall", "encrypted"),
+    ("stall", "serve"),
     [
-        *((stall, False) for stall in STALLS),
-        *((stall, True) for stall in ("no answer", "headers drip", "body stops", "chunks drip")),
+        *((stall, "http") for stall in STALLS),
+        *((stall, "https") for stall in ("no answer", "headers drip", "body stops", "chunks drip")),
     ],
+    indirect=["serve"],
 )
-def test_the_deadline_holds_against_a_server_that_stalls(stall, encrypted, server_tls, client_tls):
-    script = STALLS[stall]
-    if encrypted:
-        script = faults.over_tls(server_tls, script)
-    with FaultServer(script) as server:
-        url = server.url.replace("http", "https") if encrypted else server.url
+def test_the_deadline_holds_against_a_server_that_stalls(stall, serve, client_tls):
+    with serve(STALLS[stall]) as server:
         begun = time.monotonic()
         with pytest.raises(GatewayUnreachableError, match="timed out") as caught:
-            push(url, timeout=SOON, tls=client_tls)
+            push(server.url, timeout=SOON, tls=client_tls)
         assert time.monotonic() - begun < PATIENCE / 2
     assert caught.value.retryable
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
-def test_the_deadline_holds_against_a_server_that_does_not_read_the_body(
-    encrypted, server_tls, client_tls
-):
-    script = faults.over_tls(server_tls, faults.hang) if encrypted else faults.hang
-    with FaultServer(script) as server:
-        url = server.url.replace("http", "https") if encrypted else server.url
+def test_the_deadline_holds_against_a_server_that_does_not_read_the_body(serve, client_tls):
+    with serve(faults.hang) as server:
         with pytest.raises(GatewayUnreachableError, match="timed out"):
-            push(url, data=BIG, timeout=SOON, tls=client_tls)
+            push(server.url, data=BIG, timeout=SOON, tls=client_tls)
 
 
 @pytest.mark.parametrize("dripping", [False, True], ids=["silent", "dripping"])
@@ -365,15 +370,11 @@ def test_an_answer_that_breaks_off_or_is_none_is_an_unreachable_gateway(script):
         assert server.accepted == 1  # a fresh connection's failure is reported, not tried again
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
-def test_an_answer_before_the_body_is_sent_is_the_answer(encrypted, server_tls, client_tls):
+def test_an_answer_before_the_body_is_sent_is_the_answer(serve, client_tls):
     script = faults.refuse_early(answer("413 Payload Too Large", b"at most 1 MB"))
-    if encrypted:
-        script = faults.over_tls(server_tls, script)
-    with FaultServer(script) as server:
-        url = server.url.replace("http", "https") if encrypted else server.url
+    with serve(script) as server:
         with pytest.raises(GatewayRejectedError, match="at most 1 MB") as caught:
-            push(url, data=BIG, tls=client_tls)
+            push(server.url, data=BIG, tls=client_tls)
     assert caught.value.code == 413
 
 
@@ -480,9 +481,8 @@ def test_a_connection_closed_while_idle_is_replaced_silently(ending):
 @pytest.mark.parametrize(
     "ending", [lambda peer: peer.sock.close(), lambda peer: peer.reset()], ids=["closed", "reset"]
 )
-@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
 def test_a_kept_connection_that_dies_under_the_next_request_is_replaced_silently(
-    ending, encrypted, server_tls, client_tls
+    ending, serve, client_tls
 ):
     def script(peer):
         peer.request()
@@ -490,13 +490,9 @@ def test_a_kept_connection_that_dies_under_the_next_request_is_replaced_silently
         peer.request()
         ending(peer)
 
-    scripts = [script, faults.accept]
-    if encrypted:
-        scripts = [faults.over_tls(server_tls, each) for each in scripts]
-    with FaultServer(*scripts) as server:
-        url = server.url.replace("http", "https") if encrypted else server.url
-        push(url, b"m 1\n", tls=client_tls)
-        push(url, b"m 2\n", tls=client_tls)
+    with serve(script, faults.accept) as server:
+        push(server.url, b"m 1\n", tls=client_tls)
+        push(server.url, b"m 2\n", tls=client_tls)
         assert [(seen.body, seen.connection) for seen in server.requests] == [
             (b"m 1\n", 0),
             (b"m 2\n", 0),
@@ -567,13 +563,10 @@ def test_origins_with_idle_connections_are_bounded(monkeypatch):
 
 
 @pytest.mark.parametrize("ending", [faults.reset, faults.respond_and_close(b"garbage\r\n")])
-@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
-def test_a_failure_leaves_no_connection_behind(ending, encrypted, server_tls, client_tls):
-    script = faults.over_tls(server_tls, ending) if encrypted else ending
-    with FaultServer(script) as server:
-        url = server.url.replace("http", "https") if encrypted else server.url
+def test_a_failure_leaves_no_connection_behind(ending, serve, client_tls):
+    with serve(ending) as server:
         with pytest.raises(GatewayUnreachableError):
-            push(url, tls=client_tls)
+            push(server.url, tls=client_tls)
         server.wait_closed(1)
 
 
@@ -660,13 +653,9 @@ def test_threads_are_not_disturbed_by_connections_that_others_find_dead():
 # Fork.
 
 
-@pytest.mark.parametrize("encrypted", [False, True], ids=["http", "https"])
-def test_a_forked_child_opens_its_own_connection_and_leaves_the_parents_alone(
-    encrypted, server_tls, client_tls
-):
-    script = faults.over_tls(server_tls, faults.accept) if encrypted else faults.accept
-    with FaultServer(script) as server:
-        url = server.url.replace("http", "https") if encrypted else server.url
+def test_a_forked_child_opens_its_own_connection_and_leaves_the_parents_alone(serve, client_tls):
+    with serve(faults.accept) as server:
+        url = server.url
         push(url, b"parent 1\n", tls=client_tls)
 
         def work():

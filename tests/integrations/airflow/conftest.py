@@ -7,8 +7,6 @@ this happens here, before them. Where it is not installed, the modules are skipp
 they fail.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The section [pushgate]: what it may say, and the errors for what is written wrong."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """The listener in whole runs, on the database's objects, and where it must not be noticed."""
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess

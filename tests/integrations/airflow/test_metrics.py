@@ -1,7 +1,5 @@
 """A task's own numbers: whose they are, where they arrive, and what is said where they can't."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The notifier in real runs: what each way to end publishes, and that nothing disturbs the run."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import pickle

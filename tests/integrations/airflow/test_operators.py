@@ -1,7 +1,5 @@
 """The operators in runs of DAGs: what arrives at a gateway, and how a task that can't fails."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

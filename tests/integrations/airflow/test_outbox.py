@@ -1,7 +1,5 @@
 """Where an outage's reports wait. tests/contract has how they are kept and delivered."""
 
-from __future__ import annotations
-
 import pytest
 
 from pushgate import Outbox

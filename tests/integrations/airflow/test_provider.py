@@ -1,7 +1,5 @@
 """What Airflow itself finds of us: the provider, its connection form, plugin and configuration."""
 
-from __future__ import annotations
-
 import json
 import sys
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """Only real runs are reported: no test, no backfill, none that a later one has overtaken."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """What a scheduler deletes, merges and silences, by what its database has."""
 
-from __future__ import annotations
-
 import math
 import sys
 from contextlib import contextmanager

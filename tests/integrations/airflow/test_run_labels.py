@@ -1,7 +1,5 @@
 """The labels of a DAG's runs come from the DAG and its run, whichever task Airflow names."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from types import SimpleNamespace
 

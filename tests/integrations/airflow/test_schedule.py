@@ -1,7 +1,5 @@
 """How long until the next run is due, for each kind of schedule."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 

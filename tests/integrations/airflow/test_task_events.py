@@ -4,8 +4,6 @@ A task's own process: recorded in a real run. The dag-processor: its own code ru
 requests that are built as the scheduler builds them. A deadline: a context as Airflow makes it.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from types import SimpleNamespace
 

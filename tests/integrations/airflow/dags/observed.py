@@ -1,7 +1,5 @@
 """A DAG without a callback: the listener reports it."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from airflow.providers.standard.operators.empty import EmptyOperator

@@ -1,7 +1,5 @@
 """A DAG for each way in which a task can end, all with one notifier for every slot."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from airflow.sdk import TriggerRule, dag, task

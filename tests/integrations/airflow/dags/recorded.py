@@ -1,7 +1,5 @@
 """DAGs whose callbacks keep the contexts they are given."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from airflow.sdk import dag, task
