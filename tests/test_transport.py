@@ -142,9 +142,8 @@ def test_the_deadline_holds_against_a_server_that_stalls(stall, serve, client_tl
 
 
 def test_the_deadline_holds_against_a_server_that_does_not_read_the_body(serve, client_tls):
-    with serve(faults.hang) as server:
-        with pytest.raises(GatewayUnreachableError, match="timed out"):
-            push(server.url, data=BIG, timeout=SOON, tls=client_tls)
+    with serve(faults.hang) as server, pytest.raises(GatewayUnreachableError, match="timed out"):
+        push(server.url, data=BIG, timeout=SOON, tls=client_tls)
 
 
 @pytest.mark.parametrize("dripping", [False, True], ids=["silent", "dripping"])
@@ -372,9 +371,11 @@ def test_an_answer_that_breaks_off_or_is_none_is_an_unreachable_gateway(script):
 
 def test_an_answer_before_the_body_is_sent_is_the_answer(serve, client_tls):
     script = faults.refuse_early(answer("413 Payload Too Large", b"at most 1 MB"))
-    with serve(script) as server:
-        with pytest.raises(GatewayRejectedError, match="at most 1 MB") as caught:
-            push(server.url, data=BIG, tls=client_tls)
+    with (
+        serve(script) as server,
+        pytest.raises(GatewayRejectedError, match="at most 1 MB") as caught,
+    ):
+        push(server.url, data=BIG, tls=client_tls)
     assert caught.value.code == 413
 
 
