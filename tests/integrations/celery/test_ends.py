@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from pushgate.embedded import EmbeddedGateway
-from support import brokers, older_celery
+from support import brokers, debian, older_celery, servers
 from support.workers import APPS, PATIENCE, until
 
 pytestmark = pytest.mark.end_to_end
@@ -176,6 +176,23 @@ def test_a_daemon_that_a_task_left_delays_no_stop_and_hides_no_death(site, gatew
         lambda: totals_of(gateway).sum("celery_worker_crashed", instance="w2@test") == 1,
         lambda: f"it is said to have crashed\n{second.log}",
     )
+
+
+def test_a_worker_with_a_thousand_tasks_tells_its_end_first(site, totals_of):
+    """All of a sudden each has news for a gateway that checks all that it holds at each push."""
+    count = 1000
+    with servers.pushgateway(debian.require("pushgateway-1.11")) as gateway:
+        options = {"interval": 3600, "task_interval": 3600, "shutdown_timeout": 1.0}
+        worker = site.worker(gateway, options=options, more={"many": count})
+        for number in range(count):
+            site.send(f"many{number}")
+        until(lambda: int(site.redis.get("many") or 0) == count, "all have run", 3 * PATIENCE)
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0
+        totals = totals_of(gateway)
+        assert totals.sum("celery_worker_up") == 0
+        assert totals.sum("celery_task_finished_total", state="success") == count
+        worker.end()
 
 
 def test_celerys_own_tasks_are_counted_only_where_they_are_named(site, gateway, totals_of):

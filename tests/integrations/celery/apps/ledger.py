@@ -306,6 +306,13 @@ def per_run(self, day):
     ends(self, "success")
 
 
+for number in range(CONFIG.get("many", 0)):
+
+    @task(name=f"ledger.many{number}", ignore_result=True)
+    def many(self):
+        ledger.incr("many")
+
+
 class Broken(bootsteps.StartStopStep):
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
