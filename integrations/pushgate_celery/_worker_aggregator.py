@@ -55,7 +55,7 @@ class WorkerAggregator:
         self._groups = TaskGroups(job, node, max_series, self._log, self._overflowed)
         self._own = TaskMetrics(job, node, part, self._log, self._refused)
         self._ledger = RunLedger(self._started, self._ended)
-        self._put = Change("PUT", self._key, self._worker)
+        self._first = [Change("PUT", self._key, self._worker)]
         self._changes: list[Change] = []  # of the record that is being fed
         self._handlers = {
             kinds.START: self._start,
@@ -99,15 +99,15 @@ class WorkerAggregator:
         self._ledger.close(now, crashed=crashed)
         self._worker.ends(crashed=crashed)
         if self._deletes and not crashed:
-            changes, self._changes = self._changes, []
-            return [Change("DELETE", self._key), *self._own.deleted(), *changes]
+            self._first = []
+            return [Change("DELETE", self._key), *self._own.deleted(), *self._taken()]
         return self._taken()
 
     def _taken(self) -> list[Change]:
-        """The worker's group goes first."""
+        """The worker's group goes first, until it is deleted."""
         if not self._changes:
-            return [self._put]
-        changes, self._changes = [self._put, *self._changes], []
+            return self._first
+        changes, self._changes = self._first + self._changes, []
         return changes
 
     def _started(self, run: TaskRun) -> None:

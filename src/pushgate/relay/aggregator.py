@@ -48,7 +48,10 @@ class Aggregator(Protocol):
         """So many records were lost since the last call, because the writers could not write."""
 
     def abandoned(self, now: float) -> Iterable[Change]:
-        """The process that started the relay is gone without a word; its children may go on."""
+        """The process that started the relay is gone without a word; its children may go on.
+
+        An aggregator may do without this method.
+        """
 
     def closed(self, now: float) -> Iterable[Change]:
         """The relay was closed, or every writer is gone: what waits is pushed a last time."""
