@@ -2,8 +2,9 @@
 
     python scripts/build_pyz.py [dist/pushgate.pyz]
 
-pip installs the checkout and prometheus_client into a folder, and the standard library's zipapp
-packs that. Both are pure Python, so the file runs on any system that has a Python.
+pip installs the checkout, prometheus_client and what the command line may need (cronsim, shtab)
+into a folder, and the standard library's zipapp packs that. All of it is pure Python, so the file
+runs on any system that has a Python.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def build(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
-        subprocess.run([*pip, "--target", folder, str(CHECKOUT)], check=True)
+        subprocess.run([*pip, "--target", folder, f"{CHECKOUT}[cli]"], check=True)
         for needless in ("bin", "pushgate_airflow", "pushgate_celery"):
             shutil.rmtree(Path(folder, needless))
         zipapp.create_archive(
