@@ -333,6 +333,15 @@ def test_a_table_has_colors_and_fits_only_on_terminals(cli, pushgateway, monkeyp
     assert "\x1b" not in cli(*status)[1]
 
 
+def test_an_odd_job_makes_only_its_own_line_long(cli, pushgateway):
+    report(pushgateway.url, "y" * 5000, 60, every=1e300)
+    report(pushgateway.url, "j", 60)
+    _, *rows, _ = cli("status", "--gateway", pushgateway.url)[1].splitlines()
+    short, long = sorted(rows, key=len)
+    assert (len(short) < 200, len(long) < 5200) == (True, True)
+    assert long.endswith(">100y")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0s"), (0.0421, "0.042s"), (9.96, "10s"), (59.6, "1m"), (125, "2m 5s"), (3600, "1h"),

@@ -136,6 +136,23 @@ def test_in_an_outage_it_waits_and_is_pushed_when_the_gateway_is_back(server, ca
     assert len([r for r in caplog.records if "wait for the gateway" in r.getMessage()]) == 1
 
 
+@pytest.mark.parametrize("asked", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_what_a_gateway_puts_off_for_years_is_tried_again_in_minutes(asked, monkeypatch):
+    real, ahead = time.monotonic, 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: real() + ahead)
+    busy = answer("503 Busy", headers=(("Retry-After", asked),))
+    with FaultServer(faults.respond(busy)) as server:
+        sink = sink_of(server.url)
+        sink.alive(RUN)
+        ends = real() + PATIENCE
+        while len([r for r in server.requests if "load" in r.target]) < 2 and real() < ends:
+            time.sleep(0.02)
+            ahead += 301.0
+            sink.alive(JobRun(GroupingKey("other"), started_at=NOW))  # the queue looks at its clock
+        assert real() < ends
+        sink.close()
+
+
 def test_what_does_not_fit_goes_to_the_outbox_and_is_delivered_when_the_gateway_is_back(
     server, outbox, caplog
 ):

@@ -1,5 +1,6 @@
 """The outbox as its users meet it: what waits, what goes, and what is wrong with the folder."""
 
+import json
 import os
 import pickle
 import random
@@ -537,17 +538,38 @@ def test_a_folder_that_cannot_be_used_is_left_alone_and_logged_once(
     assert values(server.url) == {"a": {"x": 1}}
 
 
-def test_a_file_of_another_version_is_left_alone(folder, outbox, lines):
-    assert keep(outbox)
+def rewritten(file, version, change):
+    """The content of ``file`` as another version of pushgate would have written it."""
+    values = change(json.loads(file.read_bytes().partition(b"\n")[2]))
+    body = json.dumps(values).encode()
+    checksum = blake2b(version + body, digest_size=8).hexdigest().encode()
+    return b"pushgate outbox %b %b\n%b\n" % (version, checksum, body)
+
+
+@pytest.mark.parametrize(
+    ("version", "change", "line"),
+    [
+        (b"9", lambda values: values, "is of another version of pushgate; what waits in it stays"),
+        (b"1", lambda values: {**values, "ahead": None}, "can't be used: it is broken; it is now"),
+        (b"1", lambda values: {**values, "labels": 7}, "can't be used: it is broken; it is now"),
+        (b"1", lambda values: [values], "can't be used: it is broken; it is now"),
+    ],
+)
+def test_a_file_that_another_version_wrote_costs_its_own_group_only(
+    server, folder, outbox, lines, version, change, line
+):
+    assert keep(outbox, url=server.url)
     (file,) = folder.glob("*.json")
-    body = file.read_bytes().partition(b"\n")[2][:-1]
-    checksum = blake2b(b"9" + body, digest_size=8).hexdigest()
-    file.write_bytes(b"pushgate outbox 9 %b\n%b\n" % (checksum.encode(), body))
-    assert keep(outbox)
-    assert (outbox.waiting(), len(list(folder.glob("*.json")))) == ([], 2)
-    (line,) = lines
-    assert "of another version of pushgate" in line
-    assert "what waits there stays" in line
+    other = rewritten(file, version, change)
+    assert keep(outbox, "b", url=server.url)
+    file.write_bytes(other)
+    assert keep(outbox, url=server.url)  # beside it, for the same group
+    gateway = Gateway(server.url, outbox=outbox)
+    assert outbox.flush(gateway)[:3] == (2, (), 0)
+    gateway.push("job", [gauge("x", "", 1)])
+    assert outbox.waiting() == []
+    assert [path.read_bytes() for path in folder.glob("*.json*")] == [other]
+    assert [line in told for told in lines] == [True]
 
 
 def test_exemplars_wait_as_text_and_a_native_histogram_that_can_not_wait_says_so(outbox, lines):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _COLORS = {"red": "\x1b[31m", "yellow": "\x1b[33m"}
 _GAP = "  "
 _NARROWEST = 16  # columns; the first column of a table is not cut below
+_WIDEST = 100  # columns; a cell may be longer, and then only its own line is
 
 
 def printable(text: str) -> str:
@@ -83,7 +84,7 @@ def print_table(
     for row, (remark, color) in zip(table, remarks, strict=True):
         row[0] = (_cut(row[0][0], widths[0]), row[0][1])
         padded = [
-            colored(row[i][0] + " " * (width - _columns(row[i][0])), row[i][1])
+            colored(row[i][0] + " " * (min(width, _WIDEST) - _columns(row[i][0])), row[i][1])
             for i, width in zip(wanted, widths, strict=True)
         ]
         used = widths[0] + others + len(_GAP) + _columns(remark)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+_LONGEST = 100 * 365.25 * 86_400  # seconds; anybody may push a longer one
+_TOO_LONG = ">100y"
 _SECONDS = {"d": 86_400, "h": 3600, "m": 60}
 
 
 def roughly(seconds: float) -> str:
     """``seconds`` in its largest unit of which there are two: ``9d``, ``47h``, ``90s``, ``0s``."""
+    if seconds > _LONGEST:
+        return _TOO_LONG
     for unit, length in _SECONDS.items():
         if seconds >= 2 * length:
             return f"{int(seconds // length)}{unit}"
@@ -25,6 +29,8 @@ def span(seconds: float) -> str:
     """A length of time in one or two units: ``0.34s``, ``12s``, ``2m 5s``, ``3h 20m``, ``9d``."""
     if seconds < 10:
         return f"{seconds:.2g}s" if seconds >= 0.001 else "0s"
+    if seconds > _LONGEST:
+        return _TOO_LONG
     left = round(seconds)
     parts: list[str] = []
     for unit, length in _UNITS:

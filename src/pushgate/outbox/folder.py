@@ -26,7 +26,7 @@ from .files import (
     unlock,
     write_file,
 )
-from .record import SUFFIX, Record, url_prefix
+from .record import SUFFIX, OtherVersionError, Record, url_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +48,7 @@ class Folder:
     def __init__(self, path: str, log: RateLimitedLogger) -> None:
         self.path = path
         self._log = log
+        self._of_others: set[str] = set()  # files of another version that were met
 
     def attempt(self, work: Callable[[], T], *, is_lost: bool = False) -> T | None:
         """What ``work`` returns. None where it fails, which is logged.
@@ -68,10 +69,11 @@ class Folder:
     def names(self, prefix: str = "") -> list[str]:
         """The files in which something waits and whose names begin so, the oldest of a group first.
 
-        ``prefix`` is that of a gateway or of a group.
+        ``prefix`` is that of a gateway or of a group. Without those that :meth:`load` has found to
+        be of another version.
         """
-        names = self._all_names()
-        return sorted(n for n in names if n.startswith(prefix) and n.endswith(SUFFIX))
+        found = self._all_names().difference(self._of_others)
+        return sorted(n for n in found if n.startswith(prefix) and n.endswith(SUFFIX))
 
     def load(self, prefix: str) -> list[tuple[Record, list[str]]]:
         """What waits for each group of :meth:`names`, and the files that say so."""
@@ -150,12 +152,12 @@ class Folder:
         finally:
             unlock(fd)
 
-    def _all_names(self) -> list[str]:
+    def _all_names(self) -> set[str]:
         try:
             check_folder(self.path)
-            return os.listdir(self.path)
+            return set(os.listdir(self.path))
         except FileNotFoundError:
-            return []
+            return set()
 
     def _joined(self, names: list[str]) -> tuple[Record | None, list[str]]:
         """The record that all of these make, and those of them that could be read."""
@@ -168,14 +170,20 @@ class Folder:
         return reduce(lambda one, more: one.joined(more, now), records), [name for name, _ in read]
 
     def _read(self, name: str) -> Record | None:
-        """None for a file that had to be moved aside."""
+        """None for a file that had to be moved aside, or is of another version."""
         try:
             fd = open_private(self._path(name), os.O_RDONLY)
         except OSError as error:
             self._refuse_planted(name, error)
             return None
-        with open(fd, "rb") as file:
-            record = Record.from_bytes(file.read())
+        try:
+            with open(fd, "rb") as file:
+                record = Record.from_bytes(file.read())
+        except OtherVersionError:
+            text = "is of another version of pushgate; what waits in it stays"
+            self._log.warning(f"in the outbox, {self._path(name)} {text}")
+            self._of_others.add(name)
+            return None
         if record is not None and name.startswith(record.stem):
             return record
         self._move_aside(name, "it is broken")

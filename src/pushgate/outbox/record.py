@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 from hashlib import blake2b
@@ -24,6 +23,10 @@ _UNANSWERED = 32  # fingerprints of one family that are remembered
 _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 Fingerprint = tuple[str, str]  # a family's name, and a hash of its content
+
+
+class OtherVersionError(Exception):
+    """A file was written by another version of pushgate, which may be the newer one."""
 
 
 class WaitingGroup(NamedTuple):
@@ -154,16 +157,22 @@ class Record(NamedTuple):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Record | None:
-        """None for a file that is broken. Raises OSError for one of another version."""
+        """None for a file that is broken. Raises OtherVersionError."""
         head, _, body = data.partition(b"\n")
         body = body.removesuffix(b"\n")
         version, _, checksum = head.removeprefix(_HEAD).partition(b" ")
         if not head.startswith(_HEAD) or checksum != _checksum(version, body):
             return None
         if version != _VERSION:
-            text = "a file in it is of another version of pushgate, and is left alone"
-            raise OSError(errno.EPROTO, text)
-        values: dict[str, Any] = json.loads(body)
+            raise OtherVersionError
+        try:
+            record = cls._from_values(json.loads(body))
+            return record if record.stem else None  # a stem needs a URL and labels
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            return None
+
+    @classmethod
+    def _from_values(cls, values: dict[str, Any]) -> Record:
         base, base_at, families = values.pop("entry")
         stored = {name: StoredFamily(*family) for name, family in families.items()}
         unanswered = tuple((name, found) for name, found in values.pop("unanswered"))

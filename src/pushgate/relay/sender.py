@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .aggregator import Aggregator, Change
 
 _FIRST_PAUSE = 0.5  # seconds, while the gateway takes nothing
-_LONGEST_ASKED = 300.0  # seconds of a Retry-After
 
 
 class ReadyPush(NamedTuple):
@@ -143,7 +142,7 @@ class Sender:
             self._fault(fault)
         self._tell(request.key, error)
         asked = error.retry_after if isinstance(error, GatewayRejectedError) else None
-        self._blocked_until = now + self._backoff.failed(min(asked or 0.0, _LONGEST_ASKED))
+        self._blocked_until = now + self._backoff.failed(asked)
         if self.last_error is None:
             why = error.reason if isinstance(error, GatewayUnreachableError) else error
             text = f"the gateway {self._url} takes nothing now, pushes wait: {why}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+_LONGEST_ASKED = 300.0  # seconds; a Retry-After may be of years
+
 
 class Backoff:
     """Pauses from ``first`` to ``longest`` seconds, each twice the one before.
@@ -25,11 +27,14 @@ class Backoff:
         return self._failures > 0
 
     def failed(self, retry_after: float | None = None) -> float:
-        """A try failed: the seconds to wait. ``retry_after`` is what the server asked for."""
+        """A try failed: the seconds to wait.
+
+        ``retry_after`` is what the server asked for, of which 300 s are waited.
+        """
         pause = min(self.longest, self.first * 2.0 ** min(self._failures, 30))
         self._failures += 1
         pause *= 1 - int.from_bytes(os.urandom(4), "big") / 2**33
-        return pause if retry_after is None else max(pause, retry_after)
+        return max(pause, min(retry_after or 0.0, _LONGEST_ASKED))
 
     def succeeded(self) -> bool:
         """A try succeeded: whether the one before had failed."""

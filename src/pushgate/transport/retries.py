@@ -35,7 +35,7 @@ def with_retries(attempt: Callable[[float | None], T], *, timeout: float | None,
             return attempt(left)
         except DeliveryError as error:
             asked = error.retry_after if isinstance(error, GatewayRejectedError) else None
-            pause = backoff.failed(asked)
+            pause = max(backoff.failed(), asked or 0.0)
             left = deadline.left(0.0)
             longest = _LONGEST_ASKED if left is None else left
             if not error.retryable or tried == retries or pause >= longest:
