@@ -238,6 +238,7 @@ def test_a_job_that_is_paused_alarms_nobody_until_that_is_over(cli, gateway_url)
     [
         (["pause", "--for", "2h"], 2, "give a job's name or a MATCHER"),
         (["pause", "x"], 2, "give --for"),
+        (["pause", "env=", "--for", "2h"], 2, "every job without that label"),
         (["pause", "x", "--for", "2"], 2, "write 2d, 2h or 2s"),
         (["pause", "x", "--for", "40d"], 2, "31d is the longest"),
         (["resume", "nobody"], 1, "holds no matching job"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from ..jobs.ages import span
+from ..jobs.matchers import matches
 from ..jobs.status import job_rows
 from ..jobs.vocabulary import pause_families
 from ..protocol.grouping_key import GroupingKey
@@ -57,6 +58,8 @@ def mark_paused(options: ParsedOptions, seconds: float) -> int:
     matchers = options.read_matchers()
     if not matchers:
         raise UsageError("give a job's name or a MATCHER; 'job=~.+' is all jobs")
+    if seconds and matches({}, matchers):  # most often a script's variable was empty
+        raise UsageError("this is every job without that label; to pause them, add 'job=~.+'")
     settings = options.load_settings()
     gateway = settings.to_gateway()
     found, now = matching_groups(gateway, matchers)
