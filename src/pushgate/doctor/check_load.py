@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from ..protocol.groups import Group
 
-__all__ = ("check_load",)
-
 _COST = "pushgateway_http_push_duration_seconds"
 _TOTALS_EVERY, _TASKS_EVERY = 15.0, 60.0  # seconds, by default
 _ACTIVE = 3600.0  # seconds since a task's last push
