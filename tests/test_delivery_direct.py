@@ -198,7 +198,8 @@ def test_what_hangs_without_regard_for_its_time_is_left_behind_and_kept(outbox, 
 def test_own_metrics_that_hang_cost_no_outcome(server, outbox, never, caplog):
     sink = DirectSink(gateway_of(server.url, outbox), timeout=0.2, keep_timeout=0.1)
     sink.finished(RUN, SUCCESS, never)
-    assert names("last_run_success") <= held(server)
+    # On a busy machine, the time may be over before the outcome is sent.
+    assert KEY.labels in waiting(outbox) or names("last_run_success") <= held(server)
     assert "gave up waiting for the push of the job's own metrics" in caplog.text
 
 

@@ -263,7 +263,7 @@ def test_groups_are_not_read_again_at_once(server):
     class Counting(Gateway):
         def iter_groups(self, **options):
             reads.append(1)
-            time.sleep(0.05)  # so that the next reading may begin a second later
+            time.sleep(0.3)  # so that the next reading may begin six seconds later
             return super().iter_groups(**options)
 
     sink = QueueSink(Counting(server.url), patience=PATIENCE)

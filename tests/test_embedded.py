@@ -64,7 +64,7 @@ def test_stop_ends_kept_connections_and_their_threads():
         gateway.stop()
         assert connection.sock.recv(1) == b""
     gateway.stop()  # twice does no harm
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # another test's may have ended
 
 
 def test_serve_forever_returns_on_stop():

@@ -343,10 +343,12 @@ def every_error():
         pushgate.UnconfirmedDeletionError("none was", deleted=(), left=("a",)),
     ]
     rejecting = faults.respond(answer("429 Slow Down", b"wait", (("Retry-After", "7"),)))
-    for script in (rejecting, faults.reset, faults.hang):
+    for script, timeout in ((rejecting, PATIENCE), (faults.reset, PATIENCE), (faults.hang, 0.2)):
         with FaultServer(script) as server:
             errors.append(
-                caught(lambda s=server: pushgate.delete_from_gateway(s.url, "j", timeout=0.2))
+                caught(
+                    lambda s=server, t=timeout: pushgate.delete_from_gateway(s.url, "j", timeout=t)
+                )
             )
     errors.append(caught(lambda: pushgate.delete_from_gateway("[::1]x:1", "j")))
     errors.append(caught(lambda: pushgate.delete_from_gateway("nowhere.invalid", "j")))

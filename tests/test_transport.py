@@ -221,7 +221,7 @@ def test_an_address_that_swallows_packets_leaves_the_next_one_its_share(monkeypa
     with FaultServer(faults.accept) as server:
         monkeypatch.setattr(socket, "socket", Socket)
         resolve_to(monkeypatch, ("127.0.0.9", server.port), ("127.0.0.1", server.port))
-        push(f"http://two.example:{server.port}", timeout=0.6)
+        push(f"http://two.example:{server.port}", timeout=1.5)
 
 
 def test_an_address_family_that_the_machine_lacks_is_passed_over(monkeypatch):
