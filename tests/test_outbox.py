@@ -319,13 +319,6 @@ def test_a_gateway_that_may_not_be_read_gets_what_waits_only_when_told_to(outbox
     assert (b"x 1\n" in taken[-1][2], b"y 1.0\n" in taken[-1][2]) == (True, True)
 
 
-def test_a_push_leaves_its_time_for_keeping_when_the_gateway_hangs(outbox):
-    with FaultServer(lambda peer: (peer.request(), peer.hang())) as server:
-        gateway = Gateway(server.url, outbox=outbox, retries=0, timeout=0.2)
-        error = fails(gateway.push, "a", [gauge("x", "", 1)])
-    assert (type(error).__name__, error.kept) == ("GatewayTimeoutError", True)
-
-
 def test_while_another_one_delivers_a_push_is_kept_or_waits_for_its_end(
     server, gateway, outbox, lines
 ):

@@ -142,10 +142,11 @@ def test_every_public_name_is_there_and_known_to_type_checkers():
         _ = pushgate.push_to_gatway
 
 
-def test_importing_does_no_work():
-    code = "import sys; old = set(sys.modules); import pushgate; print(*set(sys.modules) - old)"
+@pytest.mark.parametrize("name", ["pushgate", "pushgate_subprocess"])
+def test_importing_does_no_work(name):
+    code = f"import sys; old = set(sys.modules); import {name}; print(*set(sys.modules) - old)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(found.stdout.split()) <= {"pushgate", "__future__"}
+    assert set(found.stdout.split()) <= {name, "__future__"}
 
 
 def test_pushing_our_own_families_imports_neither_prometheus_client_nor_urllib_request():

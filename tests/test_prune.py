@@ -125,17 +125,6 @@ def test_pruning_goes_by_the_gateways_clock_and_a_dry_run_deletes_nothing(server
     assert labels_of(gateway) == [{"job": "new"}]
 
 
-def test_a_monthly_jobs_groups_survive_a_week(server, clock):
-    gateway = Gateway(server.url)
-    run = JobRun(GroupingKey("monthly"), time.time(), expected_interval=30 * DAY)
-    gateway.pushadd(run.key, start_families(run))
-    gateway.push("monthly", gauge("rows", "h", 1), {"origin": "job"})
-    clock.ahead = 45 * DAY
-    assert prune(gateway, older_than=7 * DAY) == []
-    clock.ahead = 61 * DAY
-    assert len(prune(gateway, older_than=7 * DAY, force=True)) == 2
-
-
 @pytest.fixture
 def skip(monkeypatch):
     """``skip(seconds)`` moves the monotonic clock on."""

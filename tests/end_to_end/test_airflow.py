@@ -128,12 +128,6 @@ def test_callback_and_listener_together_push_each_end_once(site):
         assert len(pushes) == 1, pushes
 
 
-def test_what_a_task_says_of_itself_is_beside_its_outcome(site):
-    site.runs["outcomes"].wait()
-    group = site.wait_for("rows_loaded", dag_id="outcomes", task_id="ok", origin="job")
-    assert group.value("rows_loaded", table="orders") == 42
-
-
 def test_a_dag_that_knows_nothing_of_pushgate_is_reported(site):
     assert site.runs["listened"].wait() == "failed"
     assert site.wait_for(SUCCESS, dag_id="listened", task_id="ok").value(FAILURE) is None

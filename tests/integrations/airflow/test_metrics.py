@@ -1,9 +1,6 @@
 """A task's own numbers: whose they are, where they arrive, and what is said where they can't."""
 
-import multiprocessing
 import os
-import subprocess
-import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -103,26 +100,6 @@ def test_a_metric_that_is_made_at_the_top_of_a_file_is_of_the_task_that_sets_it(
     assert values(pushgateway) == {("top_level_rows",): 8}
 
 
-def test_what_a_child_another_interpreter_and_a_script_set_arrives(task, pushgateway):
-    code = "from pushgate_airflow import metrics; metrics.gauge('external_rows').set(8)"
-    with task():
-        AT_THE_TOP.set(7)
-        child = multiprocessing.get_context("fork").Process(target=OF_ORDERS.set, args=(9,))
-        child.start()
-        child.join()
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        subprocess.run('echo "bash_rows 10" >> "$PUSHGATE_METRICS_FILE"', shell=True, check=True)
-        path = os.environ["PUSHGATE_METRICS_FILE"]
-    assert done.stderr == b""
-    assert values(pushgateway) == {
-        ("top_level_rows",): 7,
-        ("rows", "orders"): 9,
-        ("external_rows",): 8,
-        ("bash_rows",): 10,
-    }
-    assert not os.path.exists(path)
-
-
 def test_each_instance_of_a_mapped_task_has_a_group_of_its_own_meanwhile(task, pushgateway):
     for index, table in enumerate(("orders", "users")):
         with task(map_index=index):
@@ -173,6 +150,8 @@ def test_two_types_of_one_name_cost_the_second(task, pushgateway, caplog):
         metrics.counter("rows").inc(2)
         with open(os.environ["PUSHGATE_METRICS_FILE"], "a") as file:
             file.write("# TYPE rows gauge\nrows 3\nmore 4\nno number\n")
+        path = os.environ["PUSHGATE_METRICS_FILE"]
+    assert not os.path.exists(path)
     assert values(pushgateway) == {("rows_total",): 2, ("more",): 4}
     assert "'rows' is set as a counter and as a gauge" in caplog.text
     assert "$PUSHGATE_METRICS_FILE, line 4" in caplog.text

@@ -7,7 +7,6 @@ import inspect
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -419,12 +418,6 @@ def test_a_process_that_ignores_sigchld_is_told_so(pushgate, pushgateway, value)
     code, _, err = pushgate.run(in_python(program, pushgateway.url))
     assert (code, err) == (9, b"")
     assert value("last_run_success") == 0
-
-
-def test_importing_does_no_work():
-    program = "import sys, pushgate_subprocess; print([m for m in sys.modules if 'pushgate' in m])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert done.stdout == b"['pushgate_subprocess']\n"
 
 
 def test_a_gateway_of_the_callers_own_keeps_as_it_was_told_to(waiting, tmp_path):
