@@ -1,7 +1,7 @@
-"""The changes that wait for one group, and how a further change alters them. Pure.
+"""What waits for one group, and how a further push alters it. Pure.
 
-Changes commute: a PUT, POST or DELETE that began later wins, in whatever order they are stored. So
-an entry is bounded by its families and not by the number of its changes.
+Pushes commute: a PUT, POST or DELETE that began later wins, in whatever order they are stored. So
+an entry is bounded by its families and not by the number of its pushes.
 """
 
 from __future__ import annotations
@@ -18,21 +18,12 @@ EMPTIED = ("", "emptied")
 """Stands for a PUT of nothing among the names and fingerprints of families."""
 
 
-class StoredChange(NamedTuple):
-    """A PUT, POST or DELETE that began ``at``, in Unix seconds. A DELETE has no families."""
-
-    method: str
-    families: Mapping[str, StoredFamily]
-    at: float
-
-    @property
-    def is_heartbeat(self) -> bool:
-        """A POST of nothing, which is of no use later."""
-        return self.method == "POST" and not self.families
-
-
 class Entry(NamedTuple):
-    """A PUT or DELETE that began ``base_at``, if any, and families pushed then or later."""
+    """One push to a group, or several.
+
+    That is a PUT or DELETE that began ``base_at``, in Unix seconds, if there is any, and families
+    that were pushed then or later.
+    """
 
     base: str | None = None
     base_at: float = 0.0
@@ -40,7 +31,7 @@ class Entry(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
+        """Whether nothing waits. A POST of nothing, a heartbeat, is of no use later."""
         return self.base is None and not self.families
 
     @property
@@ -50,65 +41,68 @@ class Entry(NamedTuple):
             return "POST"
         return "PUT" if self.families else self.base
 
-    def changes(self) -> Iterator[StoredChange]:
-        """The changes of which it is made, in their order."""
+    def pushes(self) -> Iterator[Entry]:
+        """The pushes of which it is made, in their order."""
         by_time: dict[float, dict[str, StoredFamily]] = {}
         for name, stored in self.families.items():
             by_time.setdefault(stored.at, {})[name] = stored
         if self.base is not None:
-            yield StoredChange(self.base, by_time.pop(self.base_at, {}), self.base_at)
+            yield Entry(self.base, self.base_at, by_time.pop(self.base_at, {}))
         for at in sorted(by_time):
-            yield StoredChange("POST", by_time[at], at)
+            yield Entry(families=by_time[at])
+
+    def fingerprints(self) -> Iterator[tuple[str, str]]:
+        """Names and fingerprints of its families."""
+        if self.base == "PUT" and not self.families:
+            yield EMPTIED
+        for name, stored in self.families.items():
+            yield name, stored.fingerprint
 
 
-def change_of(method: str, body: bytes, at: float, grouping: Collection[str]) -> StoredChange:
-    """The change that a request makes. ``grouping`` has the names of the grouping labels.
+def entry_of(method: str, body: bytes, at: float, grouping: Collection[str]) -> Entry:
+    """The push of ``body``, which began ``at``. ``grouping`` has the names of the grouping labels.
 
     Raises InvalidPayloadError for a body that a gateway would refuse.
     """
-    return StoredChange(method, {} if method == "DELETE" else split(body, at, grouping), at)
+    if method == "DELETE":
+        return Entry(method, at)
+    families = split(body, at, grouping)
+    return Entry(families=families) if method == "POST" else Entry(method, at, families)
 
 
-def merged(entry: Entry, change: StoredChange, now: float) -> Entry:
-    """``entry`` after ``change``. ``now`` is the time, in Unix seconds.
+def merged(first: Entry, second: Entry, now: float) -> Entry:
+    """What waits of both; ``second`` wins where they began at once. ``now`` is the time.
 
     A time in the future comes from a clock that was set back since: it counts as older.
     """
-    at = min(change.at, now)
-    entry = _without_future(entry, at, now)
-    if entry.base_at > at:
-        return entry
-    new = {name: stored._replace(at=at) for name, stored in change.families.items()}
-    later = {name: stored for name, stored in entry.families.items() if stored.at > at}
-    if change.method != "POST":
-        return Entry(change.method, at, {**new, **later})
-    later = {name: stored for name, stored in later.items() if name in new}
-    return entry._replace(families={**entry.families, **new, **later})
+    second = _without_future(second, now, now)
+    times = [stored.at for stored in second.families.values()]
+    times += [second.base_at] if second.base is not None else []
+    first = _without_future(first, min(times, default=now), now)
+    is_replaced = second.base is not None and second.base_at >= first.base_at
+    base, base_at, _ = second if is_replaced else first
+    old = {n: s for n, s in first.families.items() if not is_replaced or s.at > base_at}
+    new = {n: s for n, s in second.families.items() if s.at >= base_at}
+    later = {n: s for n, s in old.items() if n in new and s.at > new[n].at}
+    return Entry(base, base_at, {**old, **new, **later})
 
 
-def without(entry: Entry, change: StoredChange, now: float) -> Entry:
-    """What still waits once the gateway has taken ``change``, which was not part of ``entry``.
+def without(entry: Entry, push: Entry, now: float) -> Entry:
+    """What still waits once the gateway has taken ``push``, which was not part of ``entry``.
 
     A POST on top of a PUT or DELETE that still waits becomes part of it: that would undo the POST.
     """
-    entry, at = merged(entry, change, now), min(change.at, now)
-    if change.method == "POST" and entry.base is not None:
+    push = _without_future(push, now, now)
+    entry = merged(entry, push, now)
+    if push.base is None and entry.base is not None:
         return entry
-    left = {name: stored for name, stored in entry.families.items() if stored.at != at}
-    return Entry(families=left) if entry.base_at == at else entry._replace(families=left)
-
-
-def fingerprints(
-    method: str | None, families: Mapping[str, StoredFamily]
-) -> Iterator[tuple[str, str]]:
-    """Names and fingerprints of a request's families."""
-    if method == "PUT" and not families:
-        yield EMPTIED
-    for name, stored in families.items():
-        yield name, stored.fingerprint
+    left = {name: s for name, s in entry.families.items() if s != push.families.get(name)}
+    is_done = entry.base_at == push.base_at
+    return Entry(families=left) if is_done else entry._replace(families=left)
 
 
 def _without_future(entry: Entry, at: float, now: float) -> Entry:
+    """``entry`` with ``at`` in place of times after ``now``."""
     if entry.base_at <= now and all(stored.at <= now for stored in entry.families.values()):
         return entry
     families = {

@@ -200,8 +200,8 @@ class Flush:
         families = {name: record.entry.families[name] for name in todo.names}
         refusal = self._request(record, names, todo.method, families)
         base = record.entry if todo.method != "POST" else record.entry._replace(base=None)
-        changes = list(base._replace(families=families).changes())
-        if refusal is None or len(changes) == 1:
+        pushes = list(base._replace(families=families).pushes())
+        if refusal is None or len(pushes) == 1:
             return [refusal]
         # One bad change does not take the others with it: each by itself, in order. A PUT of
         # nothing is done by a DELETE: should we be killed before the next, nobody has emptied it.
@@ -209,10 +209,10 @@ class Flush:
             self._request(
                 record,
                 names,
-                change.method if change.families or change.method == "POST" else "DELETE",
-                change.families,
+                push.method if push.families or push.base is None else "DELETE",
+                push.families,
             )
-            for change in changes
+            for push in pushes
         ]
 
     def _request(

@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError, PushError, is_delivery_failure, is_permanent
-from .entry import EMPTIED, StoredChange, change_of, fingerprints
+from .entry import EMPTIED, Entry, entry_of
 from .failure_texts import describe, mark_kept, waiting_error
 from .record import Record, file_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from ..protocol.grouping_key import GroupingKey
     from ..transport.deadline import Deadline
@@ -59,13 +59,13 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
 
 def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -> None:
     try:
-        change = push.change(began)
+        entry = push.entry(began)
     except PushError:  # it can't wait as text
-        change = None
+        entry = None
     written: list[str] = []
-    if change is not None and something_waits(folder, push):
-        record = _record(push.gateway.url, push.key.labels, change)
-        if change.is_heartbeat:  # the group may be there without metrics after it
+    if entry is not None and something_waits(folder, push):
+        record = Record(push.gateway.url, push.key.labels, began, entry)
+        if entry.is_empty:  # a heartbeat: the group may be there without metrics after it
             record = record.expecting([EMPTIED])
         written = folder.attempt(lambda: [folder.add(record)]) or []
     try:
@@ -74,14 +74,14 @@ def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -
         if store_failed(folder, push, began, error) or not _may_arrive_later(error):
             folder.attempt(lambda: folder.remove(written))
         raise
-    if change is not None and not change.is_heartbeat:
-        folder.attempt(lambda: _settle(folder, push, change))
+    if entry is not None and not entry.is_empty:
+        folder.attempt(lambda: _settle(folder, push, entry))
 
 
-def _settle(folder: Folder, push: Push, change: StoredChange) -> None:
-    """The gateway has taken ``change``: only what that does not replace waits on."""
+def _settle(folder: Folder, push: Push, entry: Entry) -> None:
+    """The gateway has taken ``entry``: only what that does not replace waits on."""
     for record, names in folder.load(file_stem(push.gateway.url, push.key.labels)):
-        folder.replace(names, record.delivered(change, time.time()))
+        folder.replace(names, record.delivered(entry, time.time()))
 
 
 def store_all(
@@ -94,14 +94,15 @@ def store_all(
 
     def records() -> Iterator[Record]:
         for method, key, text, at in changes:
-            change = change_of(method, text, at, key.labels)
-            if not change.is_heartbeat:
-                yield _record(url, key.labels, change)
+            began = min(at, time.time())
+            entry = entry_of(method, text, began, key.labels)
+            if not entry.is_empty:
+                yield Record(url, key.labels, began, entry)
         for method, key, text in unanswered:
             record = Record(url, key.labels, time.time())
             if folder.names(record.stem):
-                sent = change_of(method, text, 0.0, key.labels)
-                yield record.expecting(fingerprints(method, sent.families))
+                sent = entry_of(method, text, 0.0, key.labels)
+                yield record.expecting(sent.fingerprints())
 
     return _stored(folder, url, records()) is not None
 
@@ -123,9 +124,9 @@ def _store(folder: Folder, push: Push, began: float, failure: str | None) -> boo
     """Whether it waits now."""
 
     def records() -> Iterator[Record]:
-        change = push.change(began)
-        if not change.is_heartbeat:
-            record = _record(push.gateway.url, push.key.labels, change)
+        entry = push.entry(began)
+        if not entry.is_empty:
+            record = Record(push.gateway.url, push.key.labels, began, entry)
             yield record if failure is None else record.failed(failure)
 
     return bool(_stored(folder, push.gateway.url, records()))
@@ -147,8 +148,3 @@ def _stored(folder: Folder, url: str, records: Iterator[Record]) -> set[str] | N
     for stem in stems or ():
         folder.attempt(partial(folder.merge, url, stem))
     return stems
-
-
-def _record(url: str, labels: Mapping[str, str], change: StoredChange) -> Record:
-    now = time.time()
-    return Record(url, labels, min(change.at, now)).stored(change, now)

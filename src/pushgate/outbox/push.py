@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..gateway.client import Gateway
     from ..protocol.grouping_key import GroupingKey
     from ..transport.deadline import Deadline
-    from .entry import StoredChange
+    from .entry import Entry
 
 _SHARE, _MOST = 0.25, 0.25  # of a push's time, and in seconds, that is reserved for storing it
 
@@ -34,13 +34,13 @@ class Push(NamedTuple):
             self.method, self.key, self.body, timeout=timeout, content_type=self.content_type
         )
 
-    def change(self, at: float) -> StoredChange:
-        """The change that it makes. Raises PushError where that can't be written as text."""
+    def entry(self, at: float) -> Entry:
+        """What would wait of it. Raises PushError where that can't be written as text."""
         body = self.body
         if not self.content_type.startswith("text/"):
             if self.text is None:
                 raise PushError(f"a body of type {self.content_type} can't wait as text")
             body = self.text()
-        from .entry import change_of  # what a push needs only where something waits or fails
+        from .entry import entry_of  # what a push needs only where something waits or fails
 
-        return change_of(self.method, body, at, self.key.labels)
+        return entry_of(self.method, body, at, self.key.labels)

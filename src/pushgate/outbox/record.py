@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol.grouping_key import GroupingKey
 from .contents import StoredFamily
-from .entry import Entry, fingerprints, merged, without
+from .entry import Entry, merged, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from .entry import StoredChange
 
 SUFFIX = ".json"
 _HEAD = b"pushgate outbox "
@@ -84,38 +82,29 @@ class Record(NamedTuple):
         """Whether nothing waits."""
         return self.entry.is_empty
 
-    def stored(self, change: StoredChange, now: float) -> Record:
-        """The record once ``change`` waits too.
-
-        What waited and is replaced may be on its way at this moment, as may ``change`` itself.
-        """
-        entry = merged(self.entry, change, now)
-        before = [
-            *fingerprints(self.entry.base, self.entry.families),
-            *fingerprints(change.method, change.families),
-        ]
-        after = set(fingerprints(entry.base, entry.families))
-        gone = (found for found in before if found not in after)
-        return self._replace(entry=entry).expecting(gone)
-
     def joined(self, other: Record, now: float) -> Record:
-        """The record of all that the two say. To join one that is in it already changes nothing."""
-        record = self
-        for change in other.entry.changes():
-            record = record.stored(change, now)
-        return record.expecting(other.unanswered)._replace(
+        """The record of all that the two say. To join one that is in it already changes nothing.
+
+        What waited and is replaced may be on its way at this moment, as may what replaces it.
+        """
+        entry = merged(self.entry, other.entry, now)
+        after = set(entry.fingerprints())
+        before = (*self.entry.fingerprints(), *other.entry.fingerprints())
+        gone = (found for found in before if found not in after)
+        return self.expecting((*gone, *other.unanswered))._replace(
+            entry=entry,
             since=min(self.since, other.since),
             tries=self.tries + other.tries,
             last_error=other.last_error or self.last_error,
         )
 
-    def delivered(self, change: StoredChange, now: float) -> Record:
-        """The record once the gateway has taken ``change``.
+    def delivered(self, push: Entry, now: float) -> Record:
+        """The record once the gateway has taken ``push``.
 
-        A change that came meanwhile is not older than this one, whatever time the gateway notes.
+        What came meanwhile is not older than this one, whatever time the gateway notes.
         """
-        record = self._replace(entry=without(self.entry, change, now))
-        return record.expecting(fingerprints(change.method, change.families))
+        record = self._replace(entry=without(self.entry, push, now))
+        return record.expecting(push.fingerprints())
 
     def failed(self, error: str) -> Record:
         """The record once a try to deliver it has failed."""
