@@ -6,8 +6,6 @@ A comment before a block prepares it (``<!-- invisible-code-block: sh``) or says
 (``<!-- skip: next "the reason" -->``).
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -17,7 +15,6 @@ from pathlib import Path
 from unittest import SkipTest
 
 import pytest
-from sybil import Example
 from sybil.document import Document
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
@@ -43,7 +40,7 @@ SHOWN = "pushgateway.example:9091"
 class Page:
     """Runs the blocks of one page."""
 
-    def __init__(self, folder: Path, gateway: str) -> None:
+    def __init__(self, folder, gateway):
         self.folder = folder
         self.gateway = gateway
         self.python = ""
@@ -56,22 +53,22 @@ class Page:
             "PUSHGATE_GATEWAY": f"http://{gateway}",
         }
 
-    def shell(self, example: Example) -> None:
+    def shell(self, example):
         self.run("bash", "-euo", "pipefail", "-c", self._source(example), line=example.line)
 
-    def collect(self, example: Example) -> None:
+    def collect(self, example):
         """Add a block of Python at its own line, so that a traceback names the page's."""
         self.python += "\n" * (example.line - 1 - self.python.count("\n")) + self._source(example)
 
-    def run_python(self, page: str) -> None:
+    def run_python(self, page):
         if self.python:
             (self.folder / "page.py").write_text(self.python, encoding="utf-8")
             self.run(sys.executable, str(self.folder / "page.py"), line=0, what=page)
 
-    def _source(self, example: Example) -> str:
+    def _source(self, example):
         return str(example.parsed).replace(SHOWN, self.gateway)
 
-    def run(self, *argv: str, line: int, what: str = "") -> None:
+    def run(self, *argv, line, what=""):
         done = subprocess.run(
             argv,
             cwd=self.folder,
@@ -93,7 +90,7 @@ class Page:
         for name in PAGES
     ],
 )
-def test_the_blocks_of_a_page_work(name: str, tmp_path: Path) -> None:
+def test_the_blocks_of_a_page_work(name, tmp_path):
     with EmbeddedGateway() as gateway:
         page = Page(tmp_path, gateway.url.removeprefix("http://"))
         document = Document.parse(
@@ -108,7 +105,7 @@ def test_the_blocks_of_a_page_work(name: str, tmp_path: Path) -> None:
         page.run_python(name)
 
 
-def test_the_command_of_the_cronjob_works(tmp_path: Path) -> None:
+def test_the_command_of_the_cronjob_works(tmp_path):
     manifest = (ROOT / "examples/kubernetes/cronjob.yaml").read_text(encoding="utf-8")
     [block] = re.findall(r" command:\n((?: +- .*\n)+)", manifest)
     words = re.findall(r"- (.*)", block)[1:]  # after the path of pushgate in the image
@@ -120,7 +117,7 @@ def test_the_command_of_the_cronjob_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_what_is_not_run_has_its_reason_and_each_block_its_language(name: str) -> None:
+def test_what_is_not_run_has_its_reason_and_each_block_its_language(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     for directive in re.findall(r"<!--+ *skip: *(.*?) *-->", text):
         assert re.fullmatch(r'(next|start) "[^"]{10,}"|end', directive), directive

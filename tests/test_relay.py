@@ -1,7 +1,5 @@
 """The relay with its real pusher process, real pipes and gateways that have good and bad days."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import signal
@@ -12,11 +10,10 @@ import termios
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,13 +21,11 @@ from pushgate import (
     Gateway,
     GroupingKey,
     JobRun,
-    Outbox,
     Outcome,
     Relay,
     RelaySink,
     Settings,
     SettingsError,
-    Sink,
     Status,
     gauge,
 )
@@ -50,24 +45,17 @@ MakeRelay = Callable[..., Relay]
 
 
 @pytest.fixture
-def embedded() -> Iterator[EmbeddedGateway]:
+def embedded():
     with EmbeddedGateway() as gateway:
         yield gateway
 
 
 @pytest.fixture
-def make_relay() -> Iterator[MakeRelay]:
+def make_relay():
     """Makes relays that are started, and gone when the test ends."""
-    made: list[Relay] = []
+    made = []
 
-    def make(
-        url: str,
-        *,
-        timeout: float = 10.0,
-        outbox: str | None = None,
-        start: bool = True,
-        **options: Any,
-    ) -> Relay:
+    def make(url, *, timeout=10.0, outbox=None, start=True, **options):
         relay = Relay(
             options.pop("aggregator", LEDGER),
             settings=Settings(gateway=url, timeout=timeout, outbox=outbox),
@@ -87,18 +75,18 @@ def make_relay() -> Iterator[MakeRelay]:
                 os.waitpid(pid_of(relay), 0)
 
 
-def stop(pid: int) -> None:
+def stop(pid):
     """Stop a child, and return once it is: until then it might read on."""
     os.kill(pid, signal.SIGSTOP)
     os.waitid(os.P_PID, pid, os.WSTOPPED)
 
 
-def pid_of(relay: Relay) -> int:
+def pid_of(relay):
     assert relay._pusher is not None
     return relay._pusher.pid
 
 
-def values(url: str) -> dict[str, dict[str, float]]:
+def values(url):
     """The samples that a gateway holds, by job."""
     return {
         group.labels["job"]: {f.name: f.samples[0].value for f in group.families}
@@ -106,32 +94,31 @@ def values(url: str) -> dict[str, dict[str, float]]:
     }
 
 
-def the_outbox() -> Outbox:
+def the_outbox():
     outbox = Settings().to_outbox()
     assert outbox is not None
     return outbox
 
 
-def page(numbers: range | list[int]) -> dict[str, float]:
+def page(numbers):
     """What a ledger pushes that saw each of these once."""
     return {"records": len(numbers), "distinct": len(set(numbers)), "sum": sum(numbers)}
 
 
-def unread(relay: Relay) -> int:
+def unread(relay):
     """Bytes in the pipe that no pusher has read."""
     size = fcntl.ioctl(relay._read_end.number, termios.FIONREAD, b"\0" * 4)
-    number: int = struct.unpack("i", size)[0]
-    return number
+    return struct.unpack("i", size)[0]
 
 
-def started(url: str, aggregator: str = LEDGER) -> Relay:
+def started(url, aggregator=LEDGER):
     """A relay for functions that run in a process of their own."""
     relay = Relay(aggregator, settings=Settings(gateway=url))
     relay.start()
     return relay
 
 
-def reuse_descriptors(folder: Path, keep: tuple[int, ...] = ()) -> list[int]:
+def reuse_descriptors(folder, keep=()):
     """Close what was inherited and open files instead, as Celery's embedded beat does."""
     inherited = {int(name) for name in os.listdir("/dev/fd")} - {0, 1, 2, *keep}
     for fd in range(3, max(inherited) + 1):
@@ -141,7 +128,7 @@ def reuse_descriptors(folder: Path, keep: tuple[int, ...] = ()) -> list[int]:
     return [os.open(folder / str(n), os.O_CREAT | os.O_RDWR) for n in inherited]
 
 
-def run_script(code: str, *arguments: str) -> subprocess.Popen[str]:
+def run_script(code, *arguments):
     """A Python of its own, with LEDGER importable, and its standard output and error at hand."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
@@ -156,10 +143,10 @@ def run_script(code: str, *arguments: str) -> subprocess.Popen[str]:
 # Records.
 
 
-def write_in_children_and_threads(url: str) -> None:
+def write_in_children_and_threads(url):
     relay = started(url)
 
-    def write(first: int) -> None:
+    def write(first):
         assert all(relay.write(["g", first + n]) for n in range(500))
 
     children = [fork(partial(write, first)) for first in (0, 500, 1000)]
@@ -172,18 +159,16 @@ def write_in_children_and_threads(url: str) -> None:
     assert relay.close(PATIENCE)
 
 
-def test_records_of_forked_children_and_of_threads_arrive_each_once(
-    embedded: EmbeddedGateway,
-) -> None:
+def test_records_of_forked_children_and_of_threads_arrive_each_once(embedded):
     in_fresh_process(write_in_children_and_threads, embedded.url)
     assert values(embedded.url) == {"g": page(range(2500)), "closed": {"closed": 1}}
 
 
-def report_runs_of_children(url: str) -> None:
+def report_runs_of_children(url):
     relay = started(url, aggregator=RelaySink.AGGREGATOR)
-    sink: Sink = RelaySink(relay)
+    sink = RelaySink(relay)
 
-    def work(job: str) -> None:
+    def work(job):
         run = JobRun(GroupingKey(job), 1.0)
         sink.started(run)
         sink.finished(run, Outcome(Status.SUCCESS, 3.0, 2.0))
@@ -192,16 +177,14 @@ def report_runs_of_children(url: str) -> None:
     assert relay.close(PATIENCE)
 
 
-def test_runs_of_forked_children_are_reported_by_a_relay_sink(embedded: EmbeddedGateway) -> None:
+def test_runs_of_forked_children_are_reported_by_a_relay_sink(embedded):
     in_fresh_process(report_runs_of_children, embedded.url)
     held = values(embedded.url)
     assert [held[job]["batch_job_last_duration_seconds"] for job in "abc"] == [2.0] * 3
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
-def test_greenlets_of_a_patched_process_lose_nothing(
-    library: str, embedded: EmbeddedGateway
-) -> None:
+def test_greenlets_of_a_patched_process_lose_nothing(library, embedded):
     patch, spawn, join = {
         "gevent": ("from gevent import monkey; monkey.patch_all()", "gevent.spawn", "join"),
         "eventlet": ("import eventlet; eventlet.monkey_patch()", "eventlet.spawn", "wait"),
@@ -230,11 +213,9 @@ def test_greenlets_of_a_patched_process_lose_nothing(
     assert values(embedded.url)["g"] == page(range(2000))
 
 
-def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(
-    embedded: EmbeddedGateway, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(embedded, make_relay, caplog):
     relay = make_relay(embedded.url)
-    deep: list[object] = []
+    deep = []
     for _ in range(10_000):
         deep = [deep]
 
@@ -255,11 +236,11 @@ def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(
     assert "4096 is the limit" in record.getMessage()
 
 
-def write_more_than_the_pipe_holds(url: str) -> None:
+def write_more_than_the_pipe_holds(url):
     relay = started(url)
     stop(pid_of(relay))
 
-    def write_other_half() -> None:
+    def write_other_half():
         written = sum(relay.write(["child", n, FILL[:80]]) for n in range(1, 12_001))
         assert 0 < written < 12_000
         os.kill(pid_of(relay), signal.SIGCONT)
@@ -275,7 +256,7 @@ def write_more_than_the_pipe_holds(url: str) -> None:
     assert values(url)["parent"] == page(parents)
 
 
-def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(embedded: EmbeddedGateway) -> None:
+def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(embedded):
     logged = in_fresh_process(write_more_than_the_pipe_holds, embedded.url)
 
     held = values(embedded.url)
@@ -284,12 +265,12 @@ def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(embedded: Embedd
     assert logged.count("does not keep up") == 2  # once in each process
 
 
-def detach_in_a_child(url: str, folder: str) -> None:
+def detach_in_a_child(url, folder):
     relay = started(url)
     assert relay.write(["g", 0])
     held, ready = os.pipe(), os.pipe()
 
-    def live_on() -> None:
+    def live_on():
         others = reuse_descriptors(Path(folder), keep=(held[0], ready[1]))
         relay.detach()
         assert not relay.write(["g", 1])
@@ -308,11 +289,11 @@ def detach_in_a_child(url: str, folder: str) -> None:
     wait_for(child)
 
 
-def write_in_a_child_without_descriptors(url: str, folder: str) -> None:
+def write_in_a_child_without_descriptors(url, folder):
     relay = started(url)
     assert relay.write(["g", 0])
 
-    def write() -> None:
+    def write():
         reuse_descriptors(Path(folder))
         assert relay.write(["g", 1])  # by the pipe of its parent
 
@@ -322,9 +303,7 @@ def write_in_a_child_without_descriptors(url: str, folder: str) -> None:
 
 
 @pytest.mark.parametrize("act", [detach_in_a_child, write_in_a_child_without_descriptors])
-def test_a_child_whose_descriptors_became_others_touches_none_of_them(
-    act: Callable[[str, str], None], embedded: EmbeddedGateway, tmp_path: Path
-) -> None:
+def test_a_child_whose_descriptors_became_others_touches_none_of_them(act, embedded, tmp_path):
     in_fresh_process(act, embedded.url, str(tmp_path))
     assert list(tmp_path.iterdir())
     assert not [file for file in tmp_path.iterdir() if file.stat().st_size]
@@ -333,7 +312,7 @@ def test_a_child_whose_descriptors_became_others_touches_none_of_them(
 # Ends, also those that come too early.
 
 
-def test_what_a_killed_worker_wrote_is_pushed(embedded: EmbeddedGateway) -> None:
+def test_what_a_killed_worker_wrote_is_pushed(embedded):
     worker = run_script(
         f"""
         import sys, time
@@ -363,9 +342,7 @@ def test_what_a_killed_worker_wrote_is_pushed(embedded: EmbeddedGateway) -> None
     assert held == {"g": page(range(50)), "closed": {"closed": 1}}
 
 
-def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(
-    embedded: EmbeddedGateway, make_relay: MakeRelay, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(embedded, make_relay, caplog):
     relay = make_relay(embedded.url)
     first, descriptors = pid_of(relay), len(os.listdir("/dev/fd"))
     assert not relay.ensure_running()
@@ -387,9 +364,7 @@ def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(
     assert "signal 9" in record.getMessage()
 
 
-def test_a_pusher_that_is_found_dead_at_the_end_is_replaced_for_that(
-    embedded: EmbeddedGateway, make_relay: MakeRelay
-) -> None:
+def test_a_pusher_that_is_found_dead_at_the_end_is_replaced_for_that(embedded, make_relay):
     relay = make_relay(embedded.url)
     stop(pid_of(relay))
     assert relay.write(["g", 1])
@@ -402,9 +377,7 @@ def test_a_pusher_that_is_found_dead_at_the_end_is_replaced_for_that(
     assert values(embedded.url)["g"] == page([1])
 
 
-def test_the_pusher_survives_signals_to_the_service(
-    embedded: EmbeddedGateway, make_relay: MakeRelay
-) -> None:
+def test_the_pusher_survives_signals_to_the_service(embedded, make_relay):
     relay = make_relay(embedded.url)
     pusher = pid_of(relay)
     assert os.getpgid(pusher) == pusher
@@ -420,12 +393,8 @@ def test_the_pusher_survives_signals_to_the_service(
     [("box", "wait in the outbox {}"), ("off", "are lost"), ("file/box", "are lost")],
 )
 def test_an_end_with_the_gateway_down_says_what_becomes_of_how_many_groups(
-    make_relay: MakeRelay,
-    capfd: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    outbox: str,
-    fate: str,
-) -> None:
+    make_relay, capfd, tmp_path, outbox, fate
+):
     (tmp_path / "file").touch()
     path = "off" if outbox == "off" else str(tmp_path / outbox)
     relay = make_relay("http://user:hush@127.0.0.1:1", linger=0.3, outbox=path)
@@ -439,8 +408,8 @@ def test_an_end_with_the_gateway_down_says_what_becomes_of_how_many_groups(
 
 
 def test_what_a_pusher_left_in_the_outbox_the_next_one_delivers_but_not_over_newer(
-    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
-) -> None:
+    make_relay, capfd
+):
     port = free_port()
     relay = make_relay(f"http://127.0.0.1:{port}", linger=0.0)
     for group in "abc":
@@ -465,8 +434,8 @@ def test_what_a_pusher_left_in_the_outbox_the_next_one_delivers_but_not_over_new
 
 
 def test_what_hangs_at_the_end_is_in_the_outbox_before_the_worker_takes_the_pusher_along(
-    make_relay: MakeRelay,
-) -> None:
+    make_relay,
+):
     with FaultServer(faults.hang) as server:
         relay = make_relay(server.url, linger=FOREVER, timeout=FOREVER)
         assert relay.write(["g", 1])
@@ -479,7 +448,7 @@ def test_what_hangs_at_the_end_is_in_the_outbox_before_the_worker_takes_the_push
         assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
 
 
-def test_what_was_kept_and_then_delivered_is_in_the_outbox_no_more(make_relay: MakeRelay) -> None:
+def test_what_was_kept_and_then_delivered_is_in_the_outbox_no_more(make_relay):
     port = free_port()
     relay = make_relay(f"http://127.0.0.1:{port}", linger=PATIENCE)
     assert relay.write(["g", 1])
@@ -490,10 +459,8 @@ def test_what_was_kept_and_then_delivered_is_in_the_outbox_no_more(make_relay: M
         assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
 
 
-def test_what_is_refused_after_it_was_kept_is_in_the_outbox_no_more(
-    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
-) -> None:
-    def refuse_late(peer: faults.Peer) -> None:
+def test_what_is_refused_after_it_was_kept_is_in_the_outbox_no_more(make_relay, capfd):
+    def refuse_late(peer):
         while peer.request():
             until(the_outbox().waiting, "nothing is kept")
             peer.send(answer("400 Bad Request"))
@@ -506,9 +473,7 @@ def test_what_is_refused_after_it_was_kept_is_in_the_outbox_no_more(
     assert capfd.readouterr().err.count("was given up") == 2
 
 
-def test_an_end_with_a_hung_gateway_is_over_when_its_time_is(
-    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_end_with_a_hung_gateway_is_over_when_its_time_is(make_relay, capfd):
     with FaultServer(faults.hang) as server:
         relay = make_relay(server.url, linger=0.3, timeout=FOREVER)
         assert relay.write(["g", 1])
@@ -519,8 +484,8 @@ def test_an_end_with_a_hung_gateway_is_over_when_its_time_is(
 
 @pytest.mark.end_to_end
 def test_a_push_that_a_stalled_gateway_does_late_is_not_taken_for_newer_than_what_was_kept(
-    make_relay: MakeRelay,
-) -> None:
+    make_relay,
+):
     with servers.pushgateway(debian.require("pushgateway-1.11")) as gateway:
         relay = make_relay(gateway.url, interval=0.0, linger=0.3)
         assert relay.write(["g", 1])
@@ -539,9 +504,7 @@ def test_a_push_that_a_stalled_gateway_does_late_is_not_taken_for_newer_than_wha
         assert values(gateway.url) == {"g": page([1, 2, 3]), "closed": {"closed": 1}}
 
 
-def test_what_a_gateway_lets_nobody_push_waits_in_the_outbox(
-    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_gateway_lets_nobody_push_waits_in_the_outbox(make_relay, capfd):
     with FaultServer(faults.respond(answer("401 Unauthorized"))) as server:
         relay = make_relay(server.url, interval=FOREVER)
         assert relay.write(["g", 1])
@@ -554,7 +517,7 @@ def test_what_a_gateway_lets_nobody_push_waits_in_the_outbox(
         assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
 
 
-def test_close_waits_no_longer_than_it_may(make_relay: MakeRelay) -> None:
+def test_close_waits_no_longer_than_it_may(make_relay):
     with FaultServer(faults.hang) as server:
         relay = make_relay(server.url, linger=FOREVER, timeout=FOREVER)
         assert relay.write(["g", 1])
@@ -563,10 +526,10 @@ def test_close_waits_no_longer_than_it_may(make_relay: MakeRelay) -> None:
         assert relay.close(0.1), "a second time does nothing"
 
 
-def test_a_process_that_was_left_hides_no_death(embedded: EmbeddedGateway) -> None:
+def test_a_process_that_was_left_hides_no_death(embedded):
     ended, end = os.pipe()
 
-    def die() -> None:
+    def die():
         os.close(end)
         relay = started(embedded.url)
         assert relay.write(["g", 1])
@@ -584,7 +547,7 @@ def test_a_process_that_was_left_hides_no_death(embedded: EmbeddedGateway) -> No
 # Pushes.
 
 
-def test_a_group_is_pushed_at_once_and_then_no_more_in_its_interval(make_relay: MakeRelay) -> None:
+def test_a_group_is_pushed_at_once_and_then_no_more_in_its_interval(make_relay):
     with FaultServer(faults.accept) as server:
         relay = make_relay(server.url, interval=FOREVER)
         for group in "ab":
@@ -602,8 +565,8 @@ def test_a_group_is_pushed_at_once_and_then_no_more_in_its_interval(make_relay: 
 
 @pytest.mark.parametrize(("pace", "there"), [("slow", page([0])), ("now", page([0, 1]))])
 def test_a_slow_group_has_an_interval_of_its_own_but_for_what_can_not_wait(
-    embedded: EmbeddedGateway, make_relay: MakeRelay, pace: str, there: dict[str, float]
-) -> None:
+    embedded, make_relay, pace, there
+):
     options = {"pace": pace}
     relay = make_relay(embedded.url, interval=0.0, slow_interval=FOREVER, options=options)
     assert relay.write(["g", 0])
@@ -615,7 +578,7 @@ def test_a_slow_group_has_an_interval_of_its_own_but_for_what_can_not_wait(
     assert values(embedded.url)["g"] == page([0, 1])
 
 
-def test_a_hung_gateway_delays_no_writer(make_relay: MakeRelay) -> None:
+def test_a_hung_gateway_delays_no_writer(make_relay):
     with FaultServer(faults.hang) as server:
         relay = make_relay(server.url, linger=0.0)
         assert relay.write(["g", 0])
@@ -626,9 +589,7 @@ def test_a_hung_gateway_delays_no_writer(make_relay: MakeRelay) -> None:
         assert relay.close(PATIENCE)
 
 
-def test_after_an_outage_all_that_was_counted_in_it_arrives(
-    make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_after_an_outage_all_that_was_counted_in_it_arrives(make_relay, capfd):
     gateway = EmbeddedGateway()
     gateway.start()
     url = gateway.url
@@ -640,7 +601,7 @@ def test_after_an_outage_all_that_was_counted_in_it_arrives(
         assert relay.write(["g", n])
     said = ""
 
-    def is_noticed() -> bool:
+    def is_noticed():
         nonlocal said
         said += capfd.readouterr().err
         return "takes nothing now" in said
@@ -655,9 +616,7 @@ def test_after_an_outage_all_that_was_counted_in_it_arrives(
     assert "answers again" in said
 
 
-def test_a_group_that_is_rejected_stops_no_other(
-    embedded: EmbeddedGateway, make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_group_that_is_rejected_stops_no_other(embedded, make_relay, capfd):
     Gateway(embedded.url).push("mine", [gauge("records", "", 1)])
     relay = make_relay(embedded.url, interval=0.0, options={"counter_of": "bad"})
     for n in range(3):
@@ -670,9 +629,7 @@ def test_a_group_that_is_rejected_stops_no_other(
     assert line.startswith('pushgate: a push for {job="bad"} was given up: HTTP Error 400')
 
 
-def test_an_aggregator_that_raises_loses_the_record_and_says_so_once(
-    embedded: EmbeddedGateway, make_relay: MakeRelay, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_aggregator_that_raises_loses_the_record_and_says_so_once(embedded, make_relay, capfd):
     relay = make_relay(embedded.url, options={"raise_on": 13})
     for n in (1, 13, 2, 13, 3):
         assert relay.write(["g", n])
@@ -686,8 +643,8 @@ def test_an_aggregator_that_raises_loses_the_record_and_says_so_once(
 
 
 def test_the_pusher_shows_no_secret_and_keeps_nothing_of_ours_open(
-    embedded: EmbeddedGateway, make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    embedded, make_relay, monkeypatch
+):
     monkeypatch.setenv("PUSHGATE_PASSWORD", "hush-1")
     inherited = os.pipe()
     for fd in inherited:
@@ -711,9 +668,7 @@ def test_the_pusher_shows_no_secret_and_keeps_nothing_of_ours_open(
     assert relay.close(PATIENCE)
 
 
-def test_a_project_s_modules_named_like_the_library_s_do_no_harm(
-    embedded: EmbeddedGateway, tmp_path: Path
-) -> None:
+def test_a_project_s_modules_named_like_the_library_s_do_no_harm(embedded, tmp_path):
     for name in ("json", "threading", "celery", "signal", "random", "pushgate"):
         (tmp_path / f"{name}.py").write_text("raise ImportError(f'{__name__} of the project')")
     script = run_script(
@@ -745,9 +700,7 @@ def test_a_project_s_modules_named_like_the_library_s_do_no_harm(
         ("support.relays", "package.module:factory"),
     ],
 )
-def test_a_pusher_that_cannot_begin_says_why_to_who_starts_it(
-    make_relay: MakeRelay, aggregator: str, words: str
-) -> None:
+def test_a_pusher_that_cannot_begin_says_why_to_who_starts_it(make_relay, aggregator, words):
     relay = make_relay("http://127.0.0.1:1", start=False, aggregator=aggregator)
     before = os.listdir("/dev/fd")
     with pytest.raises(OSError, match="could not begin") as caught:
@@ -758,9 +711,7 @@ def test_a_pusher_that_cannot_begin_says_why_to_who_starts_it(
 
 
 @pytest.mark.parametrize("stderr", [">&-", ">/dev/null"])
-def test_what_the_pusher_of_a_daemon_says_is_in_the_daemon_s_log(
-    tmp_path: Path, stderr: str
-) -> None:
+def test_what_the_pusher_of_a_daemon_says_is_in_the_daemon_s_log(tmp_path, stderr):
     log = tmp_path / "log"
     script = run_script(
         f"""
@@ -789,16 +740,14 @@ def test_what_the_pusher_of_a_daemon_says_is_in_the_daemon_s_log(
 
 
 @pytest.mark.parametrize("executable", ["", "/bin/true", "/no/such/python"])
-def test_a_worker_without_an_interpreter_is_told(
-    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch, executable: str
-) -> None:
+def test_a_worker_without_an_interpreter_is_told(make_relay, monkeypatch, executable):
     relay = make_relay("http://127.0.0.1:1", start=False)
     monkeypatch.setattr(sys, "executable", executable)
     with pytest.raises(OSError, match=r"sys\.executable|/no/such/python"):
         relay.start()
 
 
-def test_what_a_relay_cannot_use_is_refused_when_it_is_made() -> None:
+def test_what_a_relay_cannot_use_is_refused_when_it_is_made():
     settings = Settings(gateway="http://127.0.0.1:1")
     with pytest.raises(SettingsError, match="no gateway is configured"):
         Relay(LEDGER, settings=Settings())

@@ -4,8 +4,6 @@ Ports are free ones, and the phone is a server of the test's own. A comment ``<!
 the page is what a reader waits for by looking.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import queue
@@ -41,10 +39,10 @@ exec unshare --map-root-user --mount sh -c '
 @pytest.fixture
 def phone():
     """A server that takes Alertmanager's webhooks; yields its address and a queue of them."""
-    calls: queue.Queue[tuple[str, str]] = queue.Queue()
+    calls = queue.Queue()
 
     class Phone(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+        def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             for alert in body["alerts"]:
                 calls.put((alert["status"], alert["annotations"]["summary"]))
@@ -54,7 +52,7 @@ def phone():
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_):
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Phone) as server:
@@ -63,7 +61,7 @@ def phone():
         server.shutdown()
 
 
-def script_of(page: str, folder: Path) -> str:
+def script_of(page, folder):
     """The page's shell blocks as one script, and a loop for each thing to wait for."""
     lines = []
     pattern = r'(<!-- skip: next ".*?" -->\n)?```sh\n(.*?)```|<!-- wait: (.*?) -->'

@@ -7,7 +7,7 @@ import pytest
 
 from pushgate.embedded import EmbeddedGateway
 from support import debian, servers
-from support.faults import FaultServer, Peer
+from support.faults import FaultServer
 from support.servers import free_port
 from support.workers import until
 
@@ -20,7 +20,7 @@ def run(site, count=TASKS):
     site.finish([site.send("ok") for _ in range(count)])
 
 
-def hang(peer: Peer) -> None:
+def hang(peer):
     peer.hang()
 
 
