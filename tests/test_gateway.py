@@ -112,6 +112,8 @@ def test_a_delete_is_never_compressed():
     ("error", "options", "advice"),
     [
         (SettingsError, {"url": "ftp://h"}, "neither http"),
+        (SettingsError, {"url": "http//h:9091"}, "neither http"),
+        (SettingsError, {"url": "https:/h:9091"}, "neither http"),
         (SettingsError, {"url": ""}, "give host:port or a URL"),
         (SettingsError, {"url": "http://h:port"}, "bad port"),
         (TypeError, {"handler": DEFAULT, "auth": BasicAuth("u", "p")}, "handler= replaces"),

@@ -81,7 +81,7 @@ def show(gateway: EmbeddedGateway, environment: dict[str, str], parts: dict[str,
     say("\n# the gateway is back")
     gateway.start()
     pushgate("flush")
-    say("\n# how all jobs are")
+    say("\n# how all jobs are doing")
     pushgate("status")
     say("\n# some of what Prometheus sees when it scrapes the gateway")
     with build_opener(ProxyHandler({})).open(f"{gateway.url}/metrics") as scrape:

@@ -129,7 +129,7 @@ class _Wrapper:
         """Another run holds the lock ``path``."""
         from pushgate_subprocess._lock import holders
 
-        now, pids = time.time(), " ".join(map(str, holders(path)))
+        now, pids = time.time(), " and ".join(map(str, holders(path)))
         self._say(f"not started: {path} is locked, by pid {pids or 'unknown'}")
         self._end(self._new_report(now), lambda: _outcomes().skipped(now))
         return 0 if self._options.on_locked == "skip" else LOCKED

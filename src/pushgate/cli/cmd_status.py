@@ -45,7 +45,7 @@ def parser() -> Parser:
         "--watch",
         type=value_of(readers.positive_duration),
         metavar="DURATION",
-        help="show it again after each 5s, say, until Ctrl-C",
+        help="show it again and again, such as every 5s, until Ctrl-C",
     )
     made.add_argument(
         "--html", metavar="FILE", help="write a page to FILE instead: one file, for any browser"

@@ -16,9 +16,9 @@ from .waiting import waiting_line
 def parser() -> Parser:
     made = Parser(
         "ui",
-        "A page of all jobs, the worst first, as in 'pushgate status'. It loads itself\n"
-        "anew every 10 seconds. It listens on 127.0.0.1 alone, where every user of this\n"
-        "host can see it; from another host: ssh -L 8080:127.0.0.1:PORT HOST",
+        "A page of all jobs, the worst first, as in 'pushgate status'. It reloads every\n"
+        "10 seconds. It listens on 127.0.0.1 alone, where every user of this host can\n"
+        "see it; from another host: ssh -L 8080:127.0.0.1:PORT HOST",
     )
     made.add_matchers("only jobs that match")
     made.add_argument(

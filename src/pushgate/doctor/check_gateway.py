@@ -90,7 +90,7 @@ def check_version(
 def check_ready(gateway: Gateway) -> Finding:
     """Whether it says that it is ready."""
     if gateway.ready():
-        return ok("ready", "it is")
+        return ok("ready", "it says so")
     return warn("ready", "/-/ready does not say so", "see the gateway's log")
 
 
@@ -101,7 +101,7 @@ def check_clock(gateway: Gateway) -> tuple[float, Finding]:
     except DeliveryError as error:
         return 0.0, warn("clock", str(error), "see what is in front of the gateway")
     if abs(offset) <= _SKEW:
-        return offset, ok("clock", f"it agrees with this host's to {_SKEW:g} s")
+        return offset, ok("clock", f"at most {_SKEW:g} s from this host's")
     direction = "ahead of" if offset > 0 else "behind"
     return offset, warn(
         "clock",

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from ..jobs.ages import roughly
+from ..jobs.ages import counted, roughly
 from ..log import RateLimitedLogger
 from .finding import Finding, fail, ok, warn
 
@@ -50,14 +50,15 @@ def _check(outbox: Outbox, settings: Settings) -> Iterator[Finding]:
         error = next((group.last_error for group in here if group.last_error), None)
         yield warn(
             "outbox",
-            f"groups that wait in {path}: {len(here)}, the oldest for {oldest}"
+            f"waiting in {path}: {counted(len(here), 'group')}, the oldest for {oldest}"
             + (f"; the last error: {error}" if error else ""),
             "pushgate flush delivers them now; so does the next push that succeeds",
         )
     if others := sorted({group.url for group in waiting} - {settings.url or ""}):
+        elsewhere = counted(len(waiting) - len(here), "group")
         yield warn(
             "outbox",
-            f"{len(waiting) - len(here)} groups wait for other gateways: {', '.join(others)}",
+            f"waiting for other gateways: {elsewhere}, for {', '.join(others)}",
             "pushgate flush --gateway URL delivers them",
         )
 

@@ -114,7 +114,7 @@ class Relay:
         _started.add(self)
 
     def write(self, record: object) -> bool:
-        """Hand over a record that JSON can hold, of 4000 bytes at most, from any process.
+        """Hand over a record that JSON can hold, from any process. Its line has 4096 bytes at most.
 
         Returns False if it was dropped; the pusher learns how many were. Never blocks, and raises
         nothing of its own. A record that finds no room waits in this process for the next call.

@@ -106,14 +106,16 @@ def positive_duration(value: object, _source: OptionSource = _ANYWHERE) -> float
 
 def schedule(value: object, _source: OptionSource = _ANYWHERE) -> float | str:
     """A period in seconds, or a cron expression, which is read when the run is published."""
-    if isinstance(value, str) and len(words := value.split()) > 1:
-        if len(words) not in (5, 6):
-            raise ValueError(
-                f"{value!r} is no schedule; write a period, such as 24h, or a cron expression, such"
-                " as '0 9-17 * * mon-fri' or '0 9-17 * * mon-fri Europe/Berlin'"
-            )
+    words = value.split() if isinstance(value, str) else []
+    if len(words) in (5, 6):
         return " ".join(words)
-    return positive_duration(value)
+    try:
+        return positive_duration(value)
+    except ValueError:
+        raise ValueError(
+            f"{value!r} is no schedule; write a period, such as 24h, or a cron expression, such as"
+            " '0 9-17 * * mon-fri' or '0 9-17 * * mon-fri Europe/Berlin'"
+        ) from None
 
 
 def timeout(value: object, _source: OptionSource = _ANYWHERE) -> float:

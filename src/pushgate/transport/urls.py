@@ -12,6 +12,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import GatewayURLError
 
+# Else it would be a host called "http", whose name may be found some day.
+_MISTYPED_SCHEME = re.compile(r"(?i)https?(?://|:/(?!/)|:$)")
 
 class Origin(NamedTuple):
     """Where a connection leads. ``host`` is without brackets, ``scheme`` http or https."""
@@ -66,11 +68,11 @@ def base_url(gateway: str) -> str:
             f"the gateway is {gateway!r}; give host:port or a URL (an unset variable, perhaps?)"
         )
     scheme, separator, _ = gateway.partition("://")
+    if _MISTYPED_SCHEME.match(gateway) or (separator and scheme.lower() not in ("http", "https")):
+        # Not shown: in "user:a://b@host" it is half a password.
+        raise GatewayURLError("the gateway URL begins with neither http:// nor https://; write one")
     if not separator:
         gateway = f"http://{gateway}"
-    elif scheme.lower() not in ("http", "https"):
-        # Not shown: in "user:a://b@host" it is half a password.
-        raise GatewayURLError("the gateway URL begins with neither http:// nor https://; use these")
     # Where a scraper's URL ends; the paths below it are ours to add.
     gateway = gateway.rstrip("/").removesuffix("/metrics").rstrip("/")
     parse(gateway)

@@ -46,7 +46,7 @@ def test_a_run_that_is_locked_out_is_skipped(run, value, holder, lock, tmp_path,
     process, before = holder(), time.time()
     command = ("touch", str(tmp_path / "ran"))
     exit_code, out, err = run("--lock", str(lock), *choice, *command)
-    pids = f"{process.pid} {process.pid_of_the_command}"
+    pids = f"{process.pid} and {process.pid_of_the_command}"
     assert (exit_code, out) == (code, b"")
     assert err == f"pushgate: backup: not started: {lock} is locked, by pid {pids}\n".encode()
     assert not (tmp_path / "ran").exists()
