@@ -191,7 +191,9 @@ def test_doctor_sees_what_waits_and_an_outbox_that_cannot_be_written(cli, tmp_pa
     change = ("POST", GroupingKey("j"), b"m 1\n", time.time())
     assert settings.to_outbox().keep("http://other:9091", [change])
     doctor = ("--gateway", pushgateway.url, "--outbox")
-    assert "for other gateways: 1 group, for http://other:9091" in str(checks(cli, *doctor, path)[1])
+    assert "for other gateways: 1 group, for http://other:9091" in str(
+        checks(cli, *doctor, path)[1]
+    )
     assert settings.to_outbox().keep(pushgateway.url, [change])
     assert f"waiting in {path}: 1 group, the oldest" in str(checks(cli, *doctor, path)[1])
     (tmp_path / "file").touch()
