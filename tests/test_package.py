@@ -63,6 +63,18 @@ def imports(path, nodes, package):
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
+def test_the_page_on_the_architecture_names_the_rooms_and_modules_that_there_are():
+    root = Path(__file__).parents[1]
+    page = (root / "docs/architecture.md").read_text()
+    rooms = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", page, re.MULTILINE)
+    assert rooms == [room for room in ROOMS if room not in ("handlers", "exposition", "__main__")]
+    there = [
+        f"/{path}" for folder in (CORE, *ADAPTERS, root / "tests") for path in folder.rglob("*.py")
+    ]
+    named = set(re.findall(r"`([\w/]+\.py)`", page))
+    assert {name for name in named if not any(p.endswith(f"/{name}") for p in there)} == set()
+
+
 def test_imports_of_the_core_point_one_way():
     for path, nodes in sources(CORE).items():
         module = path.relative_to(CORE).parts[0].removesuffix(".py")

@@ -1,5 +1,8 @@
 """A run and its outcome as families: the one vocabulary."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from pushgate import (
@@ -15,6 +18,7 @@ from pushgate import (
     mapped_families,
     start_families,
 )
+from pushgate.jobs import vocabulary
 
 RUN = JobRun(GroupingKey("j"), started_at=100.0, expected_interval=60.0)
 PREFIX = "batch_job_"
@@ -22,6 +26,13 @@ PREFIX = "batch_job_"
 
 def published(families):
     return {family.name.removeprefix(PREFIX): family.samples[0].value for family in families}
+
+
+def test_the_page_names_every_metric():
+    page = (Path(__file__).parents[1] / "docs/reference/vocabulary.md").read_text()
+    names = {value for value in vars(vocabulary).values() if str(value).startswith(PREFIX)}
+    described = {f"{PREFIX}{name}" for name in re.findall(r"`(\w+)", page)}
+    assert names - {PREFIX} <= described
 
 
 def test_a_start():

@@ -15,6 +15,7 @@ from ..errors import GatewayURLError
 # Else it would be a host called "http", whose name may be found some day.
 _MISTYPED_SCHEME = re.compile(r"(?i)https?(?://|:/(?!/)|:$)")
 
+
 class Origin(NamedTuple):
     """Where a connection leads. ``host`` is without brackets, ``scheme`` http or https."""
 
