@@ -90,7 +90,7 @@ def ask(base, path, timeout=PATIENCE):
 def echo(peer):
     """Answer every request with its own path, so that answers can be told apart."""
     while seen := peer.request():
-        peer.send(answer(body=seen.target.encode(), headers=(("X-Path", seen.target),)))
+        peer.send(answer(body=b"OK", headers=(("X-Path", seen.target),)))
 
 
 # The deadline.
@@ -272,7 +272,7 @@ CLOSING = {
     "Connection: close": answer(headers=(("Connection", "close"),)),
     "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\n",
     "HTTP/1.0 with a length": b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-    "close-delimited": b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+    "close-delimited": b"HTTP/1.1 200 OK\r\n\r\nend",
 }
 OUT_OF_STEP = {
     "said twice": answer() + answer(),

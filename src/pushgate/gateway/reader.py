@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import PushError
 from ..transport.deadline import Deadline
+from ..transport.response import A_WORD
 from ..transport.retries import with_retries
 from ..transport.urls import base_url, without_credentials
 
@@ -75,10 +76,9 @@ class GatewayReader:
     def ready(self, *, timeout: float | None = None) -> bool:
         """Whether a Pushgateway answers and says that it is ready. Raises no PushError."""
         try:
-            self._get("/-/ready", timeout)
+            return A_WORD.match(self._get("/-/ready", timeout)) is not None
         except PushError:
             return False
-        return True
 
     def clock_offset(self, *, timeout: float | None = None) -> float:
         """How many seconds the gateway's clock is ahead of ours, to about half a second.

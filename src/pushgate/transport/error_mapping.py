@@ -15,6 +15,7 @@ from ..errors import (
 )
 from .proxies import proxy_for
 from .redaction import Redaction, one_line, text_of_html
+from .response import A_WORD
 from .socket_io import is_closed, is_tls_error
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 # What OpenSSL calls the beginning of an answer in plain text; the second since 3.2.
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
-_LONGEST_WORD = 64  # bytes, of a body such as "OK"
 
 
 class ErrorMapping:
@@ -119,7 +119,7 @@ def _explain(error: Exception) -> tuple[str, bool]:
 def _is_of_another_server(response: Response, method: str) -> bool:
     """Whether this success can't be a Pushgateway's: a web page, or any page after a push.
 
-    A Pushgateway answers a push with an empty body. A short word is let pass.
+    A Pushgateway answers a push with an empty body. A word of plain text is let pass.
     """
     if response.headers is None:
         return False
@@ -128,8 +128,7 @@ def _is_of_another_server(response: Response, method: str) -> bool:
         return length != "0"
     if method == "GET" or not response.body:
         return False
-    is_word = kind == "text/plain" and len(response.body) <= _LONGEST_WORD
-    return not is_word or response.body.lstrip().startswith(b"<")
+    return kind != "text/plain" or A_WORD.match(response.body) is None
 
 
 def _retry_after(headers: Message) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from contextlib import contextmanager, suppress
-from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from typing import TYPE_CHECKING
 
 from ..errors import is_success
@@ -36,19 +36,15 @@ def receive_any(
 ) -> Response:
     """Read the response that begins with ``start``; close the socket if it can't be used again.
 
-    The status of a failure counts also where its body can't be read: of that, 64 KiB are read at
-    most, in half a second at most. Errors are those of ``receive``.
+    The status of a failure counts also where its headers or its body can't be read: of the body,
+    64 KiB are read at most, in half a second at most. Errors are those of ``receive``.
     """
     source = _Source(sock, deadline, start)
     response = HTTPResponse(source, method=request.method)  # type: ignore[arg-type]
     chunks = None
     try:
         with _as_response_error():
-            response.begin()
-            while response.status < 200:
-                # An interim response, such as 103: http.client skips only 100.
-                response.headers = None  # type: ignore[assignment]
-                response.begin()
+            _begin(response)
         if not is_success(response.status):
             source.deadline = deadline.within(_FAILURE_SECONDS)
             body = _readable_part(response)
@@ -70,6 +66,22 @@ def receive_any(
     if chunks is None and (response.will_close or not whole or source.surplus):
         sock.close()
     return Response(response.status, response.reason, response.headers, body, chunks)
+
+
+def _begin(response: HTTPResponse) -> None:
+    """Read the status and the headers."""
+    try:
+        response.begin()
+        while response.status < 200:
+            # An interim response, such as 103: http.client skips only 100.
+            response.headers = None  # type: ignore[assignment]
+            response.begin()
+    except HTTPException:  # more than a hundred headers, or a header of more than 64 KiB
+        status = response.status  # a text, before it came
+        if not isinstance(status, int) or status < 200 or is_success(status):
+            raise
+        response.headers, response.chunked, response.length = HTTPMessage(), False, 0
+        response.will_close = True
 
 
 def _body(response: HTTPResponse, most: int | None) -> Iterator[bytes]:

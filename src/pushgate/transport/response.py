@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _ACCEPTED = re.compile(
     rb"HTTP/1\.1 (20[02]) [^\r\n]*\r\nDate: [^\r\n]*\r\nContent-Length: 0\r\n\r\n\Z"
 )
+A_WORD = re.compile(rb"\s*[A-Za-z]{0,64}[.!]?\s*\Z")
+"""What a server may say to what it accepts, such as ``OK``. Nothing, too."""
 _CHUNK = 8192  # bytes
 
 
