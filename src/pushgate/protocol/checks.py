@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidPayloadError
 from .metric_types import BOUNDS, MEMBERS, RESERVED_FAMILIES, TYPES
-from .names import quoted, quoted_label, underscored_label, underscored_metric
-from .payload_errors import SURROGATE, metric_of, overwritten
+from .names import is_unicode, quoted, quoted_label, underscored_label, underscored_metric
+from .payload_errors import metric_of, overwritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -239,7 +239,7 @@ class PayloadChecks:
 
     def _utf8(self, metric: str, name: str, what: str) -> None:
         self.utf8_names = True
-        if re.search(SURROGATE, name):
+        if not is_unicode(name):
             raise InvalidPayloadError(
                 f"the {what} of the metric {metric!r} is not valid Unicode: it holds a lone"
                 " surrogate; decode it with errors='replace'",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from ..errors import InvalidGroupingKeyError
-from .names import from_path, selector, to_path, underscored_label
+from .names import from_path, is_unicode, selector, to_path, underscored_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 MAX_PATH_BYTES = 900_000  # Go's default header limit: 900 kB observed to work, 1.1 MB to give 431
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
-_SURROGATE = "[\ud800-\udfff]"
 
 
 class GroupingKey:
@@ -95,9 +94,6 @@ class GroupingKey:
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a GroupingKey is immutable: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a GroupingKey is immutable: cannot delete {name!r}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GroupingKey):
@@ -175,7 +171,7 @@ def _checked_name(name: object, *, utf8_names: bool) -> str:
 def _problem_of_utf8_name(name: str) -> str:
     if not name:
         return "is empty; name it"
-    if re.search(_SURROGATE, name):
+    if not is_unicode(name):
         return "is not valid Unicode: it holds a lone surrogate; decode it with errors='replace'"
     # A group with such a label breaks every scrape and other pushes (seen on 1.11.2); the second is
     # the metric's name to a Prometheus without UTF-8 names.
@@ -186,9 +182,7 @@ def _problem_of_utf8_name(name: str) -> str:
 
 def _checked_value(name: str, value: object) -> str:
     text = value if isinstance(value, str) else str(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(text):
         # An invalid value would stay at the gateway and break every scrape (seen on 1.11.2).
         raise InvalidGroupingKeyError(
             f"the grouping label {name} has the value {text!r}, which is not valid Unicode: it"
@@ -196,7 +190,7 @@ def _checked_value(name: str, value: object) -> str:
             " 'surrogateescape'; decode it with errors='replace'",
             label=name,
             value=text,
-        ) from None
+        )
     if name == "instance" and not text:
         # Next to the same group without instance it breaks every scrape and every other push, until
         # it is deleted (seen on 1.5.1 and 1.11.2).

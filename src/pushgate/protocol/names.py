@@ -82,31 +82,28 @@ def escaped(name: str) -> str:
 
     https://github.com/prometheus/proposals/blob/main/proposals/0028-utf8.md#text-escaping
     """
-    return "U__" + "".join(
-        "__" if rune == "_" else rune if _is_kept(rune, at) else f"_{ord(rune):x}_"
-        for at, rune in enumerate(name)
+    return "U__" + re.sub(
+        "_|^[^a-zA-Z]|[^a-zA-Z0-9]", lambda m: "__" if m[0] == "_" else f"_{ord(m[0]):x}_", name
     )
-
-
-def _is_kept(rune: str, at: int) -> bool:
-    return rune.isascii() and (rune.isalpha() or (rune.isdigit() and at > 0))
 
 
 def from_path(name: str) -> str | None:
     """The name that a gateway with UTF-8 names takes a path's for, None where it could not."""
     if not name.startswith("U__"):
         return name
-    rune, body, at, out = re.compile(_ESCAPED_RUNE), name[3:], 0, []
-    while at < len(body):
-        if body[at] != "_":
-            out.append(body[at])
-            at += 1
-        elif match := rune.match(body, at):
-            code = 0x5F if match[1] else int(match[2], 16)
-            if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-                return None
-            out.append(chr(code))
-            at = match.end()
-        else:
-            return None
-    return "".join(out) or None
+    if not re.fullmatch(f"(?:[^_]|{_ESCAPED_RUNE})+", name[3:]):
+        return None
+    try:
+        found = re.sub(_ESCAPED_RUNE, lambda m: "_" if m[1] else chr(int(m[2], 16)), name[3:])
+    except ValueError:  # beyond Unicode
+        return None
+    return found if is_unicode(found) else None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` holds no lone surrogate, which a byte that is not UTF-8 becomes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 from ..errors import InvalidPayloadError
-
-SURROGATE = "[\ud800-\udfff]"
-"""The expression for a lone surrogate."""
+from .names import is_unicode
 
 
 def overwritten(metric: str, label: str) -> InvalidPayloadError:
@@ -36,10 +34,10 @@ def no_time(name: str, value: object) -> InvalidPayloadError:
 
 def not_unicode(text: str) -> InvalidPayloadError:
     """The error for text that has no UTF-8 encoding."""
-    line = next(line for line in text.split("\n") if re.search(SURROGATE, line))
+    line = next(line for line in text.split("\n") if not is_unicode(line))
     name = metric_of(line.removeprefix("# HELP "))
     label = next(
-        (n for n, v in re.findall(r'([^"{,]+)"?="([^"]*)', line) if re.search(SURROGATE, v)),
+        (n for n, v in re.findall(r'([^"{,]+)"?="([^"]*)', line) if not is_unicode(v)),
         None,
     )
     where = f"the label {label!r}" if label else "the help text"

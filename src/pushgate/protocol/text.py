@@ -155,11 +155,6 @@ def _columns_of(
 class _SampleWriter:
     """Writes the samples of the family ``family``, which the text calls ``name``."""
 
-    __slots__ = (
-        *("_checks", "_family", "_name", "_schemas", "_shared", "_times"),
-        *("_utf8_names", "sides"),
-    )
-
     def __init__(self, family: str, name: str, checks: PayloadChecks, utf8_names: bool) -> None:
         self._family = family
         self._name = name

@@ -14,6 +14,7 @@ import re
 from typing import NamedTuple
 
 from .families import Sample
+from .names import is_unicode
 
 _BLANK = r"[ \t]*"
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
@@ -108,7 +109,7 @@ def _read_labels(
             raise LineError('label name "__name__" is reserved')
         if name in labels:
             raise LineError(f'duplicate label names for metric "{metric}"')
-        if not _is_unicode(match[3]):
+        if not is_unicode(match[3]):
             raise LineError(f'invalid label value for label "{name}": not UTF-8')
         labels[name] = _unescaped(match[3])
         position = match.end()
@@ -125,7 +126,7 @@ def read_number(text: str, what: str) -> float:
 
 def _unescaped_name(text: str) -> str:
     name = _unescaped(text)
-    if not _is_unicode(name):
+    if not is_unicode(name):
         raise LineError(f'invalid name "{name!a}": not UTF-8')
     return name
 
@@ -134,12 +135,3 @@ def _unescaped(text: str) -> str:
     if "\\" not in text:
         return text
     return re.sub(r"\\(.)", lambda match: {"n": "\n"}.get(match[1], match[1]), text)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether there is no lone surrogate in it, which a byte that is not UTF-8 becomes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
