@@ -117,7 +117,8 @@ class Attempt:
         for report in self._reports():
             try:
                 if waits:
-                    _keep_too(gateway, report)
+                    if not keep_report(gateway, report):
+                        raise PushError("the outbox could keep the outcome only")
                 elif self._what_else and not self._settled_count:
                     push_report(gateway, report, deadline.reserving(_FOR_THE_REST, _MOST))
                 else:
@@ -174,11 +175,6 @@ def keep_report(gateway: Gateway, report: Report) -> bool:
         return False
     text = encode(report.families, report.key, utf8_names=gateway.utf8_names).text
     return gateway.outbox.keep(gateway.url, [(report.method, report.key, text, report.at)])
-
-
-def _keep_too(gateway: Gateway, report: Report) -> None:
-    if not keep_report(gateway, report):
-        raise PushError("the outbox could keep the outcome only")
 
 
 def _interrupts(error: BaseException) -> bool:

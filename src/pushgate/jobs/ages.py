@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+_UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 _LONGEST = 100 * 365.25 * 86_400  # seconds; anybody may push a longer one
 _TOO_LONG = ">100y"
-_SECONDS = {"d": 86_400, "h": 3600, "m": 60}
 
 
 def roughly(seconds: float) -> str:
     """``seconds`` in its largest unit of which there are two: ``9d``, ``47h``, ``90s``, ``0s``."""
     if seconds > _LONGEST:
         return _TOO_LONG
-    for unit, length in _SECONDS.items():
+    for unit, length in _UNITS.items():
         if seconds >= 2 * length:
             return f"{int(seconds // length)}{unit}"
     return f"{max(0, int(seconds))}s"
@@ -33,7 +32,7 @@ def span(seconds: float) -> str:
         return _TOO_LONG
     left = round(seconds)
     parts: list[str] = []
-    for unit, length in _UNITS:
+    for unit, length in _UNITS.items():
         count, left = divmod(left, length)
         if count or parts:
             parts.append(f"{count}{unit}" if count else "")

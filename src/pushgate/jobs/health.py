@@ -253,4 +253,4 @@ def is_stale(group: Group, numbers: Numbers, now: float) -> bool:
     if numbers.get(GROUP_EXPIRY, 0.0) > now:
         return False
     allowed = max(STALE_AFTER, STALE_INTERVALS * numbers.get(EXPECTED_INTERVAL, 0.0))
-    return now - max(group.push_time, group.push_failure_time) > allowed
+    return now - group.touched_at > allowed

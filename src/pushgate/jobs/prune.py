@@ -20,7 +20,7 @@ from ..errors import (
 from ..protocol.broken_labels import broken_labels, same_but_for_broken_bytes
 from ..protocol.timestamps import METRIC_PREFIX
 from .matchers import matches, read_matchers, selective_matchers
-from .staleness import StaleGroup, stale_groups, touched
+from .staleness import StaleGroup, stale_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -142,7 +142,7 @@ def _delete_chosen(
 def _refuse_much(chosen: Sequence[StaleGroup], held: int, now: float) -> None:
     """Raise UnconfirmedDeletionError for too many of the ``held`` groups, and for new ones."""
     unasked = [entry for entry in chosen if not entry.expired]
-    new = sum(now - touched(entry.group) < _NEW for entry in unasked)
+    new = sum(now - entry.group.touched_at < _NEW for entry in unasked)
     if 2 * len(unasked) > held or new:
         text = f"nothing was deleted: it would be {len(chosen)} of the gateway's {held} groups"
         text += f", {new} of them pushed within an hour" if new else ""

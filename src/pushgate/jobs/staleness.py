@@ -58,13 +58,13 @@ def stale_groups(
             job = health.numbers_of(by_labels.get(_labels_of_the_job(group), group))
             expiry = own.get(GROUP_EXPIRY, job.get(GROUP_EXPIRY))
             if expiry is not None:
-                reason = _expired(expiry, now)
+                reason = f"expired {roughly(now - expiry)} ago" if now >= expiry else ""
             else:
                 schedule = max(_schedule(own), _schedule(job))
                 reason = _unused(group, schedule, now, older_than)
             if reason:
                 stale.append(StaleGroup(group, reason, expired=expiry is not None))
-    return sorted(stale, key=lambda entry: touched(entry.group))
+    return sorted(stale, key=lambda entry: entry.group.touched_at)
 
 
 def _schedule(numbers: health.Numbers) -> tuple[float, float]:
@@ -76,18 +76,9 @@ def _labels_of_the_job(group: Group) -> frozenset[tuple[str, str]]:
     return frozenset((name, value) for name, value in group.labels.items() if name != "origin")
 
 
-def touched(group: Group) -> float:
-    """When the group was last pushed to, in Unix seconds. A refused push counts."""
-    return max(group.push_time, group.push_failure_time)
-
-
-def _expired(expiry: float, now: float) -> str:
-    return f"expired {roughly(now - expiry)} ago" if now >= expiry else ""
-
-
 def _unused(group: Group, schedule: tuple[float, float], now: float, older_than: float) -> str:
     interval, start = schedule
-    pushed = touched(group)
+    pushed = group.touched_at
     if not pushed or now - pushed <= older_than:
         return ""
     if now - max(pushed, start) <= health.STALE_INTERVALS * interval:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError, GatewayRejectedError, GatewayUnreachableError, PushError
@@ -31,9 +30,3 @@ def waiting_error(
     error = DeliveryError(text, method=method, url=url, group=group)
     error.kept = True
     return error
-
-
-def mark_kept(error: BaseException, *, kept: bool) -> None:
-    """Note on the error whether what was not delivered waits."""
-    with suppress(AttributeError):  # a user's exception may have slots
-        error.kept = kept  # type: ignore[attr-defined]

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..protocol.timestamps import METRIC_PREFIX
-from ..protocol.timestamps import TIME_SUFFIX as TIME
+from ..jobs.health import ENDS
+from ..jobs.vocabulary import (
+    COMPLETION,
+    FAILURE,
+    RETRY,
+    RUN_SUCCESS,
+    SKIPPED,
+    START,
+    SUCCESS,
+    UPSTREAM_FAILED,
+)
+from ..protocol.timestamps import METRIC_PREFIX, TIME_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -13,17 +23,7 @@ if TYPE_CHECKING:
     from ..protocol.families import Family
     from ..protocol.groups import Group
 
-_START = f"{METRIC_PREFIX}last_start{TIME}"
-_SUCCESS = f"{METRIC_PREFIX}last_success{TIME}"
-_FAILURE = f"{METRIC_PREFIX}last_failure{TIME}"
-_SKIPPED = f"{METRIC_PREFIX}last_skipped{TIME}"
-_UPSTREAM_FAILED = f"{METRIC_PREFIX}last_upstream_failed{TIME}"
-_RETRY = f"{METRIC_PREFIX}last_retry{TIME}"
-_COMPLETION = f"{METRIC_PREFIX}last_completion{TIME}"
-_RUN_SUCCESS = f"{METRIC_PREFIX}last_run_success"
-_KINDS = (_SUCCESS, _FAILURE, _SKIPPED, _UPSTREAM_FAILED, _RETRY)
-_ENDS = (_COMPLETION, _SKIPPED, _UPSTREAM_FAILED, _RETRY)
-
+_KINDS = (SUCCESS, FAILURE, SKIPPED, UPSTREAM_FAILED, RETRY)
 _SAME = 0.001  # seconds: databases and texts keep microseconds at best
 
 
@@ -45,9 +45,11 @@ def newer_families(
     if group is None:
         return families
     mine = {
-        family.name: family.samples[0].value for family in families if family.name.endswith(TIME)
+        family.name: family.samples[0].value
+        for family in families
+        if family.name.endswith(TIME_SUFFIX)
     }
-    theirs = {name: value for name in (_START, *_ENDS) if (value := group.value(name)) is not None}
+    theirs = {name: value for name in (START, *ENDS) if (value := group.value(name)) is not None}
     if run_started_at is not None and _shows_run(group, mine, run_started_at):
         return []
     is_run_newer = is_later_run(theirs, mine)
@@ -69,14 +71,14 @@ def _shows_run(group: Group, mine: Mapping[str, float], run_started_at: float) -
     end = group.value(kind) if kind else None
     if kind is None or end is None:
         return False
-    is_verdict = kind in (_SUCCESS, _FAILURE)
-    if is_verdict and group.value(_RUN_SUCCESS) != (kind == _SUCCESS):
-        completed = group.value(_COMPLETION) or 0.0
+    is_verdict = kind in (SUCCESS, FAILURE)
+    if is_verdict and group.value(RUN_SUCCESS) != (kind == SUCCESS):
+        completed = group.value(COMPLETION) or 0.0
         if completed <= mine[kind] + _SAME:  # only a later run may have ended otherwise
             return False
     if end >= mine[kind] - _SAME:
         return True
-    start = group.value(_START)
+    start = group.value(START)
     return start is not None and run_started_at - _SAME <= start <= end + _SAME
 
 
@@ -85,7 +87,7 @@ def is_later_run(theirs: Mapping[str, float], mine: Mapping[str, float]) -> bool
 
     None where one of the two says nothing.
     """
-    names = (_START,) if mine.keys().isdisjoint(_ENDS) else _ENDS
+    names = (START,) if mine.keys().isdisjoint(ENDS) else ENDS
     ours = [mine[name] for name in names if name in mine]
     others = [theirs[name] for name in names if name in theirs]
     return max(others) > max(ours) + _SAME if ours and others else None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError, PushError, is_delivery_failure, is_permanent
 from .entry import EMPTIED, Entry, entry_of
-from .failure_texts import describe, mark_kept, waiting_error
+from .failure_texts import describe, waiting_error
 from .record import Record, file_stem
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def store_failed(folder: Folder, push: Push, began: float, error: Exception) -> 
     if not _may_arrive_later(error):
         return False
     is_kept = _store(folder, push, began, describe(error))
-    mark_kept(error, kept=is_kept)
+    with suppress(AttributeError):  # a user's exception may have slots
+        error.kept = is_kept  # type: ignore[attr-defined]
     return is_kept
 
 

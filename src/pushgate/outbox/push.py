@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import PushError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,11 +34,7 @@ class Push(NamedTuple):
 
     def entry(self, at: float) -> Entry:
         """What would wait of it. Raises PushError where that can't be written as text."""
-        body = self.body
-        if not self.content_type.startswith("text/"):
-            if self.text is None:
-                raise PushError(f"a body of type {self.content_type} can't wait as text")
-            body = self.text()
+        body = self.body if self.text is None else self.text()
         from .entry import entry_of  # what a push needs only where something waits or fails
 
         return entry_of(self.method, body, at, self.key.labels)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..protocol.grouping_key import GroupingKey
+from ..protocol.names import underscored_label
 from .contents import StoredFamily
 from .entry import Entry, merged, without
 
@@ -18,7 +18,6 @@ SUFFIX = ".json"
 _HEAD = b"pushgate outbox "
 _VERSION = b"1"
 _UNANSWERED = 32  # fingerprints of one family that are remembered
-_PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 Fingerprint = tuple[str, str]  # a family's name, and a hash of its content
 
@@ -124,7 +123,7 @@ class Record(NamedTuple):
     def key(self) -> GroupingKey:
         """The group."""
         labels = dict(self.labels)
-        utf8_names = not all(map(_PLAIN.match, labels))
+        utf8_names = any(underscored_label(name) != name for name in labels)
         return GroupingKey(labels.pop("job"), labels, utf8_names=utf8_names)
 
     def shown(self) -> WaitingGroup:

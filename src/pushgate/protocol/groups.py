@@ -50,6 +50,11 @@ class Group:
     push_failure_time: float
     families: tuple[GroupFamily, ...]
 
+    @property
+    def touched_at(self) -> float:
+        """When it was last pushed to, as ``push_time``. A refused push counts."""
+        return max(self.push_time, self.push_failure_time)
+
     def family(self, name: str) -> GroupFamily | None:
         """The family of this name, or None."""
         return next((family for family in self.families if family.name == name), None)
