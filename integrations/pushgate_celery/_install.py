@@ -82,7 +82,7 @@ def install(
       pushes from the process that runs the task, at once, and observes eager tasks too: for tests.
     - ``interval``: the least time between two pushes of the worker's totals, 15 s.
     - ``task_interval``: the same for a task's group, 60 s; longer where the gateway takes long. The
-      first outcome, and one unlike the last, do not wait for it.
+      first outcome, one unlike the last, and periodic tasks do not wait for it.
     - ``max_series``: how many label sets one worker may have, 2000; the rest is ``other``.
     - ``on_exit``: whether to ``"keep"`` or ``"delete"`` the worker's own group after a clean exit.
     - ``shutdown_timeout``: how long a worker that ends waits for the last push, 3 s.

@@ -62,14 +62,17 @@ class _TaskGroup:
         if self._start is None or not now < self._start <= now + _CLOCK_SET_BACK:
             self._start = now
         self._interval = None if run.stamp is None else run.stamp[2]
-        return self._now if is_first else self._slow
+        return self._now if is_first or self._interval is not None else self._slow
 
     def ended(self, run: TaskRun, end: End) -> Change:
-        """A run ended: now where it ended in another way than the one before."""
+        """A run ended: now where it ended in another way than the one before.
+
+        Or where it has a schedule: what is told late would look as if it were late.
+        """
         self._count += 1
         self._ends.pop(end.state, None)
         self._ends[end.state] = self._count, run, end
-        if end.state == self._state:
+        if end.state == self._state and self._interval is None:
             return self._slow
         self._state = end.state
         return self._now

@@ -34,6 +34,10 @@ class Pusher:
         self.longest = 0.0
         self.totals_late = 0.0
 
+    def longest_wait(self, now):
+        """Seconds between two pushes of a group, also of one that never came to its turn."""
+        return max(self.longest, *(now - at for at in self.pushed))
+
     def next(self, now):
         """When to push what: the group's number, None for the totals."""
         if self.totals_due <= max(now, self.due[0][0]):
@@ -95,7 +99,7 @@ def main():
             f"{f'{pushers} x {groups}':>17}{cost * 1e3:11.1f}{'':30}"
             f"{' '.join(f'{share:5.2f}' for share in shares):30}"
             f"{f'{intervals[0]:.0f}-{intervals[-1]:.0f} s':>12}"
-            f"{max(pusher.longest for pusher in fleet):10.0f} s"
+            f"{max(pusher.longest_wait(minutes * 60) for pusher in fleet):10.0f} s"
             f"{max(pusher.totals_late for pusher in fleet):11.1f} s"
         )
 

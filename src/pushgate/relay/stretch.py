@@ -15,7 +15,7 @@ _SHARE = 0.5  # of the time, that one pusher may spend in pushes
 _NO_LOAD = 0.01  # seconds; quicker pushes vary for other reasons
 _LOOK = 15.0  # seconds between two decisions
 _OUT, _BACK = 1.25, 1.0  # a factor, and a step of as many shortest intervals
-_FARTHEST = 60.0  # shortest intervals: no group waits for ever
+_FARTHEST = 50.0  # shortest intervals: what was told as running is stuck after an hour
 _FORGET = 3600.0  # seconds, in which the memory of a quick push fades by half: gateways fill up
 
 
