@@ -31,9 +31,9 @@ from pushgate import (
 )
 from pushgate.embedded import EmbeddedGateway
 from support import debian, faults, servers
+from support.fault_proxy import fault_proxy
 from support.faults import FaultServer, answer
 from support.fresh_process import fork, in_fresh_process, wait_for
-from support.servers import free_port
 from support.workers import PATIENCE, until
 
 LEDGER = "support.relays:Ledger"
@@ -42,12 +42,6 @@ FOREVER = 3600.0  # an interval that no test lives to see
 FILL = "x" * 4000  # some 256 records with it fill the pipe
 
 MakeRelay = Callable[..., Relay]
-
-
-@pytest.fixture
-def embedded():
-    with EmbeddedGateway() as gateway:
-        yield gateway
 
 
 @pytest.fixture
@@ -86,6 +80,10 @@ def pid_of(relay):
     return relay._pusher.pid
 
 
+def port_of(server):
+    return int(server.url.rpartition(":")[2])
+
+
 def values(url):
     """The samples that a gateway holds, by job."""
     return {
@@ -119,7 +117,7 @@ def started(url, aggregator=LEDGER):
 
 
 def reuse_descriptors(folder, keep=()):
-    """Close what was inherited and open files instead, as Celery's embedded beat does."""
+    """Close what was inherited and open files instead, as Celery's server beat does."""
     inherited = {int(name) for name in os.listdir("/dev/fd")} - {0, 1, 2, *keep}
     for fd in range(3, max(inherited) + 1):
         if fd not in keep:
@@ -159,9 +157,9 @@ def write_in_children_and_threads(url):
     assert relay.close(PATIENCE)
 
 
-def test_records_of_forked_children_and_of_threads_arrive_each_once(embedded):
-    in_fresh_process(write_in_children_and_threads, embedded.url)
-    assert values(embedded.url) == {"g": page(range(2500)), "closed": {"closed": 1}}
+def test_records_of_forked_children_and_of_threads_arrive_each_once(server):
+    in_fresh_process(write_in_children_and_threads, server.url)
+    assert values(server.url) == {"g": page(range(2500)), "closed": {"closed": 1}}
 
 
 def report_runs_of_children(url):
@@ -177,14 +175,14 @@ def report_runs_of_children(url):
     assert relay.close(PATIENCE)
 
 
-def test_runs_of_forked_children_are_reported_by_a_relay_sink(embedded):
-    in_fresh_process(report_runs_of_children, embedded.url)
-    held = values(embedded.url)
+def test_runs_of_forked_children_are_reported_by_a_relay_sink(server):
+    in_fresh_process(report_runs_of_children, server.url)
+    held = values(server.url)
     assert [held[job]["batch_job_last_duration_seconds"] for job in "abc"] == [2.0] * 3
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
-def test_greenlets_of_a_patched_process_lose_nothing(library, embedded):
+def test_greenlets_of_a_patched_process_lose_nothing(library, server):
     patch, spawn, join = {
         "gevent": ("from gevent import monkey; monkey.patch_all()", "gevent.spawn", "join"),
         "eventlet": ("import eventlet; eventlet.monkey_patch()", "eventlet.spawn", "wait"),
@@ -206,15 +204,15 @@ def test_greenlets_of_a_patched_process_lose_nothing(library, embedded):
         assert not relay.ensure_running()
         assert relay.close(30)
         """,
-        embedded.url,
+        server.url,
     )
     out, err = script.communicate(timeout=PATIENCE)
     assert (script.returncode, out, err) == (0, "", "")
-    assert values(embedded.url)["g"] == page(range(2000))
+    assert values(server.url)["g"] == page(range(2000))
 
 
-def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(embedded, make_relay, caplog):
-    relay = make_relay(embedded.url)
+def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(server, make_relay, caplog):
+    relay = make_relay(server.url)
     deep = []
     for _ in range(10_000):
         deep = [deep]
@@ -227,7 +225,7 @@ def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(embedded, ma
     assert relay.dropped == 0
     assert relay.close(PATIENCE)
 
-    assert values(embedded.url) == {
+    assert values(server.url) == {
         "g": page([1, 3]),
         "drops": {"dropped": 4},
         "closed": {"closed": 1},
@@ -256,10 +254,10 @@ def write_more_than_the_pipe_holds(url):
     assert values(url)["parent"] == page(parents)
 
 
-def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(embedded):
-    logged = in_fresh_process(write_more_than_the_pipe_holds, embedded.url)
+def test_what_a_stopped_pusher_makes_us_drop_is_counted_exactly(server):
+    logged = in_fresh_process(write_more_than_the_pipe_holds, server.url)
 
-    held = values(embedded.url)
+    held = values(server.url)
     assert held["child"]["distinct"] == held["child"]["records"]
     assert held["child"]["records"] + held["parent"]["records"] + held["drops"]["dropped"] == 24_000
     assert logged.count("does not keep up") == 2  # once in each process
@@ -303,8 +301,8 @@ def write_in_a_child_without_descriptors(url, folder):
 
 
 @pytest.mark.parametrize("act", [detach_in_a_child, write_in_a_child_without_descriptors])
-def test_a_child_whose_descriptors_became_others_touches_none_of_them(act, embedded, tmp_path):
-    in_fresh_process(act, embedded.url, str(tmp_path))
+def test_a_child_whose_descriptors_became_others_touches_none_of_them(act, server, tmp_path):
+    in_fresh_process(act, server.url, str(tmp_path))
     assert list(tmp_path.iterdir())
     assert not [file for file in tmp_path.iterdir() if file.stat().st_size]
 
@@ -312,7 +310,7 @@ def test_a_child_whose_descriptors_became_others_touches_none_of_them(act, embed
 # Ends, also those that come too early.
 
 
-def test_what_a_killed_worker_wrote_is_pushed(embedded):
+def test_what_a_killed_worker_wrote_is_pushed(server):
     worker = run_script(
         f"""
         import sys, time
@@ -326,24 +324,24 @@ def test_what_a_killed_worker_wrote_is_pushed(embedded):
         print("written", flush=True)
         time.sleep({PATIENCE})
         """,
-        embedded.url,
+        server.url,
     )
     assert worker.stdin is not None
     assert worker.stdout is not None
-    until(lambda: values(embedded.url).get("g") == page([0]), "there is no first push")
+    until(lambda: values(server.url).get("g") == page([0]), "there is no first push")
     worker.stdin.write("\n")
     worker.stdin.flush()
     assert worker.stdout.readline() == "written\n"
     worker.kill()
     worker.communicate()  # its standard error is the pusher's, too: this waits for both
 
-    held = values(embedded.url)
+    held = values(server.url)
     held.pop("abandoned", None)  # which comes with the end
     assert held == {"g": page(range(50)), "closed": {"closed": 1}}
 
 
-def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(embedded, make_relay, caplog):
-    relay = make_relay(embedded.url)
+def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(server, make_relay, caplog):
+    relay = make_relay(server.url)
     first, descriptors = pid_of(relay), len(os.listdir("/dev/fd"))
     assert not relay.ensure_running()
     stop(first)
@@ -357,15 +355,15 @@ def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(embedded, 
     assert len(os.listdir("/dev/fd")) == descriptors
     assert relay.write(["g", 10])
     assert relay.close(PATIENCE)
-    assert values(embedded.url)["g"] == page(range(11))
+    assert values(server.url)["g"] == page(range(11))
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)  # not even a zombie
     (record,) = caplog.records
     assert "signal 9" in record.getMessage()
 
 
-def test_a_pusher_that_is_found_dead_at_the_end_is_replaced_for_that(embedded, make_relay):
-    relay = make_relay(embedded.url)
+def test_a_pusher_that_is_found_dead_at_the_end_is_replaced_for_that(server, make_relay):
+    relay = make_relay(server.url)
     stop(pid_of(relay))
     assert relay.write(["g", 1])
     os.kill(pid_of(relay), signal.SIGKILL)
@@ -374,18 +372,18 @@ def test_a_pusher_that_is_found_dead_at_the_end_is_replaced_for_that(embedded, m
 
     assert relay.close(PATIENCE)
 
-    assert values(embedded.url)["g"] == page([1])
+    assert values(server.url)["g"] == page([1])
 
 
-def test_the_pusher_survives_signals_to_the_service(embedded, make_relay):
-    relay = make_relay(embedded.url)
+def test_the_pusher_survives_signals_to_the_service(server, make_relay):
+    relay = make_relay(server.url)
     pusher = pid_of(relay)
     assert os.getpgid(pusher) == pusher
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
         os.kill(pusher, number)
     assert relay.write(["g", 1])
     assert relay.close(PATIENCE)
-    assert values(embedded.url)["g"] == page([1])
+    assert values(server.url)["g"] == page([1])
 
 
 @pytest.mark.parametrize(
@@ -410,17 +408,20 @@ def test_an_end_with_the_gateway_down_says_what_becomes_of_how_many_groups(
 def test_what_a_pusher_left_in_the_outbox_the_next_one_delivers_but_not_over_newer(
     make_relay, capfd
 ):
-    port = free_port()
-    relay = make_relay(f"http://127.0.0.1:{port}", linger=0.0)
-    for group in "abc":
-        assert relay.write([group, 1])
-    assert relay.close(PATIENCE)
-
     ahead = 10.0  # seconds: two clocks can't be compared more exactly than to one
-    with EmbeddedGateway(port=port, clock=lambda: time.time() + ahead) as gateway:
+    with (
+        EmbeddedGateway(clock=lambda: time.time() + ahead) as gateway,
+        fault_proxy(port_of(gateway), down=True) as proxy,
+    ):
+        relay = make_relay(proxy.url, linger=0.0)
+        for group in "abc":
+            assert relay.write([group, 1])
+        assert relay.close(PATIENCE)
+
         Gateway(gateway.url).push("b", [gauge("newer", "", 1)])
         ahead = 0.0
-        relay = make_relay(gateway.url)
+        proxy.listen()
+        relay = make_relay(proxy.url)
         assert relay.write(["c", 2])
         until(the_outbox().is_empty, "the outbox is not delivered")
         assert relay.close(PATIENCE)
@@ -434,29 +435,28 @@ def test_what_a_pusher_left_in_the_outbox_the_next_one_delivers_but_not_over_new
 
 
 def test_what_hangs_at_the_end_is_in_the_outbox_before_the_worker_takes_the_pusher_along(
-    make_relay,
+    make_relay, server
 ):
-    with FaultServer(faults.hang) as server:
-        relay = make_relay(server.url, linger=FOREVER, timeout=FOREVER)
+    with fault_proxy(port_of(server), faults.hang) as proxy:
+        relay = make_relay(proxy.url, linger=FOREVER, timeout=FOREVER)
         assert relay.write(["g", 1])
         assert not relay.close(0.1)
         until(lambda: len(the_outbox().waiting()) == 2, "it is not kept")
         os.kill(pid_of(relay), signal.SIGKILL)
-        port = int(server.url.rpartition(":")[2])
-    with EmbeddedGateway(port=port) as gateway:
-        assert the_outbox().flush(Gateway(gateway.url)).delivered == 2
-        assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
+        proxy.heal()
+        assert the_outbox().flush(Gateway(proxy.url)).delivered == 2
+    assert values(server.url) == {"g": page([1]), "closed": {"closed": 1}}
 
 
-def test_what_was_kept_and_then_delivered_is_in_the_outbox_no_more(make_relay):
-    port = free_port()
-    relay = make_relay(f"http://127.0.0.1:{port}", linger=PATIENCE)
-    assert relay.write(["g", 1])
-    assert not relay.close(0.1)
-    until(lambda: len(the_outbox().waiting()) == 2, "it is not kept")
-    with EmbeddedGateway(port=port) as gateway:
+def test_what_was_kept_and_then_delivered_is_in_the_outbox_no_more(make_relay, server):
+    with fault_proxy(port_of(server), down=True) as proxy:
+        relay = make_relay(proxy.url, linger=PATIENCE)
+        assert relay.write(["g", 1])
+        assert not relay.close(0.1)
+        until(lambda: len(the_outbox().waiting()) == 2, "it is not kept")
+        proxy.listen()
         until(the_outbox().is_empty, "it stays")
-        assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
+        assert values(server.url) == {"g": page([1]), "closed": {"closed": 1}}
 
 
 def test_what_is_refused_after_it_was_kept_is_in_the_outbox_no_more(make_relay, capfd):
@@ -504,19 +504,6 @@ def test_a_push_that_a_stalled_gateway_does_late_is_not_taken_for_newer_than_wha
         assert values(gateway.url) == {"g": page([1, 2, 3]), "closed": {"closed": 1}}
 
 
-def test_what_a_gateway_lets_nobody_push_waits_in_the_outbox(make_relay, capfd):
-    with FaultServer(faults.respond(answer("401 Unauthorized"))) as server:
-        relay = make_relay(server.url, interval=FOREVER)
-        assert relay.write(["g", 1])
-        assert relay.close(PATIENCE)
-        said = capfd.readouterr().err
-        assert 'a push for {job="g"} waits in the outbox: HTTP Error 401' in said
-        port = int(server.url.rpartition(":")[2])
-    with EmbeddedGateway(port=port) as gateway:
-        assert the_outbox().flush(Gateway(gateway.url)).delivered == 2
-        assert values(gateway.url) == {"g": page([1]), "closed": {"closed": 1}}
-
-
 def test_close_waits_no_longer_than_it_may(make_relay):
     with FaultServer(faults.hang) as server:
         relay = make_relay(server.url, linger=FOREVER, timeout=FOREVER)
@@ -526,21 +513,21 @@ def test_close_waits_no_longer_than_it_may(make_relay):
         assert relay.close(0.1), "a second time does nothing"
 
 
-def test_a_process_that_was_left_hides_no_death(embedded):
+def test_a_process_that_was_left_hides_no_death(server):
     ended, end = os.pipe()
 
     def die():
         os.close(end)
-        relay = started(embedded.url)
+        relay = started(server.url)
         assert relay.write(["g", 1])
         fork(lambda: os.read(ended, 1))
         os.kill(os.getpid(), signal.SIGKILL)
 
     os.waitpid(fork(die), 0)
-    until(lambda: "abandoned" in values(embedded.url), "the death is not told")
-    assert "closed" not in values(embedded.url)
+    until(lambda: "abandoned" in values(server.url), "the death is not told")
+    assert "closed" not in values(server.url)
     os.close(end)
-    until(lambda: "closed" in values(embedded.url), "the end is not told")
+    until(lambda: "closed" in values(server.url), "the end is not told")
     os.close(ended)
 
 
@@ -565,17 +552,17 @@ def test_a_group_is_pushed_at_once_and_then_no_more_in_its_interval(make_relay):
 
 @pytest.mark.parametrize(("pace", "there"), [("slow", page([0])), ("now", page([0, 1]))])
 def test_a_slow_group_has_an_interval_of_its_own_but_for_what_can_not_wait(
-    embedded, make_relay, pace, there
+    server, make_relay, pace, there
 ):
     options = {"pace": pace}
-    relay = make_relay(embedded.url, interval=0.0, slow_interval=FOREVER, options=options)
+    relay = make_relay(server.url, interval=0.0, slow_interval=FOREVER, options=options)
     assert relay.write(["g", 0])
-    until(lambda: values(embedded.url).get("g") == page([0]), "it is not pushed at once")
+    until(lambda: values(server.url).get("g") == page([0]), "it is not pushed at once")
     assert relay.write(["g", 1])
     until(lambda: unread(relay) == 0, "the pusher does not read")
-    until(lambda: values(embedded.url).get("g") == there, "it is not as it should be")
+    until(lambda: values(server.url).get("g") == there, "it is not as it should be")
     assert relay.close(PATIENCE)
-    assert values(embedded.url)["g"] == page([0, 1])
+    assert values(server.url)["g"] == page([0, 1])
 
 
 def test_a_hung_gateway_delays_no_writer(make_relay):
@@ -589,14 +576,12 @@ def test_a_hung_gateway_delays_no_writer(make_relay):
         assert relay.close(PATIENCE)
 
 
-def test_after_an_outage_all_that_was_counted_in_it_arrives(make_relay, capfd):
-    gateway = EmbeddedGateway()
-    gateway.start()
-    url = gateway.url
+def test_after_an_outage_all_that_was_counted_in_it_arrives(make_relay, server, capfd):
+    url = server.url
     relay = make_relay(url, interval=0.0)
     assert relay.write(["g", 0])
     until(lambda: "g" in values(url), "nothing is pushed")
-    gateway.stop()
+    server.stop()
     for n in range(1, 5):
         assert relay.write(["g", n])
     said = ""
@@ -607,34 +592,33 @@ def test_after_an_outage_all_that_was_counted_in_it_arrives(make_relay, capfd):
         return "takes nothing now" in said
 
     until(is_noticed, "the outage is not noticed")
-    back = EmbeddedGateway(port=int(url.rpartition(":")[2]))
-    with back:
-        until(lambda: values(url).get("g") == page(range(5)), "it does not arrive")
-        assert relay.close(PATIENCE)
+    server.start()
+    until(lambda: values(url).get("g") == page(range(5)), "it does not arrive")
+    assert relay.close(PATIENCE)
     said += capfd.readouterr().err
     assert len(said.splitlines()) == 2
     assert "answers again" in said
 
 
-def test_a_group_that_is_rejected_stops_no_other(embedded, make_relay, capfd):
-    Gateway(embedded.url).push("mine", [gauge("records", "", 1)])
-    relay = make_relay(embedded.url, interval=0.0, options={"counter_of": "bad"})
+def test_a_group_that_is_rejected_stops_no_other(server, make_relay, capfd):
+    Gateway(server.url).push("mine", [gauge("records", "", 1)])
+    relay = make_relay(server.url, interval=0.0, options={"counter_of": "bad"})
     for n in range(3):
         assert relay.write(["bad", n])
         assert relay.write(["good", n])
-        until(lambda n=n: values(embedded.url).get("good") == page(range(n + 1)), "no push")
+        until(lambda n=n: values(server.url).get("good") == page(range(n + 1)), "no push")
     assert relay.close(PATIENCE)
-    assert values(embedded.url)["bad"] == {}  # the gateway keeps the time of the failure
+    assert values(server.url)["bad"] == {}  # the gateway keeps the time of the failure
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith('pushgate: a push for {job="bad"} was given up: HTTP Error 400')
 
 
-def test_an_aggregator_that_raises_loses_the_record_and_says_so_once(embedded, make_relay, capfd):
-    relay = make_relay(embedded.url, options={"raise_on": 13})
+def test_an_aggregator_that_raises_loses_the_record_and_says_so_once(server, make_relay, capfd):
+    relay = make_relay(server.url, options={"raise_on": 13})
     for n in (1, 13, 2, 13, 3):
         assert relay.write(["g", n])
     assert relay.close(PATIENCE)
-    assert values(embedded.url)["g"] == page([1, 2, 3])
+    assert values(server.url)["g"] == page([1, 2, 3])
     (line,) = capfd.readouterr().err.splitlines()
     assert "the ledger refuses 13" in line
 
@@ -642,17 +626,15 @@ def test_an_aggregator_that_raises_loses_the_record_and_says_so_once(embedded, m
 # The process.
 
 
-def test_the_pusher_shows_no_secret_and_keeps_nothing_of_ours_open(
-    embedded, make_relay, monkeypatch
-):
+def test_the_pusher_shows_no_secret_and_keeps_nothing_of_ours_open(server, make_relay, monkeypatch):
     monkeypatch.setenv("PUSHGATE_PASSWORD", "hush-1")
     inherited = os.pipe()
     for fd in inherited:
         os.set_inheritable(fd, True)
-    url = embedded.url.replace("http://", "http://user:hush-2@")
+    url = server.url.replace("http://", "http://user:hush-2@")
     relay = make_relay(url)
     assert relay.write(["g", 1])
-    until(lambda: "g" in values(embedded.url), "nothing is pushed")
+    until(lambda: "g" in values(server.url), "nothing is pushed")
 
     os.close(inherited[1])
     os.set_blocking(inherited[0], False)
@@ -668,7 +650,7 @@ def test_the_pusher_shows_no_secret_and_keeps_nothing_of_ours_open(
     assert relay.close(PATIENCE)
 
 
-def test_a_project_s_modules_named_like_the_library_s_do_no_harm(embedded, tmp_path):
+def test_a_project_s_modules_named_like_the_library_s_do_no_harm(server, tmp_path):
     for name in ("json", "threading", "celery", "signal", "random", "pushgate"):
         (tmp_path / f"{name}.py").write_text("raise ImportError(f'{__name__} of the project')")
     script = run_script(
@@ -683,12 +665,12 @@ def test_a_project_s_modules_named_like_the_library_s_do_no_harm(embedded, tmp_p
         relay.write(["g", 1])
         assert relay.close({PATIENCE})
         """,
-        embedded.url,
+        server.url,
         str(tmp_path),
     )
     out, err = script.communicate(timeout=PATIENCE)
     assert (script.returncode, out, err) == (0, "", "")
-    assert values(embedded.url)["g"] == page([1])
+    assert values(server.url)["g"] == page([1])
 
 
 @pytest.mark.parametrize(
