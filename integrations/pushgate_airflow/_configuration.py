@@ -13,8 +13,6 @@ from pushgate import OptionSource, SettingsError, read_options, readers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ("SECTION", "Configuration", "configuration", "label")
-
 SECTION = "pushgate"
 _PREFIX = f"AIRFLOW__{SECTION.upper()}__"
 # The characters of Airflow's ids and of fnmatch. Airflow's file knows no comment behind a value: a

@@ -22,17 +22,6 @@ from pushgate import (
 if TYPE_CHECKING:
     pass
 
-__all__ = (
-    "DEADLINE_MISSED",
-    "RUNNING",
-    "Event",
-    "expected_interval",
-    "job_run",
-    "outcome",
-    "plain_state",
-    "unix_time",
-)
-
 RUNNING = "running"
 DEADLINE_MISSED = "deadline_missed"
 

@@ -20,15 +20,6 @@ from pushgate_airflow.get_provider_info import CONN_TYPE, FIELDS
 if TYPE_CHECKING:
     from pushgate import Gateway, Outbox
 
-__all__ = (
-    "configured_gateway",
-    "connection_settings",
-    "gateway",
-    "gateway_at",
-    "is_gateway_configured",
-    "outbox",
-)
-
 # The variables that say where the outbox is. Others may be set wrongly: where the gateway comes
 # from a connection, they are of no use.
 _OUTBOX_VARIABLES = ("PUSHGATE_OUTBOX", "PUSHGATE_CONFIG", "XDG_CONFIG_HOME", "HOME")

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 
     from pushgate_airflow._events import Event
 
-__all__ = (
-    "grouping_key",
-    "instance_key",
-    "is_instance_key",
-    "refuse_empty",
-    "refuse_template_of_runs",
-)
-
 _INSTANCE = "job["
 
 # https://airflow.apache.org/docs/apache-airflow/stable/templates-ref.html

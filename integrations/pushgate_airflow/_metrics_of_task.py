@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pushgate import GroupingKey
     from pushgate_airflow._events import Event
 
-__all__ = ("begin", "merged", "metrics_of_now", "own_families", "warn_of_pause")
-
 VARIABLE = "PUSHGATE_METRICS_FILE"
 _MAX_RUNS = 100  # a process runs one task as a rule; dag.test() runs all of them, one by one
 _END_SLOTS = ("success", "failure", "retry", "skipped")

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from pushgate import Family, GroupingKey
 
-__all__ = ("Metrics", "payload")
-
 Metrics = Mapping[str, Any] | str | Callable[["CollectorRegistry"], object]
 
 

@@ -19,8 +19,6 @@ from pushgate_airflow._events import expected_interval, plain_state
 if TYPE_CHECKING:
     from pushgate_airflow._events import Event
 
-__all__ = ("is_overtaken", "is_overtaken_in_database", "is_reported")
-
 _TEST = "it is a test run; set [pushgate] test_runs = True to push those, too"
 _BACKFILL = "it is a backfill"
 _OVERTAKEN = "a run of a later date has ended before"

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from pushgate import Gateway, Group
     from pushgate_airflow._scheduler_events import RunEnd
 
-__all__ = ("Reconciler", "prepare")
-
 _DAY = 86_400.0
 # Seconds. A task that goes on after its DAG was paused tells the interval again when it ends.
 _EVERY = 300.0

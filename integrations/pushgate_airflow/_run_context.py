@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ("NeedsTaskError", "RunContext", "run_context")
-
 _OF_THE_RUN = ("dag", "dag_run", "run_id", "reason", "deadline", "macros", "var", "conn")
 
 

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from pushgate_airflow._reconcile import Reconciler
     from pushgate_airflow._scheduler_events import RunEnd
 
-__all__ = ("run", "start", "stop", "task")
-
 # A worker tells Airflow of a success before it runs the callbacks and the listener, so its push may
 # still be under way when the run ends. A second after its deadline it has arrived or never will.
 _SETTLED = 1.0

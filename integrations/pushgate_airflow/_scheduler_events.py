@@ -15,17 +15,6 @@ from pushgate_airflow._events import Event, expected_interval, plain_state, unix
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = (
-    "MAX_TASKS",
-    "MappedTask",
-    "RunEnd",
-    "is_database_object",
-    "rolled_up",
-    "run_end",
-    "run_event",
-    "task_event",
-)
-
 MAX_TASKS = 2000  # of a run; the database counts the mapped instances, which are no part of it
 _COLUMNS = (
     *("dag_id", "run_id", "task_id", "map_index", "state", "try_number"),

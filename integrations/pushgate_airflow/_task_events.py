@@ -27,8 +27,6 @@ from pushgate_airflow._events import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("event_of", "in_task_process")
-
 
 def event_of(context: Mapping[str, Any], callback: object = None) -> Event:
     """The event that ``callback`` was called for.

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from pushgate import Gateway
     from pushgate_airflow._events import Event
 
-__all__ = ("report", "within")
-
 T = TypeVar("T")
 
 # With a gateway that hangs, a task waits at its start and at its end, and no longer than the

@@ -13,8 +13,6 @@ from typing import Any
 from pushgate_celery._stamp import Due
 from pushgate_celery._wrapped import Wrapped
 
-__all__ = ("due", "watch")
-
 _due: ContextVar[Due | None] = ContextVar("pushgate_due", default=None)
 
 

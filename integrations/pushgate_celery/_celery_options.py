@@ -9,8 +9,6 @@ from pushgate import Gateway, OptionSource, Settings, read_options, readers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ("Options", "gateway_of", "given_options", "options_in_configuration")
-
 PREFIX = "pushgate_"
 
 

@@ -16,8 +16,6 @@ from celery._state import _task_stack
 from pushgate_celery._metric_specs import RESERVED_PREFIXES
 from pushgate_celery._task_records import METRIC
 
-__all__ = ("CurrentTask", "current")
-
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TAKEN_SUFFIXES = ("_bucket", "_count", "_sum", "_created", "_info")
 _TAKEN_LABELS = ("job", "instance", "task", "origin", "le", "quantile")

@@ -32,8 +32,6 @@ from pushgate_celery._celery_options import (
 from pushgate_celery._worker import Worker
 from pushgate_celery._wrapped import Wrapped
 
-__all__ = ("Installation", "install")
-
 _AGGREGATOR = "pushgate_celery._worker_aggregator:create"
 _NO_GATEWAY = (
     "no gateway is configured, so this worker's tasks are not observed: give install() a gateway,"

@@ -20,8 +20,6 @@ from pushgate_celery._task_records import COUNT, GONE, TOLD
 from pushgate_celery._task_signals import log_failure
 from pushgate_celery._wrapped import Wrapped
 
-__all__ = ("MainSignals", "is_ending")
-
 
 def is_ending() -> bool:
     """Whether the worker was told to stop."""

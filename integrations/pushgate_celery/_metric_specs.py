@@ -10,16 +10,6 @@ from typing import NamedTuple
 
 from pushgate import METRIC_PREFIX
 
-__all__ = (
-    "ANY_UNIT",
-    "COUNTERS",
-    "GAUGES",
-    "HISTOGRAMS",
-    "RESERVED_PREFIXES",
-    "TASK_SECONDS",
-    "Spec",
-)
-
 # Few: each push sends every bucket of every task again.
 TASK_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 ANY_UNIT = tuple(float(f"1e{power}") for power in range(-3, 10))

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from pushgate import GroupingKey, readers
 
-__all__ = ("Grouping", "PerRunSpec", "per_run", "spec_of")
-
 _T = TypeVar("_T")
 _ATTRIBUTE = "_pushgate_per_run"
 _RESERVED = ("job", "task", "instance", "origin")

@@ -9,8 +9,6 @@ from typing import Any
 
 from celery.app.routes import MapRoute
 
-__all__ = ("Queues", "routed_tasks")
-
 _MAX_KNOWN = 1000
 
 

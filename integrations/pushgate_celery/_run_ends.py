@@ -8,8 +8,6 @@ from celery.exceptions import Ignore, Reject, Retry, WorkerShutdown, WorkerTermi
 
 from pushgate_celery._task_records import CUT, END
 
-__all__ = ("class_name", "other_end")
-
 _STATES = {
     "SUCCESS": "success",
     "FAILURE": "failure",

@@ -16,8 +16,6 @@ from pushgate_celery._task_records import End, TaskRun
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ("RunLedger",)
-
 _WAIT = 5.0  # seconds, for another word on a run that was cut short
 _REMEMBER = 60.0  # seconds after a child's end: Celery waits for a lost result for 10
 _MOST_ENDED = 1000  # task ids of a process; the main process contradicts its latest

@@ -20,8 +20,6 @@ from pushgate import Family, Sample
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ("OTHER", "Budget", "Counter", "Gauge", "Histogram", "clean")
-
 OTHER = "other"
 _MAX_VALUE = 120  # characters; task and exception names are far shorter
 _MAX_CROWD = 20  # exceptions of one task

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-__all__ = ("HEADER", "Due", "Stamp", "parsed", "write")
-
 HEADER = "pushgate"
 _LATEST = 1e11  # a larger value is in milliseconds, or wrong in another way
 

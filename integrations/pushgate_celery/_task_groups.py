@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pushgate import Family, RateLimitedLogger
     from pushgate_celery._task_records import End, TaskRun
 
-__all__ = ("TaskGroups",)
-
 _STATUS = {
     "success": Status.SUCCESS,
     "failure": Status.FAILURE,

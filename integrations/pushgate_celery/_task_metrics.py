@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pushgate_celery._series import Budget
     from pushgate_celery._task_records import MetricUpdate
 
-__all__ = ("TaskMetrics",)
-
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _NOT_LABELS = frozenset({"job", "instance", "task", "origin", "le", "quantile"})

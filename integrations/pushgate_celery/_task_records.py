@@ -9,24 +9,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-__all__ = (
-    "COUNT",
-    "CUT",
-    "END",
-    "GONE",
-    "GOODBYE",
-    "KNOWN",
-    "METRIC",
-    "START",
-    "TOLD",
-    "WORKER",
-    "End",
-    "MetricUpdate",
-    "PerRun",
-    "TaskRun",
-    "WorkerState",
-)
-
 START = "s"  # TaskRun
 END = "e"  # TaskRun, End
 CUT = "c"

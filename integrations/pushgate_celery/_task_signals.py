@@ -25,8 +25,6 @@ from pushgate_celery._soft_limits import SoftTimeLimitExceeded, send_again
 from pushgate_celery._stamp import HEADER
 from pushgate_celery._task_records import END, START
 
-__all__ = ("TaskSignals", "log_failure")
-
 _CELERYS_OWN = "celery."  # celery.chord_unlock retries itself for as long as a chord's header runs
 
 

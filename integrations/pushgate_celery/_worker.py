@@ -19,8 +19,6 @@ from pushgate_celery._queues import routed_tasks
 from pushgate_celery._task_records import GOODBYE, KNOWN, WORKER
 from pushgate_celery._task_signals import TaskSignals, log_failure
 
-__all__ = ("Worker",)
-
 _MAX_TICK = 5.0  # seconds between two looks at the worker's state
 _CHILD_FLUSH = 1.0  # seconds that a child may wait for room in the pipe, when it ends
 _KNOWN_AT_ONCE, _KNOWN_NAME = 4, 120  # tasks, and characters of a name: they fit in a record

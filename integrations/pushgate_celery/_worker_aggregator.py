@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pushgate_celery._task_records import TaskRun
 
-__all__ = ("WorkerAggregator", "create")
-
 
 def create(options: Mapping[str, Any]) -> WorkerAggregator:
     """The aggregator of one worker.

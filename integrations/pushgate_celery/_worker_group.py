@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pushgate import Family
     from pushgate_celery._task_records import End, TaskRun, WorkerState
 
-__all__ = ("WorkerGroup",)
-
 # The states in which a run is over for good, and the reasons of a revocation.
 _STATES = ("success", "failure", "ignored", "rejected", "revoked")
 _REASONS = ("revoked", "expired", "terminated")

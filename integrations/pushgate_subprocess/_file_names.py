@@ -9,8 +9,6 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from pushgate import GroupingKey
 
-__all__ = ("stem",)
-
 # Lower case only: macOS takes Backup and backup for one file.
 _PLAIN = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,99}")
 _LIKE_HASHED = re.compile(r"-[0-9a-f]{16}\Z")

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pushgate import Gateway
     from pushgate_subprocess._run_options import RunOptions
 
-__all__ = ("JobInProgress", "job")
-
 F = TypeVar("F", bound="Callable[..., Any]")
 
 # Which runs this thread or task has entered and not left, the innermost last. A context variable,

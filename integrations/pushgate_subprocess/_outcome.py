@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from pushgate_subprocess._child_end import ChildEnd
     from pushgate_subprocess._run_options import RunOptions
 
-__all__ = ("describe", "not_started", "outcome_of", "skipped", "vanished")
-
 
 def outcome_of(end: ChildEnd, options: RunOptions) -> Outcome:
     """What a command that ended so counts as."""

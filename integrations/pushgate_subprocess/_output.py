@@ -9,8 +9,6 @@ from contextlib import suppress
 
 from pushgate_subprocess._descriptors import WRITE, wait_ready
 
-__all__ = ("occupy_standard_streams", "write_line")
-
 _LONGEST_WAIT = 1.0  # seconds, for a reader of our stderr
 
 

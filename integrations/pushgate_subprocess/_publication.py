@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     # Of the group's key and what takes complaints, each a line for a person.
     OwnMetricsReader = Callable[[GroupingKey, Callable[[str], object]], Sequence[Any]]
 
-__all__ = ("Publication",)
-
 _KEEP_SECONDS = 10.0
 _UNTIL_THE_TIME_IS_OVER = 1_000_000  # retries, which --push-timeout bounds
 

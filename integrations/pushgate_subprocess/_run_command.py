@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pushgate_subprocess._child_end import ChildEnd
     from pushgate_subprocess._run_options import RunOptions
 
-__all__ = ("Result", "run")
-
 
 class Result(NamedTuple):
     """How a command ended. ``duration`` is in seconds.

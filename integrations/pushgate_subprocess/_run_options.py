@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pushgate import Gateway
     from pushgate_subprocess._child_end import ChildEnd
 
-__all__ = ("READERS", "RunOptions", "run_options")
-
 
 class RunOptions(SimpleNamespace):
     """Options of one run; durations in seconds. (A NamedTuple would delay the command by 1 ms.)

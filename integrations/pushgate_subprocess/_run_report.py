@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pushgate_subprocess._publication import OwnMetricsReader, Publication
     from pushgate_subprocess._run_options import RunOptions
 
-__all__ = ("KEEP_SECONDS", "RunReport", "log_writer")
-
 KEEP_SECONDS = 30.0
 """How long to wait, once the time for the push is over, until the end is kept in the outbox.
 

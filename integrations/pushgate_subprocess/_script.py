@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from pushgate import Gateway, GroupingKey, RateLimitedLogger
 
-__all__ = ("finish", "start")
-
 
 def start(
     key: GroupingKey,

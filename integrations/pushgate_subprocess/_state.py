@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     Complain = Callable[[str], object]
 
-__all__ = ("State", "begin", "take_started")
-
 # Overwritten in place, at one length: a new file moved over it would not be the one locked, and
 # so few bytes of one sector are there as a whole or not at all.
 _SIZE = 96

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from pushgate import JobRun, Outcome, Report
 
-__all__ = ("TextfileSink",)
-
 _SERIES = ("_bucket", "_count", "_sum")
 
 _MAX_BYTES = 16_777_216

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-__all__ = ("LOCKED", "UNUSABLE", "wrap")
-
 UNUSABLE = 125  # the wrapper itself failed, as for env, timeout and nohup
 LOCKED = 75  # EX_TEMPFAIL of sysexits.h: another run holds the lock
 
