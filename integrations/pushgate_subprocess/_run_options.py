@@ -74,6 +74,8 @@ def run_options(
         if not isinstance(gateway, Gateway):
             raise TypeError(f"gateway={gateway!r}: give a Gateway, a URL or None")
         given["gateway"] = gateway
+    if not hasattr(group or {}, "keys"):
+        raise TypeError(f"group={group!r}: give names and values, such as {{'table': 'orders'}}")
     mine = {name: given.pop(name) for name in READERS if name in given}
     values, _ = read_options(READERS, OptionSource(mine))
     return RunOptions(job=job, group=dict(group or {}), **values, **given)

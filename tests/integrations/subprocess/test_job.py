@@ -131,6 +131,7 @@ def test_what_cannot_be_pushed_runs_and_is_one_warning(caplog, arguments, told):
         ({"heartbeat": float("nan")}, ValueError),
         ({"expect_every": "daily"}, ValueError),
         ({"gateway": 9091}, TypeError),
+        ({"group": ["table"]}, TypeError),
         ({"name": print}, TypeError),
     ],
 )
