@@ -223,7 +223,7 @@ def long_story(tmp_path_factory):
 
 
 @given(changes, st.booleans(), st.data())
-@settings(max_examples=50)
+@settings(max_examples=30)  # each with a gateway and a folder
 def test_changes_kept_in_any_order_do_what_they_would_have_done_in_order(
     long_story, many, is_held, data
 ):

@@ -34,7 +34,10 @@ def app():
 
 @pytest.fixture
 def installed(app):
-    """install, which is undone with the test; then nothing of it is left."""
+    """install, which is undone with the test; then nothing of it is left.
+
+    Ask for it after ``gateway``: a pusher whose gateway is gone takes seconds to give up.
+    """
     before, made = receivers(), []
 
     def call(*arguments, **options):
@@ -144,7 +147,7 @@ def test_other_options_than_the_first_times_are_an_error(installed):
         ("CELERY", ("CELERY_PUSHGATE_JOB", "CELERY_PUSHGATE_GATEWAY")),
     ],
 )
-def test_options_stand_in_the_apps_configuration(app, installed, gateway, namespace, names):
+def test_options_stand_in_the_apps_configuration(app, gateway, installed, namespace, names):
     values = dict(zip(names, ("shop", gateway.url), strict=True))
     app.config_from_object(
         SimpleNamespace(**values, PUSHGATE_OTHER="of others"), namespace=namespace
@@ -224,7 +227,7 @@ def test_a_process_that_only_publishes_starts_nothing(installed):
     assert {"task_prerun", "task_postrun", "task_failure"}.isdisjoint(names)
 
 
-def test_nothing_runs_in_the_main_process_for_a_task_that_goes_well(app, installed, gateway):
+def test_nothing_runs_in_the_main_process_for_a_task_that_goes_well(app, gateway, installed):
     installed(gateway.url)
     begin(app, pool_cls="prefork")
 
@@ -232,7 +235,7 @@ def test_nothing_runs_in_the_main_process_for_a_task_that_goes_well(app, install
         assert not getattr(signals, name).receivers
 
 
-def test_uninstalling_tells_the_end_and_takes_everything_back(app, installed, gateway):
+def test_uninstalling_tells_the_end_and_takes_everything_back(app, gateway, installed):
     before = receivers()
     installation = installed(gateway.url)
     begin(app)
@@ -245,7 +248,7 @@ def test_uninstalling_tells_the_end_and_takes_everything_back(app, installed, ga
     assert (group.value("celery_worker_up"), group.value("celery_worker_crashed")) == (0, 0)
 
 
-def test_a_second_worker_of_the_same_process_is_observed_too(app, installed, gateway):
+def test_a_second_worker_of_the_same_process_is_observed_too(app, gateway, installed):
     @app.task(name="work", shared=False)
     def work():
         pass
@@ -263,7 +266,7 @@ def test_a_second_worker_of_the_same_process_is_observed_too(app, installed, gat
 
 
 @pytest.mark.parametrize(("on_exit", "left"), [("keep", True), ("delete", False)])
-def test_a_workers_group_stays_or_goes_with_it(app, installed, gateway, on_exit, left):
+def test_a_workers_group_stays_or_goes_with_it(app, gateway, installed, on_exit, left):
     installation = installed(gateway.url, on_exit=on_exit)
     begin(app)
     installation.uninstall()
@@ -272,7 +275,7 @@ def test_a_workers_group_stays_or_goes_with_it(app, installed, gateway, on_exit,
 
 
 @pytest.mark.parametrize(("exitcode", "crashed"), [(None, 0), (0, 0), (1, 1)])
-def test_an_exit_code_tells_a_crash(app, installed, gateway, exitcode, crashed):
+def test_an_exit_code_tells_a_crash(app, gateway, installed, exitcode, crashed):
     installed(gateway.url)
     controller = begin(app)
     controller.exitcode = exitcode
@@ -288,7 +291,7 @@ def test_a_worker_of_another_app_is_not_observed(installed):
     assert not signals.task_prerun.receivers
 
 
-def test_task_events_that_nobody_needs_are_pointed_out(app, installed, gateway, caplog):
+def test_task_events_that_nobody_needs_are_pointed_out(app, gateway, installed, caplog):
     installed(gateway.url)
     controller = begin(app, task_events=True)
     signals.worker_ready.send(sender=Controller(controller=controller))
