@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from ..protocol.families import Sample
 from ..protocol.parse import TextFamily
@@ -106,10 +107,5 @@ def format_number(number: float) -> str:
     if number == 0 or 1e-4 <= abs(number) < 1e6:
         return repr(number).removesuffix(".0")
     # Python's repr has the same shortest digits, but another limit for the exponent's notation.
-    mantissa, _, exponent = repr(abs(number)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    power = int(exponent or 0) + len(whole) - 1 - (len(whole + fraction) - len(digits))
-    digits = digits.rstrip("0")
-    point = "." if len(digits) > 1 else ""
-    return f"{'-' if number < 0 else ''}{digits[0]}{point}{digits[1:]}e{power:+03d}"
+    mantissa, _, exponent = f"{Decimal(repr(number)).normalize():e}".partition("e")
+    return f"{mantissa}e{int(exponent):+03d}"

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 
+from .names import is_unicode
+
 _LINE = re.compile(r'collected metric "push_time_seconds" \{ ?(.*?) ?gauge:')
 # label:<name:"k" value:"\377" > in 1.5, label:{name:"k"  value:"\xff"} in 1.11: Go's protobuf
 # varies the blanks on purpose, https://protobuf.dev/reference/go/faq/#unstable-json
 _LABEL = re.compile(r'label:\s*[<{]\s*name:\s*"([^"]*)"\s*value:\s*"((?:[^"\\]|\\.)*)"\s*[>}]')
-_ESCAPED = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{3}|.)", re.DOTALL)
-_PLAIN_ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
 _BAD = re.compile("\ufffd+")
 
 
@@ -25,7 +25,9 @@ def broken_labels(text: str) -> list[dict[str, bytes]]:
         labels = {name: _unescaped(value) for name, value in _LABEL.findall(line)}
         if labels.get("instance") == b"":  # a gateway adds it to every group's metrics
             del labels["instance"]
-        if labels not in found and not all(map(_is_utf8, labels.values())):
+        if labels not in found and not all(
+            is_unicode(value.decode(errors="surrogateescape")) for value in labels.values()
+        ):
             found.append(labels)
     return found
 
@@ -37,22 +39,6 @@ def same_but_for_broken_bytes(labels: dict[str, str], raw: dict[str, bytes]) -> 
     }
 
 
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _unescaped(value: str) -> bytes:
-    return _ESCAPED.sub(_byte, value.encode(errors="surrogateescape"))
-
-
-def _byte(escaped: re.Match[bytes]) -> bytes:
-    kind = escaped[1]
-    if kind[:1] == b"x" and len(kind) == 3:
-        return bytes((int(kind[1:], 16),))
-    if len(kind) == 3:
-        return bytes((int(kind, 8) & 0xFF,))
-    return _PLAIN_ESCAPES.get(kind, kind)
+    raw = value.encode(errors="surrogateescape")
+    return raw.decode("unicode_escape", "ignore").encode("latin-1", "ignore")

@@ -157,7 +157,7 @@ def _family(name: str, entry: dict[str, Any], shared: object) -> GroupFamily:
         name=intern(name),
         type=intern(entry["type"].lower()),
         documentation=intern(entry.get("help", "")),
-        pushed_at=_unix_seconds(entry["time_stamp"]),
+        pushed_at=datetime.fromisoformat(entry["time_stamp"]).timestamp(),
         samples=tuple(samples),
     )
 
@@ -180,11 +180,3 @@ def _samples(name: str, kind: str, metric: dict[str, Any], shared: Any) -> list[
     samples.append(Sample(f"{name}_sum", labels, float(metric["sum"])))
     samples.append(Sample(f"{name}_count", labels, float(metric["count"])))
     return samples
-
-
-def _unix_seconds(text: str) -> float:
-    """Go's RFC 3339 time, with nanoseconds, which datetime.fromisoformat reads from 3.11 on."""
-    head, _, rest = text.partition(".")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    zone = (rest[len(digits) :] if rest else head[19:]).replace("Z", "+00:00")
-    return datetime.fromisoformat(head[:19] + zone).timestamp() + float(f"0.{digits or 0}")
