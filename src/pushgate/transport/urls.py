@@ -71,7 +71,9 @@ def base_url(gateway: str) -> str:
     scheme, separator, _ = gateway.partition("://")
     if _MISTYPED_SCHEME.match(gateway) or (separator and scheme.lower() not in ("http", "https")):
         # Not shown: in "user:a://b@host" it is half a password.
-        raise GatewayURLError("the gateway URL begins with neither http:// nor https://; write one")
+        raise GatewayURLError(
+            "the gateway URL begins with neither http:// nor https://; write it as http://host:port"
+        )
     if not separator:
         gateway = f"http://{gateway}"
     # Where a scraper's URL ends; the paths below it are ours to add.
