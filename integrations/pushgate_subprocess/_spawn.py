@@ -69,11 +69,13 @@ def spawn(
     left alone, and any thread may call. `captures` keep its stdout and stderr; without them it has
     this process's.
 
-    Raises NotStartedError when the command can't be run, and ValueError for an empty `argv` or a
-    NUL in an argument.
+    Raises NotStartedError when the command can't be run, ValueError for an empty `argv` or a NUL in
+    an argument, and TypeError for an `argv` that is one text.
     """
     if not argv:
         raise ValueError("no command given")
+    if isinstance(argv, (str, bytes)):  # its characters would be taken for words
+        raise TypeError(f"{argv!r} is no list of words; write ['ls', '-l'] in place of 'ls -l'")
     arguments = [os.fsencode(argument) for argument in argv]
     own_group = not (has_terminal() if signals is None else signals.terminal)
     mask = signals.child_mask if signals else signal.pthread_sigmask(signal.SIG_BLOCK, ())

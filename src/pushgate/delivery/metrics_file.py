@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..protocol.grouping_key import GroupingKey
 
 _MAX_BYTES = 1_048_576
+_MOST_SERIES = 10_000  # 60,000 in one group make each push to the gateway take more than a second
 _MOST_COMPLAINTS = 20
 _PREFIX, _SUFFIX = "pushgate-", ".prom"
 
@@ -160,4 +161,14 @@ def _families(data: bytes, key: GroupingKey, complain: Callable[[str], object]) 
         complain(f"$PUSHGATE_METRICS_FILE, line {complaint.line}: {complaint.text}")
     if (more := len(complaints) - _MOST_COMPLAINTS) > 0:
         complain(f"$PUSHGATE_METRICS_FILE: and {more} more lines")
-    return families
+    fitting, count = [], 0
+    for family in families:
+        count += len(family.samples)
+        if count <= _MOST_SERIES:
+            fitting.append(family)
+    if count > _MOST_SERIES:
+        complain(
+            f"$PUSHGATE_METRICS_FILE has {count} series, and would slow the gateway down for all:"
+            f" only metrics of {_MOST_SERIES} series are used; give them fewer names or labels"
+        )
+    return fitting

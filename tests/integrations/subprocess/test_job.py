@@ -343,6 +343,8 @@ def test_descriptors_and_threads_are_given_back(recorder):
         assert b"last_exit_code 127" in recorder.requests[-1].body
         with pytest.raises(ValueError, match="no command"):
             run([], job="command", gateway=recorder.url)
+        with pytest.raises(TypeError, match="is no list of words"):
+            run("ls -l", job="command", gateway=recorder.url)
 
     once()
     files, threads = len(os.listdir("/proc/self/fd")), threading.active_count()

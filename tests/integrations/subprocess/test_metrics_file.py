@@ -123,3 +123,8 @@ def test_beyond_a_mebibyte_the_whole_lines_that_fit_are_used(written):
 def test_a_sparse_terabyte_is_refused_at_once(written):
     own, (line,) = written(f"truncate -s 1T {FILE}")
     assert (own, "over 1048576 bytes" in line) == ({}, True)
+
+
+def test_what_would_slow_the_gateway_down_for_all_is_left_out(written):
+    own, (line,) = written(f"seq 10005 | sed 's/.*/m& 1/' >>{FILE}")
+    assert (len(own), "has 10005 series, and would slow" in line) == (10_000, True)
