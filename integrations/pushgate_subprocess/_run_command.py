@@ -72,7 +72,8 @@ def run(
 
     Raises OSError where the command can't be started or, in a process that ignores SIGCHLD, its
     end can't be known; either is reported as a failure too. Raises ValueError for an option or
-    argument that can't be used, and TypeError for a command that is one text. A gateway that fails raises nothing.
+    argument that can't be used, and TypeError for a command that is one text. A gateway that fails
+    raises nothing.
     """
     options = run_options(
         job,
