@@ -71,5 +71,5 @@ def test_a_key_is_a_value():
     assert key.with_labels(a="9").labels == {"job": "j", "a": "9", "b": "2"}
     assert pickle.loads(pickle.dumps(key)) == key
     assert str(GroupingKey('a"b\n', {"x": "\\"})) == '{job="a\\"b\\n",x="\\\\"}'
-    with pytest.raises(AttributeError, match="immutable"):
+    with pytest.raises(AttributeError):
         key.path = "/elsewhere"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from ..protocol.names import quoted
 from . import model
 from .group_store import HeldGroup
 from .model import HeldFamily, HeldMetric, format_number
@@ -57,7 +58,7 @@ def _lines(family: HeldFamily, metric: HeldMetric) -> Iterator[str]:
 
 
 def _line(name: str, metric: HeldMetric, value: float, *more: str) -> str:
-    labels = [f'{label}="{_escape_value(text)}"' for label, text in metric.key()]
+    labels = [f"{label}={quoted(text)}" for label, text in metric.key()]
     return f"{name}{{{','.join([*labels, *more])}}} {_text_number(value)}"
 
 
@@ -67,10 +68,6 @@ def _text_number(number: float) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _escape_value(text: str) -> str:
-    return _escape(text).replace('"', '\\"')
 
 
 def to_json(groups: Iterable[HeldGroup]) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidPayloadError
@@ -22,10 +21,6 @@ from .payload_errors import metric_of, overwritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-# Compiled where they are needed: few payloads do, and a wrapper of short commands has none of them.
-# A number as Go's parser reads it: no underscores, blanks or other scripts' digits.
-_GO_FLOAT = r"(?ai)[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)\Z"
 
 
 class PayloadChecks:
@@ -119,15 +114,18 @@ class PayloadChecks:
                     f"a sample of {of!r} has the value {value!r}; a {kind}'s counts begin at 0",
                     metric=of,
                 )
-        is_number = re.compile(_GO_FLOAT).match
+        from .text_lines import LineError, read_number  # few payloads need it
+
         for text in bounds:
-            if not is_number(text or "") or isinf(float(text)) != ("inf" in text.lower()):
+            try:
+                read_number(text or "", bound)
+            except LineError:
                 raise InvalidPayloadError(
                     f"a sample of the {kind} {name!r} has {bound}={text!r}; that label must hold a"
                     " number",
                     metric=bucket,
                     label=bound,
-                )
+                ) from None
 
     def _one_series(self, name: str, bound: str, labels: Iterable[Mapping[str, str]]) -> None:
         # The gateway puts a distribution together before it adds the grouping labels: two halves of

@@ -6,9 +6,7 @@ https://github.com/prometheus/pushgateway/blob/master/README.md#url
 from __future__ import annotations
 
 import base64
-import re
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from ..errors import InvalidGroupingKeyError
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_PATH_BYTES = 900_000  # Go's default header limit: 900 kB observed to work, 1.1 MB to give 431
-
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 
 class GroupingKey:
@@ -33,12 +29,7 @@ class GroupingKey:
     InvalidGroupingKeyError, a ValueError.
     """
 
-    __slots__ = ("_items", "path", "utf8_names")
-
-    path: str
-    """The URL path of the group, ``/metrics/job/…``, labels in code point order."""
-    utf8_names: bool
-    """Whether the labels' names may be any text."""
+    __slots__ = ("_items", "_path", "_utf8_names")
 
     def __init__(
         self, job: str, labels: Mapping[str, object] | None = None, *, utf8_names: bool = False
@@ -69,9 +60,19 @@ class GroupingKey:
                 label=name,
                 value=value,
             )
-        object.__setattr__(self, "_items", tuple(items))
-        object.__setattr__(self, "path", path)
-        object.__setattr__(self, "utf8_names", utf8_names)
+        self._items = tuple(items)
+        self._path = path
+        self._utf8_names = utf8_names
+
+    @property
+    def path(self) -> str:
+        """The URL path of the group, ``/metrics/job/…``, labels in code point order."""
+        return self._path
+
+    @property
+    def utf8_names(self) -> bool:
+        """Whether the labels' names may be any text."""
+        return self._utf8_names
 
     @property
     def job(self) -> str:
@@ -92,9 +93,6 @@ class GroupingKey:
         """This key with labels added or replaced."""
         return joined_key(self, labels, utf8_names=self.utf8_names)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a GroupingKey is immutable: cannot set {name!r}")
-
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GroupingKey):
             return NotImplemented
@@ -110,12 +108,6 @@ class GroupingKey:
     def __str__(self) -> str:
         """As PromQL writes it: ``{job="backup",instance="db1"}``."""
         return selector(self.labels)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        made = partial(type(self), utf8_names=self.utf8_names)
-        return made, (self.job, dict(self._items[1:]))
-
-    _items: tuple[tuple[str, str], ...]
 
 
 def joined_key(
@@ -156,7 +148,7 @@ def _checked_name(name: object, *, utf8_names: bool) -> str:
         problem = "is the job's, which is given beside it; leave it out"
     elif utf8_names:
         problem = _problem_of_utf8_name(name)
-    elif plain is None or plain.startswith("__") or not _LABEL_NAME.match(name):
+    elif not plain or plain.startswith("__") or underscored_label(name) != name:
         problem = (
             "is not one a Pushgateway accepts; use letters, digits and underscores, no leading"
             " digit and no leading '__'"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .grouping_key import GroupingKey
-
-_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class Complaint(NamedTuple):
@@ -144,7 +141,7 @@ class _LenientReader:
         if self._is_reserved(name):
             raise LineError(f"the name {name} is reserved; rename the metric")
         for label in labels:
-            if not _LABEL_NAME.fullmatch(label):
+            if label.startswith("__"):
                 raise LineError("not a label name: use letters, digits and '_', not '__' first")
 
     def _is_reserved(self, name: str) -> bool:

@@ -7,17 +7,14 @@ group must be named to be deleted.
 from __future__ import annotations
 
 import base64
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InvalidGroupingKeyError
 from .grouping_key import GroupingKey
-from .names import escaped
+from .names import escaped, underscored_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_PLAIN_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 
 class StoredKey(NamedTuple):
@@ -48,7 +45,7 @@ def stored_key(labels: Mapping[str, str | bytes]) -> StoredKey:
 
 def _name(name: str) -> str:
     """As it is, or escaped for a gateway with UTF-8 names, which alone can hold such a one."""
-    return name if _PLAIN_NAME.match(name) else escaped(name)
+    return escaped(name) if name.startswith("__") or underscored_label(name) != name else name
 
 
 def _value(value: str | bytes) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .checks import PayloadChecks
 from .families import Sample, families_of
 from .metric_types import BOUNDS, text_type
-from .names import from_path, naming, quoted_metric, underscored_label
+from .names import from_path, naming, quoted, quoted_metric, underscored_label
 from .payload_errors import bad_sample, no_time, not_unicode, overwritten
 from .sample_heads import schema_of
 from .timestamps import is_possible_time, is_time_name
@@ -179,7 +179,9 @@ class _SampleWriter:
         # Label values are written as they are, which is right for nearly all. With names in quotes
         # all is written again to no harm.
         if "\\" in text or "\n" in text or text.count('"') != 2 * sum(map(len, labels)):
-            escaped = [{name: _escaped(v) for name, v in given.items()} for given in labels]
+            escaped = [
+                {name: quoted(str(v))[1:-1] for name, v in given.items()} for given in labels
+            ]
             heads = self._heads(names, escaped)
         # Below a million repr() is what Go writes, save for the infinities and NaN.
         lines = [
@@ -246,10 +248,6 @@ class _SampleWriter:
         for name, value in zip(names, values, strict=True):
             if name in self._times and not is_possible_time(float(value)):
                 raise no_time(name, value)
-
-
-def _escaped(value: str) -> str:
-    return str(value).replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def _number(name: str, value: Any) -> str:
