@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..protocol.metric_types import MEMBERS
 from . import model
 from .model import HeldFamily, HeldMetric, Labels
 
 # A histogram or summary called m owns these names too.
-_OWNED_SUFFIXES = {
-    model.SUMMARY: ("_count", "_sum"),
-    model.HISTOGRAM: ("_count", "_sum", "_bucket"),
-}
+_OWNED_SUFFIXES = {kind.upper(): suffixes for kind, suffixes in MEMBERS.items()}
 
 
 class RejectedError(ValueError):

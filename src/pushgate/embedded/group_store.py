@@ -10,15 +10,14 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..protocol.metric_types import FAILURE_TIME, PUSH_TIME
 from . import model
 from .consistency import RejectedError, check
 from .model import HeldFamily, HeldMetric, Labels
 
-PUSH_TIME = "push_time_seconds"
-PUSH_FAILURE = "push_failure_time_seconds"
 _HELP = {
     PUSH_TIME: "Last Unix time when changing this group in the Pushgateway succeeded.",
-    PUSH_FAILURE: "Last Unix time when changing this group in the Pushgateway failed.",
+    FAILURE_TIME: "Last Unix time when changing this group in the Pushgateway failed.",
 }
 
 
@@ -32,7 +31,7 @@ class HeldGroup:
     @property
     def last_push_successful(self) -> bool:
         failed, succeeded = (
-            self.families[name].metrics[0].value for name in (PUSH_FAILURE, PUSH_TIME)
+            self.families[name].metrics[0].value for name in (FAILURE_TIME, PUSH_TIME)
         )
         return failed <= succeeded
 
@@ -40,7 +39,7 @@ class HeldGroup:
 class GroupStore:
     """All groups. ``own`` are the gateway's metrics about itself, which no push may contradict."""
 
-    def __init__(self, own: Iterable[HeldFamily] = ()) -> None:
+    def __init__(self, own: Iterable[HeldFamily]) -> None:
         self._own = {family.name: family for family in own}
         self._groups: dict[Labels, HeldGroup] = {}
         self._lock = threading.Lock()
@@ -78,7 +77,7 @@ class GroupStore:
             kept = {
                 name: family
                 for name, family in held.items()
-                if name not in pushed and (name == PUSH_FAILURE or not replace)
+                if name not in pushed and (name == FAILURE_TIME or not replace)
             }
             try:
                 if any(m.has_timestamp for family in families.values() for m in family.metrics):
@@ -89,10 +88,10 @@ class GroupStore:
                 check(pushed.values(), [self._own, kept, *(group.families for group in others)])
             except RejectedError:
                 never = {PUSH_TIME: _stamp(PUSH_TIME, labels, 0.0, now)}
-                failed = {PUSH_FAILURE: _stamp(PUSH_FAILURE, labels, now, now)}
+                failed = {FAILURE_TIME: _stamp(FAILURE_TIME, labels, now, now)}
                 self._groups[key] = HeldGroup(labels, {**never, **held, **failed})
                 raise
-            never = {PUSH_FAILURE: _stamp(PUSH_FAILURE, labels, 0.0, now)}
+            never = {FAILURE_TIME: _stamp(FAILURE_TIME, labels, 0.0, now)}
             succeeded = {PUSH_TIME: _stamp(PUSH_TIME, labels, now, now)}
             self._groups[key] = HeldGroup(labels, {**never, **kept, **pushed, **succeeded})
 

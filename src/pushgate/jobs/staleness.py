@@ -54,34 +54,28 @@ def stale_groups(
     stale = []
     for group in known:
         if matches(group.labels, wanted):
-            own = health.numbers_of(group)
-            job = health.numbers_of(by_labels.get(_labels_of_the_job(group), group))
-            expiry = own.get(GROUP_EXPIRY, job.get(GROUP_EXPIRY))
-            if expiry is not None:
-                reason = f"expired {roughly(now - expiry)} ago" if now >= expiry else ""
+            job = by_labels.get(_labels_of_the_job(group), group)
+            numbers = {**health.numbers_of(job), **health.numbers_of(group)}
+            expiry = numbers.get(GROUP_EXPIRY)
+            if expiry is None:
+                reason = _unused(group, numbers, now, older_than)
             else:
-                schedule = max(_schedule(own), _schedule(job))
-                reason = _unused(group, schedule, now, older_than)
+                reason = f"expired {roughly(now - expiry)} ago" if now >= expiry else ""
             if reason:
                 stale.append(StaleGroup(group, reason, expired=expiry is not None))
     return sorted(stale, key=lambda entry: entry.group.touched_at)
-
-
-def _schedule(numbers: health.Numbers) -> tuple[float, float]:
-    """The interval of the group's job and its last start, 0 where there is none."""
-    return numbers.get(EXPECTED_INTERVAL, 0.0), numbers.get(START, 0.0)
 
 
 def _labels_of_the_job(group: Group) -> frozenset[tuple[str, str]]:
     return frozenset((name, value) for name, value in group.labels.items() if name != "origin")
 
 
-def _unused(group: Group, schedule: tuple[float, float], now: float, older_than: float) -> str:
-    interval, start = schedule
+def _unused(group: Group, numbers: health.Numbers, now: float, older_than: float) -> str:
     pushed = group.touched_at
     if not pushed or now - pushed <= older_than:
         return ""
-    if now - max(pushed, start) <= health.STALE_INTERVALS * interval:
+    twice = health.STALE_INTERVALS * numbers.get(EXPECTED_INTERVAL, 0.0)
+    if now - max(pushed, numbers.get(START, 0.0)) <= twice:
         return ""
     age = roughly(now - pushed)
     return (
