@@ -1,4 +1,4 @@
-"""What to write in place of an option that there is not. Imports nothing: ``run`` needs it."""
+"""The advice for an option that does not exist. Imports nothing: ``run`` needs it."""
 
 from __future__ import annotations
 

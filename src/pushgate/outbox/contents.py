@@ -1,4 +1,4 @@
-"""Contents of families in a form in which what was pushed compares with what a gateway holds."""
+"""Families in a form in which what was pushed can be compared with what a gateway holds."""
 
 from __future__ import annotations
 

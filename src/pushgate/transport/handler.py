@@ -1,4 +1,4 @@
-"""The handler protocol, the built-in handlers, and the class that all of them are.
+"""The handler protocol, the built-in handlers, and the class that all of them belong to.
 
 A handler is called with the keywords ``url, method, timeout, headers, data`` and returns a callable
 without arguments that performs the request and raises on failure: prometheus_client's protocol, so
