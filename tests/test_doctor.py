@@ -82,12 +82,13 @@ def test_doctor_names_settings_that_are_not_used_and_no_secret(cli, monkeypatch)
         ("404 Not Found", [], "path prefix"),
         ("503 Service Unavailable", [], "in front of it"),
         ("200 OK", [], "the address of a Pushgateway"),
+        ("200 OK\r\nContent-Type: text/html", [], "path prefix"),
     ],
 )
 def test_doctor_tells_refusals_apart(cli, monkeypatch, status, options, words):
     if options:
         monkeypatch.setenv("PUSHGATE_PASSWORD", "hunter2-hunter2")
-    with FaultServer(*[respond(answer(status))] * 3) as server:
+    with FaultServer(*[respond(answer(status, b"<p>"))] * 3) as server:
         code, found = checks(cli, "--gateway", server.url, *options)
     (text,) = (text for level, subject, text in found if (level, subject) == ("FAIL", "access"))
     assert code == 1

@@ -362,5 +362,7 @@ def explain(error: BaseException, *, has_credentials: bool) -> tuple[str, str]:
         return "the credentials are refused", "correct user name, password or token"
     if status == _BAD_REQUEST and "HTTPS server" in str(error):
         return "", "write https:// in place of http://"
+    if status is not None and is_success(status):
+        return _ELSEWHERE
     see = "see the gateway's log, and what is in front of it"
     return _EXPLAINED.get(status or 0, ("", see))
