@@ -9,12 +9,10 @@ LONGER = {
     "src/pushgate/errors.py": "one tree of errors, and all that a status means",
     "src/pushgate/gateway/client.py": "the one class that users call, with its docstrings",
     "src/pushgate/jobs/health.py": "all verdicts with their limits, which stand in one place",
-    "src/pushgate/protocol/grouping_key.py": "the grouping key's class with its docstrings",
     "src/pushgate/protocol/checks.py": "the rules of what a gateway takes",
     "src/pushgate/protocol/text.py": "the encoder, which checks in one pass",
     "integrations/pushgate_airflow/notifier.py": "the notifier's options, and who reports what",
     "integrations/pushgate_celery/_install.py": "install with its options, and what begins where",
-    "integrations/pushgate_subprocess/_publication.py": "what a run publishes",
 }
 
 

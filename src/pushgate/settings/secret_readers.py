@@ -1,7 +1,6 @@
 """The readers of credentials and headers, which may be ``file:/path`` and may not stand everywhere.
 
-No error holds a secret. Imported by readers.py, so this imports
-only what is there at Python's start.
+No error holds a secret. As readers.py, it imports only what is there at Python's start.
 """
 
 from __future__ import annotations
