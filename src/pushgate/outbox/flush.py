@@ -36,15 +36,12 @@ _LONG_PAUSE = 60.0  # ... after one that may not read the gateway
 _LONGEST_PAUSE = 600.0  # a pause that ends later was noted by a clock that was set back
 
 
-class _StopError(Exception):
-    """The gateway takes nothing more now, for this reason."""
+class _FailedError(Exception):
+    """A request failed with ``error``. ``ends_all``: the gateway takes nothing more now."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, *, ends_all: bool = True) -> None:
         self.error = error
-
-
-class _SkipError(_StopError):
-    """It does not take this group; others it may."""
+        self.ends_all = ends_all
 
 
 class Flush:
@@ -114,14 +111,13 @@ class Flush:
         loaded = [found for prefix in self._prefixes for found in self._folder.load(prefix)]
         self._wanted = {labels_text(record.labels) for record, _ in loaded}
         error = None
-        try:
-            for record, names in sorted(loaded, key=lambda found: found[0].since):
-                try:
-                    self._deliver(record, names)
-                except _SkipError as skip:
-                    error = skip.error
-        except _StopError as stop:
-            error = stop.error
+        for record, names in sorted(loaded, key=lambda found: found[0].since):
+            try:
+                self._deliver(record, names)
+            except _FailedError as failed:
+                error = failed.error
+                if failed.ends_all:
+                    break
         return error
 
     def _deliver(self, record: Record, names: list[str]) -> None:
@@ -157,7 +153,7 @@ class Flush:
             try:
                 found = self._gateway.clock(timeout=self._time_left())
             except (PushError, OSError) as error:
-                raise _StopError(error) from error
+                raise _FailedError(error) from error
             self._offset = found or WITHOUT_DATE
         return self._offset.is_later(here, there)
 
@@ -175,13 +171,13 @@ class Flush:
         except (PushError, OSError) as error:
             if isinstance(error, OSError) and not forbids_reading(error):
                 self._pause = _PAUSE
-                raise _StopError(error) from error
+                raise _FailedError(error) from error
             self._pause = _LONG_PAUSE
             text = (
                 f"what waits can't be compared with what the gateway holds: {describe(error)};"
                 " 'pushgate flush --unseen' sends it all the same"
             )
-            raise _StopError(waiting_error(text, self._gateway.url)) from error
+            raise _FailedError(waiting_error(text, self._gateway.url)) from error
 
     def _time_left(self) -> float | None:
         """For the next request, in seconds; None for no limit."""
@@ -190,7 +186,7 @@ class Flush:
             return timeout
         if left < 0.01:
             text = "there was no time for all that waits in the outbox"
-            raise _StopError(waiting_error(text, self._gateway.url))
+            raise _FailedError(waiting_error(text, self._gateway.url))
         return left if timeout is None else min(left, timeout)
 
     def _send(self, record: Record, names: list[str], todo: Plan) -> list[str | None]:
@@ -234,7 +230,7 @@ class Flush:
                 return f"{', '.join(sorted(families)) or method} refused: {text}"
             with suppress(OSError):
                 self._folder.replace(names, record.failed(text))
-            raise (_SkipError if concerns_one_group(error) else _StopError)(error) from error
+            raise _FailedError(error, ends_all=not concerns_one_group(error)) from error
         return None
 
 
