@@ -6,31 +6,21 @@ import time
 import pytest
 
 from pushgate import Gateway, GroupingKey, Settings
-from pushgate.cli import main
-from pushgate.embedded import EmbeddedGateway
 
 OTHER = "http://other.invalid:9091"
 
 
 @pytest.fixture
-def server(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
-    with EmbeddedGateway() as gateway:
-        monkeypatch.setenv("PUSHGATE_GATEWAY", gateway.url)
-        yield gateway
-
-
-@pytest.fixture
-def outbox(server):
+def outbox(server, monkeypatch):
+    monkeypatch.setenv("PUSHGATE_GATEWAY", server.url)
     return Settings().to_outbox()
 
 
 @pytest.fixture
-def flush(capsys):
+def flush(cli):
     def run(*arguments):
-        code = main(["flush", *arguments])
-        out, err = capsys.readouterr()
-        return code, out.splitlines(), err.splitlines()
+        code, out, err = cli("flush", *arguments)
+        return code, out.splitlines(), err
 
     return run
 

@@ -1,8 +1,6 @@
 """`pushgate push --keep` and `delete --keep`: what can't be delivered waits."""
 
-import io
 import os
-import sys
 
 import pytest
 
@@ -13,18 +11,10 @@ WAITS = "it waits in the outbox and will be delivered later"
 
 
 @pytest.fixture
-def call(server, monkeypatch, capsys):
+def call(server, cli):
     """Runs a command; returns its exit code and the lines of its stderr."""
-    url = server.url
-
-    def call(command, *words, data=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        code = main([command, "--job=backup", f"--gateway={url}", "--retries=0", *words])
-        out, err = capsys.readouterr()
-        assert out == ""
-        return code, err.splitlines()
-
-    return call
+    there = ("--job=backup", f"--gateway={server.url}", "--retries=0")
+    return lambda command, *words, data="": cli(command, *there, *words, stdin=data)[::2]
 
 
 def test_push_and_delete_keep_when_asked_to(server, call):

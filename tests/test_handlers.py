@@ -878,10 +878,6 @@ def test_headers_that_each_request_sets_itself_are_refused(name):
         pushgate.Gateway("g:1", headers={name: "x"})
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["push_to_gateway", "pushadd_to_gateway", "delete_from_gateway", "default_handler",
-     "basic_auth_handler", "tls_auth_handler", "passthrough_redirect_handler"],
-)  # fmt: skip
+@pytest.mark.parametrize("name", [*FUNCTIONS, *HANDLERS])
 def test_the_annotations_can_be_read(name):
     assert "gateway" in get_type_hints(getattr(pushgate, name)) or "handler" in name

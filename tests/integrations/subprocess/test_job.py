@@ -312,14 +312,6 @@ def in_python(program, url):
     return [sys.executable, "-c", header + program]
 
 
-def test_python_ends_in_good_order_with_a_push_left_behind(pushgate):
-    program = "with job('backup', gateway=url, push_timeout=0.1, heartbeat=0.01): pass"
-    with FaultServer(hang) as server:
-        for process in [pushgate.start(in_python(program, server.url)) for _ in range(4)]:
-            out, err = process.communicate(timeout=DEADLINE)
-            assert (process.returncode, out, len(err.splitlines())) == (0, b"", 1), err
-
-
 def test_no_signal_handler_is_installed(pushgateway):
     numbers = [n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP)]
     before = [signal.getsignal(number) for number in numbers]

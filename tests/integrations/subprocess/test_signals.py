@@ -47,15 +47,6 @@ def test_signals_reach_the_command_once(pushgate):
     assert process.returncode == 9
 
 
-def test_after_a_term_the_final_push_still_happens_and_the_code_is_143(pushgate, pushgateway):
-    argv = pushgate.argv("--", "sh", "-c", "echo ready; read line", gateway=pushgateway.url)
-    process = pushgate.ready(argv)
-    process.terminate()
-    assert finish(process)[1] == b""
-    assert process.returncode == 143
-    pushgateway.assert_pushed("batch_job_last_signal", signal.SIGTERM, job="backup")
-
-
 # --- process groups ---------------------------------------------------------------------------
 
 
@@ -64,12 +55,14 @@ def test_without_a_terminal_the_command_leads_a_group_of_its_own(pushgate):
     assert pushgate.run(pushgate.wrap(sys.executable, "-c", show))[1] == b"True True\n"
 
 
-def test_what_ends_a_job_reaches_its_whole_group(pushgate):
-    process = pushgate.ready(pushgate.sh("sleep 60 & echo ready; wait"))
+def test_what_ends_a_job_reaches_its_whole_group_and_the_outcome_is_pushed(pushgate, pushgateway):
+    script = "sleep 60 & echo ready; wait"
+    process = pushgate.ready(pushgate.argv("--", "sh", "-c", script, gateway=pushgateway.url))
     process.terminate()
     # stdout stays open until the grandchild has ended.
-    assert finish(process)[0] == b""
+    assert finish(process) == (b"", b"")
     assert process.returncode == 143
+    pushgateway.assert_pushed("batch_job_last_signal", signal.SIGTERM, job="backup")
 
 
 def test_a_message_reaches_the_command_alone(pushgate):
