@@ -113,7 +113,7 @@ def server(tmp_path_factory, environment, printed, published_at):
     with pushgateway(debian.require("pushgateway-1.11")) as gateway:
         scrape = printed("scrape-config", "--gateway", gateway.url)
         with prometheus(folder, f"rule_files: [{folder / 'rules.yml'}]\n{scrape}") as server:
-            _publish_all(Gateway(gateway.url), environment, server, published_at)
+            _publish_all(Gateway(gateway.url, timeout=60), environment, server, published_at)
             server.gateway_url = gateway.url
             yield server
 
@@ -287,25 +287,33 @@ def test_two_gateways_that_hold_the_same_group_are_told_apart(tmp_path, printed)
     assert found == {f"127.0.0.1:{one.port}": "1", f"127.0.0.1:{other.port}": "2"}
 
 
+def wait_for_all(server, wanted, holds, what):
+    """Wait until ``holds(name, answer)`` of each query, perhaps after a later scrape."""
+    left = dict(wanted)
+
+    def none_is_left():
+        for name, query in list(left.items()):
+            if holds(name, server.query(query)):
+                del left[name]
+        return not left
+
+    try:
+        server.until(none_is_left)
+    except AssertionError:
+        pytest.fail(f"{what}: {json.dumps(left, indent=1)}")
+
+
 def test_every_query_of_the_dashboard_has_an_answer(server, panels):
     wanted = {
         f"{panel['title']} {target['refId']}": filled(target)
         for panel in panels
         for target in panel["targets"]
     }
-    unanswered = dict(wanted)
 
-    def all_are_answered():
-        for title, query in list(unanswered.items()):
-            found = server.query(query)
-            if any(not math.isnan(float(series["value"][1])) for series in found):
-                del unanswered[title]
-        return not unanswered
+    def is_answered(_, found):
+        return any(not math.isnan(float(series["value"][1])) for series in found)
 
-    try:
-        server.until(all_are_answered)
-    except AssertionError:
-        pytest.fail(f"Prometheus has nothing for {json.dumps(unanswered, indent=1)}")
+    wait_for_all(server, wanted, is_answered, "Prometheus has nothing for")
 
 
 def test_the_columns_of_a_table_have_the_same_rows(server, panels):
@@ -356,14 +364,7 @@ def test_every_metric_that_a_rule_or_a_panel_names_is_there(server, printed, pan
     names = set(METRIC.findall(printed("rules") + "".join(expressions))) - {"push_time"}
     assert len(names) > 40
 
-    def are_there():
-        names.difference_update([name for name in names if server.query(name)])
-        return not names
-
-    try:
-        server.until(are_there)  # a scrape may fail on a busy machine, and the next one does not
-    except AssertionError:
-        pytest.fail(f"nobody publishes {sorted(names)}")
+    wait_for_all(server, {n: n for n in names}, lambda _, found: found, "nobody publishes")
 
 
 def test_the_numbers_on_top_count_what_is_wrong(server, panels):
@@ -372,17 +373,10 @@ def test_the_numbers_on_top_count_what_is_wrong(server, panels):
     }
     nothing = {"Stale groups", "Lost"}  # of a gateway that is a minute old
 
-    def are_right():
-        for title, query in list(stats.items()):
-            found = server.query(query)
-            if found and (float(found[0]["value"][1]) == 0) == (title in nothing):
-                del stats[title]
-        return not stats
+    def is_right(title, found):
+        return found and (float(found[0]["value"][1]) == 0) == (title in nothing)
 
-    try:
-        server.until(are_right)
-    except AssertionError:
-        pytest.fail(f"wrong or without an answer: {json.dumps(stats, indent=1)}")
+    wait_for_all(server, stats, is_right, "wrong or without an answer")
 
 
 def test_alerts_name_jobs_by_their_own_labels(server):
