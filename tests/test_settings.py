@@ -1,5 +1,6 @@
 """Each setting comes from the right place, and secrets from nowhere but where they may stand."""
 
+import os
 import subprocess
 import sys
 
@@ -145,6 +146,8 @@ def test_a_typo_in_the_file_is_an_error_with_the_likely_name(home):
         ({}, {"PUSHGATE_RETRIES": "-1"}, "", "PUSHGATE_RETRIES: '-1'"),
         ({}, {"PUSHGATEWAY_URL": "ftp://host"}, "", "PUSHGATEWAY_URL: .*http"),
         ({}, {"PUSHGATE_GATEWAY": "h/metrics/job/x"}, "", "PUSHGATE_GATEWAY: .*group"),
+        ({}, {"PUSHGATE_TOKEN": "file:/dev/zero"}, "", "PUSHGATE_TOKEN: .*holds more than 1048576"),
+        ({}, {"PUSHGATE_CONFIG": "/dev/zero"}, "", "PUSHGATE_CONFIG: .*holds more than 1048576"),
         ({}, {"PUSHGATE_TOKEN": "file:/nope"}, "", "PUSHGATE_TOKEN: .*'/nope'.*No such file"),
         ({}, {}, "timeout = true", "config.toml: timeout: 'True'"),
         ({}, {}, "gateway = 5", "config.toml: gateway: "),
@@ -414,6 +417,18 @@ def test_an_options_error_begins_with_its_label(values, words):
     with pytest.raises(SettingsError) as caught:
         read_options(TABLE, OptionSource(values, "x_{name}"))
     assert str(caught.value).startswith(words)
+
+
+def test_a_pipe_is_read_where_somebody_writes_and_never_waited_for(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(SettingsError, match="is empty"):
+        load(PUSHGATE_TOKEN=f"file:{path}")
+    reader, writer = os.pipe()  # as a shell's <(command)
+    os.write(writer, b"s3cret\n")
+    os.close(writer)
+    assert load(PUSHGATE_TOKEN=f"file:/dev/fd/{reader}").token == "s3cret"
+    os.close(reader)
 
 
 def test_a_source_says_whether_secrets_may_stand_there_and_files_be_read(tmp_path):

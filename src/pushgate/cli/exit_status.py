@@ -64,7 +64,7 @@ def guarded(action: Callable[[], int]) -> int:
     except (CommandError, PushError) as error:
         complain(_explained(error))
         return 1
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         complain(_what_failed(error))
         return 1
     except KeyboardInterrupt:
@@ -112,8 +112,10 @@ def _explained(error: Exception) -> str:
     return f"{place}{error}{step}"
 
 
-def _what_failed(error: OSError) -> str:
+def _what_failed(error: OSError | MemoryError) -> str:
     """The text of an OSError that nothing has explained: of stdout, or of something else."""
+    if isinstance(error, MemoryError):
+        return "there is no memory left for this"
     if error.filename is None and error.errno in _OF_WRITING:
         _discard_stdout()
         return f"can't write the output: {error.strerror}"

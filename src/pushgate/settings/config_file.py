@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
 from .environment import CONFIG
+from .named_file import read_named_file
 from .option_table import OptionSource
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ def _usual_places(environ: Mapping[str, str], system_file: str) -> list[str]:
 
 def _read(path: str, environ: Mapping[str, str], origin: str = "") -> OptionSource | None:
     try:
-        with open(path, "rb") as file:
-            text = file.read().decode()
+        text = read_named_file(path).decode()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

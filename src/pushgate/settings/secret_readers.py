@@ -5,6 +5,7 @@ No error holds a secret. As readers.py, it imports only what is there at Python'
 
 from __future__ import annotations
 
+from .named_file import read_named_file
 from .option_table import OptionSource
 
 _ANYWHERE = OptionSource({})
@@ -86,8 +87,7 @@ def _secret(value: object, source: OptionSource, variable: str) -> str:
 def _content(file_path: str) -> str:
     """What the file holds, without its last line break."""
     try:
-        with open(file_path, "rb") as file:
-            content = file.read().decode()
+        content = read_named_file(file_path).decode()
     except OSError as error:
         raise ValueError(f"the file {file_path!r} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
