@@ -63,21 +63,16 @@ class BatchDelivery:
 
     def deliver(self, batch: Mapping[Hashable, WaitingWork], is_last_chance: bool) -> Undelivered:
         """Push what ``batch`` yields. Returns what has to be tried again."""
+        may_read = is_last_chance or time.monotonic() >= self._may_read_at
         groups: Groups = {}
-        compared = set()
-        for slot, work in batch.items():
-            for report in self._reports(work):
-                groups.setdefault(report.key, []).append((slot, report))
-                if report.compare:
-                    compared.add(slot)
         later: set[Hashable] = set()
-        if not is_last_chance and time.monotonic() < self._may_read_at:
-            later = compared
-            groups = {
-                key: rest
-                for key, told in groups.items()
-                if (rest := [each for each in told if each[0] not in later])
-            }
+        for slot, work in batch.items():
+            reports = list(self._reports(work))
+            if not may_read and any(report.compare for report in reports):
+                later.add(slot)
+                continue
+            for report in reports:
+                groups.setdefault(report.key, []).append((slot, report))
         try:
             if groups:
                 gateway = self._gateway()
