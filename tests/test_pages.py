@@ -33,7 +33,6 @@ PAGES = [
         if page.name != "tutorial.md"  # tests/end_to_end/test_tutorial.py
     ),
 ]
-AIRFLOW = "docs/airflow/"  # its pages need Airflow, which the fast tests do without
 SHOWN = "pushgateway.example:9091"
 
 
@@ -83,13 +82,8 @@ class Page:
         assert done.returncode == 0, f"{what or f'line {line}'}: {done.returncode}\n{done.stdout}"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.end_to_end] if name.startswith(AIRFLOW) else [])
-        for name in PAGES
-    ],
-)
+@pytest.mark.end_to_end  # once is enough, and on the Python that has Airflow
+@pytest.mark.parametrize("name", PAGES)
 def test_the_blocks_of_a_page_work(name, tmp_path):
     with EmbeddedGateway() as gateway:
         page = Page(tmp_path, gateway.url.removeprefix("http://"))
