@@ -19,6 +19,6 @@ def what_is_wrong_with(option: str, options: Iterable[str]) -> str:
     """The text of the error on ``option``, which is none of ``options``."""
     advice = _ADVICE.get(option) or did_you_mean(option, [*options, *_ADVICE])
     for secret, hint in _ADVICE.items():
-        if repr(secret) in advice:
-            advice = hint
+        if repr(secret) in advice:  # --port is near to --password, too
+            advice = hint if option.startswith(secret[:5]) else ""
     return f"there is no option {option}{advice}"
