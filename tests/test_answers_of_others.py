@@ -31,6 +31,7 @@ PAGES = {
     "JSON without its type": answer(body=b'{"error":"sign in"}'),
     "a short sentence": answer(body=b"Please log in", headers=(("Content-Type", "text/plain"),)),
     "a short page after a mark": answer(body=b"\xef\xbb\xbf<p>Sign in"),
+    "blanks without end": answer(body=b" " * 60_000 + b"a b"),
     "no text": answer(body=b"\x1f\x8b\x08\0\0"),
 }
 DELIVERIES = {

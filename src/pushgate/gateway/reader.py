@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import PushError
 from ..transport.deadline import Deadline
-from ..transport.response import A_WORD
+from ..transport.response import is_a_word
 from ..transport.retries import with_retries
 from ..transport.urls import base_url, without_credentials
 
@@ -76,7 +76,7 @@ class GatewayReader:
     def ready(self, *, timeout: float | None = None) -> bool:
         """Whether a Pushgateway answers and says that it is ready. Raises no PushError."""
         try:
-            return A_WORD.match(self._get("/-/ready", timeout)) is not None
+            return is_a_word(self._get("/-/ready", timeout))
         except PushError:
             return False
 

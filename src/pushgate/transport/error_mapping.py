@@ -15,7 +15,7 @@ from ..errors import (
 )
 from .proxies import proxy_for
 from .redaction import Redaction, one_line, text_of_html
-from .response import A_WORD
+from .response import is_a_word
 from .socket_io import is_closed, is_tls_error
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _is_of_another_server(response: Response, method: str) -> bool:
         return length != "0"
     if method == "GET" or not response.body:
         return False
-    return kind != "text/plain" or A_WORD.match(response.body) is None
+    return kind != "text/plain" or not is_a_word(response.body)
 
 
 def _retry_after(headers: Message) -> float | None:

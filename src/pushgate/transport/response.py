@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 _ACCEPTED = re.compile(
     rb"HTTP/1\.1 (20[02]) [^\r\n]*\r\nDate: [^\r\n]*\r\nContent-Length: 0\r\n\r\n\Z"
 )
-A_WORD = re.compile(rb"\s*[A-Za-z]{0,64}[.!]?\s*\Z")
-"""What a server may say to what it accepts, such as ``OK``. Nothing, too."""
+_WORD = re.compile(rb"[A-Za-z]{0,64}[.!]?")
 _CHUNK = 8192  # bytes
+
+
+def is_a_word(body: bytes) -> bool:
+    """Whether it is what a server may say to what it accepts: one word, such as ``OK``, or none."""
+    return _WORD.fullmatch(body.strip()) is not None
 
 
 class ResponseError(OSError):
