@@ -18,7 +18,6 @@ from ..errors import DeliveryError, PushError
 from ..jobs.vocabulary import COMPLETION, DURATION, RUN_SUCCESS
 from ..transport.handler import HTTPHandler
 from ..transport.urls import parse, without_credentials
-from .sparkline import RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 JobKey = frozenset[tuple[str, str]]
 """A job's labels, without those that are empty: for Prometheus they are none."""
 
-_STEPS = 240  # of a window: a job with fewer than 30 runs in an eighth of it has no two in a step
+RUNS = 30  # how many of a job's last runs are found and shown
+_STEPS = 240  # of a window: a job with fewer than RUNS in an eighth of it has no two in a step
 _WINDOWS = tuple(3600 * 8**i for i in range(4))  # seconds: an hour to three weeks
 _TIMEOUT = 30.0  # seconds, for all windows
 _LONGEST = 16 << 20  # bytes of an answer

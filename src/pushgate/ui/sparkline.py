@@ -6,13 +6,13 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..jobs.ages import span
+from .history import RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .history import PastRun
 
-RUNS = 30
 _STEP = 4  # units from bar to bar; 3 is a bar's width
 _HEIGHT = 30
 _BARS = 12  # units from the bottom; a failure is as high, a success half of that
