@@ -280,13 +280,14 @@ def is_permanent(error: BaseException) -> bool:
     return _status(error) in _PERMANENT
 
 
-def is_delivery_failure(error: BaseException) -> bool:
-    """Whether the delivery failed, and not what was to be delivered. Takes any exception.
+def may_arrive_later(error: BaseException) -> bool:
+    """Whether a later try of the same push can succeed, so that it is kept. Takes any exception.
 
     A user's handler may raise anything. An error of ours that is no OSError is about the payload,
     the grouping key or a setting, and a later try of the same push would raise it again.
     """
-    return isinstance(error, OSError) or not isinstance(error, PushError)
+    is_of_the_push = isinstance(error, PushError) and not isinstance(error, OSError)
+    return not is_of_the_push and not is_permanent(error)
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -5,13 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
-from ..errors import (
-    GatewayRejectedError,
-    PushError,
-    is_delivery_failure,
-    is_permanent,
-    is_retryable,
-)
+from ..errors import GatewayRejectedError, PushError, is_retryable, may_arrive_later
 from ..outbox.later_run import newer_families
 from ..protocol.text import encode
 from ..transport.backoff import Backoff
@@ -166,7 +160,7 @@ class BatchDelivery:
             body = push.body(key, utf8_names=gateway.utf8_names)
             gateway.send_directly(push.method, key, body, timeout=self._timeout)
         except Exception as error:
-            if is_delivery_failure(error) and not is_permanent(error):
+            if may_arrive_later(error):
                 raise
             self._lost(error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..errors import is_delivery_failure, is_permanent
+from ..errors import may_arrive_later
 from ..log import RateLimitedLogger
 from ..protocol.text import encode
 from ..transport.deadline import Deadline
@@ -176,8 +176,7 @@ class DirectSink:
                     before_each_try=start.go_on,
                 )
             except Exception as error:
-                keeps = is_delivery_failure(error) and not is_permanent(error)
-                if keeps and not start.has_ended:
+                if may_arrive_later(error) and not start.has_ended:
                     keep_report(gateway, report)
                 raise
         except BaseException as error:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import DeliveryError, PushError, is_delivery_failure, is_permanent
+from ..errors import DeliveryError, PushError, may_arrive_later
 from .entry import EMPTIED, Entry, entry_of
 from .failure_texts import describe, waiting_error
 from .record import Record, file_stem
@@ -71,7 +71,7 @@ def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -
     try:
         push.send(deadline)
     except Exception as error:
-        if store_failed(folder, push, began, error) or not _may_arrive_later(error):
+        if store_failed(folder, push, began, error) or not may_arrive_later(error):
             folder.attempt(lambda: folder.remove(written))
         raise
     if entry is not None and not entry.is_empty:
@@ -109,16 +109,12 @@ def store_all(
 
 def store_failed(folder: Folder, push: Push, began: float, error: Exception) -> bool:
     """Store a push that failed with ``error``, on which is noted whether it waits now."""
-    if not _may_arrive_later(error):
+    if not may_arrive_later(error):
         return False
     is_kept = _store(folder, push, began, describe(error))
     with suppress(AttributeError):  # a user's exception may have slots
         error.kept = is_kept  # type: ignore[attr-defined]
     return is_kept
-
-
-def _may_arrive_later(error: Exception) -> bool:
-    return is_delivery_failure(error) and not is_permanent(error)
 
 
 def _store(folder: Folder, push: Push, began: float, failure: str | None) -> bool:
