@@ -542,7 +542,7 @@ def rewritten(file, version, change):
 @pytest.mark.parametrize(
     ("version", "change", "line"),
     [
-        (b"9", lambda values: values, "is of another version of pushgate; what waits in it stays"),
+        (b"9", lambda values: values, "of another version of pushgate; what waits in them stays"),
         (b"1", lambda values: {**values, "ahead": None}, "can't be used: it is broken; it is now"),
         (b"1", lambda values: {**values, "labels": 7}, "can't be used: it is broken; it is now"),
         (b"1", lambda values: [values], "can't be used: it is broken; it is now"),

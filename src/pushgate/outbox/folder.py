@@ -180,8 +180,8 @@ class Folder:
             with open(fd, "rb") as file:
                 record = Record.from_bytes(file.read())
         except OtherVersionError:
-            text = "is of another version of pushgate; what waits in it stays"
-            self._log.warning(f"in the outbox, {self._path(name)} {text}")
+            text = "holds files of another version of pushgate; what waits in them stays"
+            self._log.warning(f"the outbox {self.path} {text}")
             self._of_others.add(name)
             return None
         if record is not None and name.startswith(record.stem):
