@@ -15,11 +15,13 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 APPS = Path(__file__).parents[1] / "integrations" / "celery" / "apps"
 PATIENCE = 30.0  # seconds; what takes longer hangs
+DOES_NOT_END = "the worker does not end"
 _MARK = "PUSHGATE_TEST_PROCESS"
 
 T = TypeVar("T")
@@ -116,11 +118,14 @@ class CeleryProcess:
         self.process.send_signal(number)
 
     def wait(self, patience: float = PATIENCE) -> int:
-        """The exit code; AssertionError where it goes on."""
+        """The exit code; AssertionError, with what its threads are doing, where it goes on."""
         try:
             return self.process.wait(patience)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it does not end\n{self.log}") from None
+            self.send(signal.SIGUSR1)  # Celery writes the stacks of all threads into the log
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)
+            raise AssertionError(f"{DOES_NOT_END}\n{self.log}") from None
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal, wait until it and all that came of it have ended; its exit code."""
