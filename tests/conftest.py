@@ -15,6 +15,7 @@ import pytest
 from pushgate import Outbox
 from pushgate.embedded import EmbeddedGateway
 from pushgate.transport import pool as transport
+from support.frameworks import is_missing
 from support.gateways import KINDS, GatewayUnderTest, open_gateway
 
 
@@ -24,9 +25,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """All tests of Airflow are end-to-end; to import it takes seconds."""
+    """Leave out Airflow, whose tests are all end-to-end, and frameworks that are not installed."""
     fast = config.option.markexpr == "not end_to_end"
-    return True if fast and collection_path.name == "airflow" else None
+    name = collection_path.name
+    if (name == "airflow" and fast) or is_missing(name):
+        return True
+    return None
 
 
 @pytest.fixture(autouse=True)
