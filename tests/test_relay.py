@@ -19,14 +19,9 @@ import pytest
 
 from pushgate import (
     Gateway,
-    GroupingKey,
-    JobRun,
-    Outcome,
     Relay,
-    RelaySink,
     Settings,
     SettingsError,
-    Status,
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
@@ -160,25 +155,6 @@ def write_in_children_and_threads(url):
 def test_records_of_forked_children_and_of_threads_arrive_each_once(server):
     in_fresh_process(write_in_children_and_threads, server.url)
     assert values(server.url) == {"g": page(range(2500)), "closed": {"closed": 1}}
-
-
-def report_runs_of_children(url):
-    relay = started(url, aggregator=RelaySink.AGGREGATOR)
-    sink = RelaySink(relay)
-
-    def work(job):
-        run = JobRun(GroupingKey(job), 1.0)
-        sink.started(run)
-        sink.finished(run, Outcome(Status.SUCCESS, 3.0, 2.0))
-
-    wait_for(*[fork(partial(work, job)) for job in "abc"])
-    assert relay.close(PATIENCE)
-
-
-def test_runs_of_forked_children_are_reported_by_a_relay_sink(server):
-    in_fresh_process(report_runs_of_children, server.url)
-    held = values(server.url)
-    assert [held[job]["batch_job_last_duration_seconds"] for job in "abc"] == [2.0] * 3
 
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])

@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from pushgate import (
     Gateway,
     GatewayRejectedError,
-    GroupingKey,
     InlineRelay,
-    JobRun,
-    Outcome,
-    RelaySink,
-    Status,
-    gauge,
-    own_metrics_key,
 )
 from pushgate.embedded import EmbeddedGateway
 from pushgate.relay.records import Dropped, RecordReader, dropped_line, record_line
@@ -158,42 +151,6 @@ def test_a_group_that_is_refused_or_can_not_be_encoded_stops_no_other(caplog):
         assert relay.close(0.0)
         assert [seen.target.rpartition("/")[2] for seen in server.requests] == ["refused", "good"]
     assert caplog.text.count("was given up") == 2
-
-
-RUN = JobRun(GroupingKey("j", {"a": "é"}), started_at=1.0, expected_interval=60.0)
-
-
-def test_a_relay_sink_reports_runs_by_records():
-    with EmbeddedGateway() as server:
-        relay = InlineRelay(RelaySink.AGGREGATOR, gateway=Gateway(server.url))
-        sink = RelaySink(relay)
-        sink.started(RUN)
-        sink.finished(RUN, Outcome(Status.FAILURE, 3.0, 2.0), lambda: [gauge("rows", "", 7)])
-        sink.finished(RUN, Outcome(Status.SUCCESS, 5.0, 4.0, try_number=2))
-        sink.alive(RUN)
-        sink.missed_deadline(RUN, 6.0)
-        group, own = sorted(Gateway(server.url).groups(), key=lambda group: len(group.labels))
-        for name, value in (
-            ("expected_interval_seconds", 60.0),
-            ("last_failure_timestamp_seconds", 3.0),
-            ("last_success_timestamp_seconds", 5.0),
-            ("last_try_number", 2.0),
-            ("last_deadline_missed_timestamp_seconds", 6.0),
-        ):
-            assert group.value(f"batch_job_{name}") == value
-        assert own.labels == own_metrics_key(RUN.key).labels
-        assert own.value("rows") == 7
-
-
-def test_a_relay_sink_drops_own_metrics_that_fit_in_no_record_but_no_outcome(caplog):
-    with EmbeddedGateway() as server:
-        sink = RelaySink(InlineRelay(RelaySink.AGGREGATOR, gateway=Gateway(server.url)))
-        many = [gauge(f"rows_{number}", "", 1) for number in range(500)]
-        sink.finished(RUN, Outcome(Status.SUCCESS, 5.0), many)
-        sink.finished(RUN, None, lambda: 1 / 0)
-        assert [group.labels["job"] for group in Gateway(server.url).groups()] == ["j"]
-    assert "4096 is the limit" in caplog.text
-    assert "a report was dropped" in caplog.text
 
 
 @pytest.mark.parametrize("status", [401, 503])

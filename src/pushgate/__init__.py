@@ -83,7 +83,6 @@ if TYPE_CHECKING:
     from .relay.aggregator import Change as Change
     from .relay.inline_relay import InlineRelay as InlineRelay
     from .relay.relay import Relay as Relay
-    from .relay.relay_sink import RelaySink as RelaySink
     from .settings import readers as readers
     from .settings.environment import child_environment as child_environment
     from .settings.environment import state_directory as state_directory
@@ -158,7 +157,6 @@ _MODULE_OF = {
     "parse_text": "protocol.parse",
     # many writers, one pusher process
     "Relay": "relay.relay",
-    "RelaySink": "relay.relay_sink",
     "InlineRelay": "relay.inline_relay",
     "Change": "relay.aggregator",
     "Aggregator": "relay.aggregator",
