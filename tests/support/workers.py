@@ -21,7 +21,9 @@ from typing import Any, TypeVar
 
 APPS = Path(__file__).parents[1] / "integrations" / "celery" / "apps"
 PATIENCE = 30.0  # seconds; what takes longer hangs
-DOES_NOT_END = "the worker does not end"
+# A warm shutdown takes 31 s longer where a child of the prefork pool had not yet taken the message
+# that was written to it: docs/celery/outages.md has the place in Celery.
+_END_PATIENCE = 75.0  # seconds
 _MARK = "PUSHGATE_TEST_PROCESS"
 
 T = TypeVar("T")
@@ -117,7 +119,7 @@ class CeleryProcess:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait(self, patience: float = PATIENCE) -> int:
+    def wait(self, patience: float = _END_PATIENCE) -> int:
         """The exit code; AssertionError, with what its threads are doing, where it goes on."""
         try:
             return self.process.wait(patience)
@@ -125,7 +127,7 @@ class CeleryProcess:
             self.send(signal.SIGUSR1)  # Celery writes the stacks of all threads into the log
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(2)
-            raise AssertionError(f"{DOES_NOT_END}\n{self.log}") from None
+            raise AssertionError(f"it does not end\n{self.log}") from None
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal, wait until it and all that came of it have ended; its exit code."""
