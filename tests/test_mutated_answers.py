@@ -11,7 +11,7 @@ import random
 import socket
 
 import pytest
-from prometheus_client import Histogram
+from prometheus_client import CollectorRegistry, Histogram
 
 import pushgate
 from pushgate import (
@@ -32,7 +32,6 @@ from support.faults import OK, FaultServer
 
 MUTATIONS = int(os.environ.get("PUSHGATE_TEST_MUTATIONS", "8"))
 METRICS = [gauge("m", "h", 1)]
-HISTOGRAM = Histogram("h", "", registry=None)
 RUN = JobRun(GroupingKey("job"), started_at=1.7e9, expected_interval=3600)
 OUTCOME = Outcome(Status.SUCCESS, ended_at=1.7e9 + 5, duration=5.0)
 ODD_LINES = (
@@ -49,13 +48,20 @@ ODD_VALUES = (
 )
 
 
+def exemplars():
+    """Metrics that go by protobuf to a gateway that takes it."""
+    registry = CollectorRegistry()
+    Histogram("h", "", registry=registry).observe(1, exemplar={"trace": "1"})
+    return registry
+
+
 @pytest.fixture(scope="module")
 def answers():
     """The heads and bodies of a gateway's answers, by paths; of pushes by no path."""
     with EmbeddedGateway() as embedded:
         gateway = Gateway(embedded.url)
         DirectSink(gateway).finished(RUN, OUTCOME)
-        gateway.push("others", HISTOGRAM, {"instance": "a/b"})
+        gateway.push("others", exemplars(), {"instance": "a/b"})
         found = {"": (OK.removesuffix(b"\r\n\r\n"), b"")}
         for path in ("/api/v1/metrics", "/api/v1/status", "/-/ready", "/metrics"):
             connection = http.client.HTTPConnection(*embedded.url.split("//")[1].split(":"))
@@ -128,6 +134,7 @@ class Mutating:
 CALLS = {
     "push": lambda gateway: gateway.push("j", METRICS),
     "pushadd": lambda gateway: gateway.pushadd("j", METRICS, {"a": "b"}),
+    "push by protobuf": lambda gateway: gateway.push("j", exemplars()),
     "push of UTF-8 names": lambda gateway: Gateway(
         gateway.url, utf8_names=True, retries=0, timeout=2
     ).push("j", gauge("m.x", "", 1)),

@@ -15,6 +15,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
+from prometheus_client import Counter
+from prometheus_client.core import Metric, NativeHistogram
 
 from pushgate import (
     DeliveryError,
@@ -561,6 +563,28 @@ def test_a_file_that_another_version_wrote_costs_its_own_group_only(
     assert outbox.waiting() == []
     assert [path.read_bytes() for path in folder.glob("*.json*")] == [other]
     assert [line in told for told in lines] == [True]
+
+
+def test_exemplars_wait_as_text_and_a_native_histogram_that_can_not_wait_says_so(outbox, lines):
+    status = b'{"status":"success","data":{"build_information":{"version":"1.11.2"},"flags":{}}}'
+
+    def takes_nothing(peer):
+        for seen in iter(peer.request, None):
+            peer.send(answer(body=status) if seen.method == "GET" else answer("503 No"))
+
+    counter = Counter("rows", "Rows.", registry=None)
+    counter.inc(2, {"trace_id": "x"})
+    histogram = Metric("nat", "Native.", "histogram")
+    spans = {"schema": 3, "zero_threshold": 0.001, "zero_count": 1}
+    histogram.add_sample("nat", {}, 0, None, None, NativeHistogram(1.0, 0.0, **spans))
+    with FaultServer(takes_nothing) as server:
+        gateway = Gateway(server.url, outbox=outbox, retries=0)
+        assert not fails(gateway.push, "a", histogram).kept
+        assert fails(gateway.push, "a", counter).kept
+    assert [group.families for group in outbox.waiting()] == [("rows_created", "rows_total")]
+    (line,) = lines
+    assert "can't hold a push, which is lost" in line
+    assert "native histogram" in line
 
 
 class KilledError(BaseException):

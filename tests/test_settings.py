@@ -320,11 +320,13 @@ def test_loading_settings_without_a_file_imports_nothing_heavy():
     assert done.stdout.split() == []
 
 
-def test_utf8_names_is_a_switch():
-    assert not load().utf8_names
-    assert load({"gateway": "g:1"}, PUSHGATE_UTF8_NAMES="yes").to_gateway().utf8_names
-    with pytest.raises(SettingsError, match="PUSHGATE_UTF8_NAMES: 'maybe' is neither"):
-        load(PUSHGATE_UTF8_NAMES="maybe")
+def test_utf8_names_and_protobuf_are_switches():
+    assert load()[-3:-1] == (False, True)
+    settings = load({"gateway": "g:1"}, PUSHGATE_UTF8_NAMES="yes", PUSHGATE_PROTOBUF="off")
+    assert (settings.utf8_names, settings.protobuf) == (True, False)
+    assert settings.to_gateway().utf8_names
+    with pytest.raises(SettingsError, match="PUSHGATE_PROTOBUF: 'maybe' is neither"):
+        load(PUSHGATE_PROTOBUF="maybe")
 
 
 def test_a_header_that_each_request_sets_itself_is_refused():

@@ -57,13 +57,6 @@ def one_of_each_type():
     return registry
 
 
-def test_exemplars_are_left_out_as_generate_latest_leaves_them_out():
-    registry = CollectorRegistry()
-    Counter("rows", "", registry=registry).inc(3, {"trace": "x"})
-    Histogram("seconds", "", registry=registry).observe(0.3, {"trace": "x"})
-    assert encode(registry).text == prometheus_client.generate_latest(registry)
-
-
 def test_every_type_is_written_as_generate_latest_writes_it():
     registry = one_of_each_type()
     assert encode(registry).text == prometheus_client.generate_latest(registry)

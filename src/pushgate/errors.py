@@ -237,7 +237,7 @@ _OF_THE_GATEWAY = (401, 403, 407, 408, 429, 502, 503, 504)
 _NOT_READABLE = (401, 403, 404, 405)
 # RFC 9110, section 15; RFC 6585, section 4
 _BAD_REQUEST, _UNAUTHORIZED = 400, 401
-_TIMED_OUT, _TOO_MANY = 408, 429
+_TIMED_OUT, _UNSUPPORTED, _TOO_MANY = 408, 415, 429
 _SERVER_ERRORS = 500
 _ELSEWHERE = (
     "it answers, but not as a Pushgateway does",
@@ -321,6 +321,11 @@ def concerns_one_group(error: BaseException) -> bool:
 def forbids_reading(error: BaseException) -> bool:
     """Whether the gateway refuses to have its groups read, now and later."""
     return isinstance(error, GatewayRejectedError) and error.code in _NOT_READABLE
+
+
+def refuses_content_type(error: BaseException) -> bool:
+    """Whether the server does not take bodies of this Content-Type, such as protobuf."""
+    return _status(error) == _UNSUPPORTED
 
 
 def failed_inside(error: BaseException) -> bool:

@@ -8,10 +8,10 @@ from support import debian, servers
 
 
 @pytest.mark.end_to_end
-def test_dotted_names_wait_as_well(tmp_path):
+def test_exemplars_and_dotted_names_wait_as_well(tmp_path):
     outbox = Outbox(tmp_path / "outbox")
     counter = Counter("rows", "Rows.", registry=None)
-    counter.inc(2)
+    counter.inc(2, {"trace_id": "x"})
     flags = ("--push.enable-utf8-names",)
     with servers.pushgateway(debian.require("pushgateway-1.11"), *flags) as server:
         gateway = Gateway(server.url, outbox=outbox, retries=0, utf8_names=True)

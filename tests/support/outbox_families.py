@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from prometheus_client import Metric
+from prometheus_client.samples import Exemplar
+
 from pushgate import Family, Sample, gauge
 from pushgate.protocol.families import FamilyLike
 
@@ -20,11 +23,16 @@ OUTCOME = (
 )
 SUCCESS = "batch_job_last_success_timestamp_seconds"
 FAILURE = "batch_job_last_failure_timestamp_seconds"
-PLAIN = ("rows", "parts", "events_total", "latency_seconds", "sizes")
+TRACED = "traced_total"  # has an exemplar, and with it travels by protobuf, where that is taken
+PLAIN = ("rows", "parts", "events_total", "latency_seconds", "sizes", TRACED)
 NAMES = (*PLAIN, *OUTCOME, SUCCESS, FAILURE)
 
 
 def family(name: str, number: float) -> FamilyLike:
+    if name == TRACED:
+        traced = Metric("traced", "A counter.", "counter")
+        traced.add_sample(name, {}, number, exemplar=Exemplar({"trace_id": "1"}, 1.0))
+        return traced
     if name == "parts":
         samples = [Sample(name, {"part": part}, number + plus) for part, plus in _PARTS.items()]
         return Family(name, "Labelled.", "gauge", samples)

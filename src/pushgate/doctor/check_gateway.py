@@ -7,6 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from ..errors import DeliveryError, GatewayRejectedError, PushError, explain, failed_inside
+from ..gateway.features import LOSES_PROTOBUF
 from ..protocol.families import gauge
 from ..protocol.grouping_key import GroupingKey
 from ..protocol.names import selector
@@ -53,10 +54,18 @@ def check_version(
     """What this version takes, with these flags. Pure."""
     number = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     takes = [name for name, since in _SINCE.items() if number >= since]
+    formats = ["text", "protobuf"] if number[:2] != LOSES_PROTOBUF else ["text"]
     utf8 = "on" if flags.get("push.enable-utf8-names") == "true" else "off"
     yield ok(
-        "version", f"Pushgateway {version}, takes {', '.join(['text', *takes])}; UTF-8 names {utf8}"
+        "version",
+        f"Pushgateway {version}, takes {', '.join([*formats, *takes])}; UTF-8 names {utf8}",
     )
+    if "protobuf" not in formats:
+        yield warn(
+            "version",
+            "of a push in protobuf, as Go programs send it, it keeps the first metric only",
+            "update the gateway",
+        )
     if compression is not None and compression not in takes:
         since = ".".join(map(str, _SINCE[compression]))
         yield fail(

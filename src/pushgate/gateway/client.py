@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidPayloadError
+from ..errors import GatewayRejectedError, InvalidPayloadError, refuses_content_type
 from ..protocol.compression import Compression, compress
-from ..protocol.families import Metrics
+from ..protocol.families import NATIVE_HISTOGRAMS, FamilyLike, Metrics, beyond_text, families_of
 from ..protocol.grouping_key import GroupingKey, joined_key
-from ..protocol.text import encode
+from ..protocol.text import CONTENT_TYPE, encode
 from ..transport.auth import TLS, BasicAuth, BearerToken
 from ..transport.handler import Handler, HTTPHandler, perform
 from ..transport.request import refuse_headers_of_the_request
 from .reader import GatewayReader
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..transport.deadline import Deadline
     from .outbox_protocol import OutboxProtocol
 
 
@@ -30,7 +33,10 @@ class Gateway(GatewayReader):
     what can't be delivered, the error's ``kept`` is then True, and delivers it by a later push.
 
     With ``utf8_names`` the names of metrics and labels are sent as they are, whatever characters
-    they have; the gateway must run with ``--push.enable-utf8-names``.
+    they have; the gateway must run with ``--push.enable-utf8-names``. With ``protobuf``, metrics
+    that have exemplars or native histograms are sent so to a gateway that is known to take them,
+    which reading its version tells, once; to others, exemplars are left out, and native histograms
+    refused.
 
     Raises SettingsError for a URL that can't be used, ValueError for a time-out. Methods raise
     InvalidGroupingKeyError, InvalidPayloadError, GatewayUnreachableError or GatewayRejectedError,
@@ -52,6 +58,7 @@ class Gateway(GatewayReader):
         retries: int = 3,
         outbox: OutboxProtocol | None = None,
         utf8_names: bool = False,
+        protobuf: bool = True,
     ) -> None:
         options: dict[str, Any] = {"tls": tls} if tls is not None else {}
         pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
@@ -74,6 +81,7 @@ class Gateway(GatewayReader):
         self._compression = compression
         self._outbox = outbox
         self._utf8_names = utf8_names
+        self._protobuf = protobuf
 
     @property
     def outbox(self) -> OutboxProtocol | None:
@@ -149,11 +157,8 @@ class Gateway(GatewayReader):
         timeout: float | None = None,
     ) -> None:
         """Send a text that is encoded already. ``method`` is PUT, POST or DELETE."""
-        if self._outbox is None:
-            self.send_directly(method, key, body, timeout=timeout)
-        else:
-            _check_method(method)
-            self._outbox.send(self, method, key, body, timeout=timeout)
+        _check_method(method)
+        self._send(method, key, body, timeout, CONTENT_TYPE, None)
 
     def send_directly(
         self,
@@ -162,17 +167,19 @@ class Gateway(GatewayReader):
         body: bytes,
         *,
         timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
         before_each_try: Callable[[], object] | None = None,
     ) -> None:
         """As send, but past the outbox: what is not delivered is not kept.
 
-        An exception of ``before_each_try`` ends the tries, and is raised.
+        With the ``content_type`` of protobuf, ``body`` is delimited messages. An exception of
+        ``before_each_try`` ends the tries, and is raised.
         """
         _check_method(method)
         if key.needs_utf8_names:
             timeout = self.require_utf8_names(timeout=timeout)
         compression = None if method == "DELETE" else self._compression
-        body, headers = compress(body, compression)
+        body, headers = compress(body, compression, content_type)
 
         def attempt(left: float | None) -> None:
             if before_each_try is not None:
@@ -201,7 +208,16 @@ class Gateway(GatewayReader):
         may_be_empty: bool,
     ) -> None:
         key = joined_key(job, grouping_key, utf8_names=self._utf8_names)
-        payload = encode(metrics, key, utf8_names=self._utf8_names)
+        families = list(families_of(metrics))
+        if self._protobuf and (beyond := beyond_text(families)):
+            deadline = self._deadline(timeout)
+            needed = beyond == NATIVE_HISTOGRAMS
+            if self._features.takes_protobuf(deadline, needed=needed) and self._push_protobuf(
+                method, key, families, deadline
+            ):
+                return
+            timeout = deadline.left()
+        payload = encode(families, key, utf8_names=self._utf8_names)
         if not payload.samples and not may_be_empty:
             raise InvalidPayloadError(
                 f"nothing to push: the registry has no samples, and a PUT would empty the group"
@@ -210,6 +226,43 @@ class Gateway(GatewayReader):
         if payload.utf8_names:
             timeout = self.require_utf8_names(timeout=timeout)
         self.send(method, key, payload.text, timeout=timeout)
+
+    def _push_protobuf(
+        self, method: str, key: GroupingKey, families: Sequence[FamilyLike], deadline: Deadline
+    ) -> bool:
+        """By protobuf, and whether the gateway takes that; what then fails is raised."""
+        from ..protocol.protobuf import CONTENT_TYPE, encode_protobuf  # which few pushes need
+
+        payload = encode_protobuf(families, key, utf8_names=self._utf8_names)
+        if payload.utf8_names:
+            self._features.require_utf8_names(deadline)
+
+        def text() -> bytes:
+            return encode(families, key, utf8_names=self._utf8_names).text
+
+        try:
+            self._send(method, key, payload.body, deadline.left(), CONTENT_TYPE, text)
+        except GatewayRejectedError as error:
+            if not refuses_content_type(error):  # not a Pushgateway, but the embedded gateway does
+                raise
+            self._features.protobuf_was_refused()
+            return False
+        return True
+
+    def _send(
+        self,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        timeout: float | None,
+        content_type: str,
+        text: Callable[[], bytes] | None,
+    ) -> None:
+        options: dict[str, Any] = {"timeout": timeout, "content_type": content_type}
+        if self._outbox is None:
+            self.send_directly(method, key, body, **options)
+        else:
+            self._outbox.send(self, method, key, body, **options, text=text)
 
 
 def _check_method(method: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..protocol.text import CONTENT_TYPE
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..protocol.grouping_key import GroupingKey
 
@@ -21,8 +23,13 @@ class OutboxProtocol(Protocol):
         body: bytes,
         *,
         timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
+        text: Callable[[], bytes] | None = None,
     ) -> None:
-        """Deliver now by ``gateway``, a Gateway, or store it and raise what went wrong."""
+        """Deliver now by ``gateway``, a Gateway, or store it and raise what kept it from arriving.
+
+        ``text`` makes what is stored where ``body`` is not text.
+        """
 
     def keep(self, url: str, changes: Iterable[tuple[str, GroupingKey, bytes, float]]) -> bool:
         """Store what is not delivered: whether it is on disk now. Never raises."""

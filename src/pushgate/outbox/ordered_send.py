@@ -60,7 +60,7 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
 def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -> None:
     try:
         entry = push.entry(began)
-    except PushError:  # it will be refused
+    except PushError:  # it can't wait as text
         entry = None
     written: list[str] = []
     if entry is not None and something_waits(folder, push):

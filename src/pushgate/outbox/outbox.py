@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import require_posix
 from ..log import RateLimitedLogger
+from ..protocol.text import CONTENT_TYPE
 from ..transport.deadline import Deadline
 from ..transport.urls import without_credentials
 from .push import Push
@@ -72,16 +73,19 @@ class Outbox:
         body: bytes,
         *,
         timeout: float | None = None,
+        content_type: str = CONTENT_TYPE,
+        text: Callable[[], bytes] | None = None,
     ) -> None:
         """Deliver now, in order with what waits here for this group, or store it.
 
         Raises what kept it from arriving: a DeliveryError, or what a user's handler raised, with
         ``kept`` True if it waits now. What the gateway refuses for good, and an empty POST, is not
         stored. After a success what else waits for this gateway is delivered, in what is left of
-        ``timeout``, in seconds, and 2 seconds at most.
+        ``timeout``, in seconds, and 2 seconds at most. ``text`` makes what is stored where ``body``
+        is not text.
         """
         deadline = Deadline(gateway.timeout if timeout is None else timeout)
-        push = Push(gateway, method, key, body)
+        push = Push(gateway, method, key, body, content_type, text)
         if self.is_empty():
             self._send_or_store(push, deadline)
             return

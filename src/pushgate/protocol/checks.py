@@ -96,7 +96,7 @@ class PayloadChecks:
             elif of == name:
                 raise InvalidPayloadError(
                     f"{name!r} is a native histogram, which the text format has no way to write;"
-                    " give it buckets",
+                    " give it buckets, or push to a gateway that takes protobuf",
                     metric=name,
                 )
             elif bound in given and of in (count, f"{name}_sum"):

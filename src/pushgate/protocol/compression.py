@@ -16,13 +16,15 @@ Compression = Literal["gzip", "snappy"] | None
 Headers = list[tuple[str, str]]
 
 
-def compress(text: bytes, compression: str | None) -> tuple[bytes, Headers]:
-    """The body and a new list of headers for ``text``.
+def compress(
+    text: bytes, compression: str | None, content_type: str = CONTENT_TYPE
+) -> tuple[bytes, Headers]:
+    """The body and a new list of headers for ``text``, or for what else ``content_type`` says.
 
     ``compression`` is None, "gzip" or "snappy" in any case. Raises ValueError for others and
     MissingExtraError, also a RuntimeError, for snappy without python-snappy.
     """
-    headers: Headers = [("Content-Type", CONTENT_TYPE)]
+    headers: Headers = [("Content-Type", content_type)]
     if compression is None:
         return text, headers
     encoding = compression.lower()

@@ -7,10 +7,16 @@ the encoder takes either, and building our own gauges costs no import of prometh
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+EXEMPLARS, NATIVE_HISTOGRAMS = "exemplars", "native histograms"
+_WITH_EXEMPLARS = frozenset({"counter", "histogram", "gaugehistogram"})
+_EXEMPLAR, _NATIVE = attrgetter("exemplar"), attrgetter("native_histogram")
 
 
 class Sample(NamedTuple):
@@ -98,3 +104,19 @@ def _not_metrics(thing: object) -> TypeError:
         f"cannot push a {type(thing).__name__}: pass a CollectorRegistry, a metric, any object with"
         " collect(), or an iterable of these or of metric families"
     )
+
+
+def beyond_text(families: Iterable[FamilyLike]) -> str:
+    """What a sample has that the text format has no form for, or nothing.
+
+    That is NATIVE_HISTOGRAMS, without which a push can't be sent at all, or EXEMPLARS.
+    """
+    found = ""
+    for family in families:
+        if family.type in _WITH_EXEMPLARS:
+            with suppress(AttributeError):  # our own samples; those of an older prometheus_client
+                if any(map(_EXEMPLAR, family.samples)):
+                    found = EXEMPLARS
+                if any(map(_NATIVE, family.samples)):
+                    return NATIVE_HISTOGRAMS
+    return found

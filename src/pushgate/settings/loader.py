@@ -37,6 +37,7 @@ _TABLE: Mapping[str, Callable[[Any, OptionSource], Any]] = {
     "retries": readers.count(),
     "outbox": readers.outbox,
     "utf8_names": readers.switch,
+    "protobuf": readers.switch,
 }
 _OF_OTHER_TOOLS = {
     # In no agreed order.
@@ -79,6 +80,7 @@ class Settings(NamedTuple):
     retries: int = 3
     outbox: str | None = None
     utf8_names: bool = False
+    protobuf: bool = True
     origins: Mapping[str, str] = MappingProxyType({})
 
     def __repr__(self) -> str:
@@ -168,6 +170,7 @@ class Settings(NamedTuple):
             retries=self.retries,
             outbox=outbox,
             utf8_names=self.utf8_names,
+            protobuf=self.protobuf,
         )
 
     def _auth(self) -> BasicAuth | BearerToken | None:
