@@ -61,6 +61,16 @@ def test_what_comes_late_brings_the_times_that_are_missing_and_no_values(pushgat
     assert newer_families(start_families(RUN), group) == []
 
 
+def test_who_does_not_know_why_a_run_failed_takes_nothing_from_what_is_told(pushgateway):
+    run = RUN._replace(host="h1", run_id="r1", url="http://airflow/tasks/t/mapped/2")
+    group = told(pushgateway, run, outcome("failure")._replace(exception="KeyError"))
+    whole = run._replace(host="", url="http://airflow/tasks/t")  # a mapped task, by the database
+    for run_id, is_newer in (("r1", False), ("r2", True)):
+        families = end_families(whole._replace(run_id=run_id), outcome("failure"))
+        found = [family.name for family in newer_families(families, group)]
+        assert ("batch_job_last_run_info" in found) == is_newer
+
+
 def test_families_of_other_names_are_left_to_the_caller(pushgateway):
     group = told(pushgateway, RUN, outcome("success"))
     rows = gauge("rows", "", 1)

@@ -83,3 +83,5 @@ def test_the_command_line_takes_one(cli, pushgateway, command, monkeypatch):
         code, _, (line,) = cli("start", *job, wrong)
         assert code == 0
         assert f"--expect-every: {wrong!r} is no schedule; write a period, such as 24h" in line
+    _, _, (line,) = cli("start", *job, "24")
+    assert "--expect-every: '24' has no unit; write 24d, 24h or 24s" in line

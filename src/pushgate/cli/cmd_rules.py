@@ -62,7 +62,7 @@ def parser() -> Parser:
         action="append",
         default=[],
         help="change an alert, as by BatchJobFailed.for=10m and GroupStale.threshold=14d; may be"
-        " repeated",
+        " repeated; 'pushgate status' and the dashboard keep the defaults",
     )
     made.add_argument("--config", metavar="FILE", help="read the table [rules] of this TOML file")
     made.add_argument(

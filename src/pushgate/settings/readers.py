@@ -92,8 +92,7 @@ def duration(value: object, _source: OptionSource = _ANYWHERE) -> float:
 
 def age(value: object, _source: OptionSource = _ANYWHERE) -> float:
     """As positive_duration, but text has to have its unit: ``7`` is 7 seconds to us, not days."""
-    if isinstance(value, str) and value.replace(".", "", 1).isdecimal():
-        raise ValueError(f"{value!r} has no unit; write {value}d, {value}h or {value}s")
+    _require_unit(value)
     return positive_duration(value)
 
 
@@ -105,7 +104,8 @@ def positive_duration(value: object, _source: OptionSource = _ANYWHERE) -> float
 
 
 def schedule(value: object, _source: OptionSource = _ANYWHERE) -> float | str:
-    """A period in seconds, or a cron expression, which is read when the run is published."""
+    """A period, as age, or a cron expression, which is read when the run is published."""
+    _require_unit(value)
     words = value.split() if isinstance(value, str) else []
     if len(words) in (5, 6):
         return " ".join(words)
@@ -116,6 +116,11 @@ def schedule(value: object, _source: OptionSource = _ANYWHERE) -> float | str:
             f"{value!r} is no schedule; write a period, such as 24h, or a cron expression, such as"
             " '0 9-17 * * mon-fri' or '0 9-17 * * mon-fri Europe/Berlin'"
         ) from None
+
+
+def _require_unit(value: object) -> None:
+    if isinstance(value, str) and value.replace(".", "", 1).isdecimal():
+        raise ValueError(f"{value!r} has no unit; write {value}d, {value}h or {value}s")
 
 
 def timeout(value: object, _source: OptionSource = _ANYWHERE) -> float:

@@ -141,6 +141,9 @@ def test_a_whole_run_is_pushed_once_and_what_no_worker_saw_at_its_end(
                 "batch_job_last_mapped_runs", count, task_id=task, state=state
             )
         pushgateway.assert_pushed(RUN_SUCCESS, not states[1], task_id=task)
+    pushgateway.assert_pushed(
+        "batch_job_last_run_info", task_id="each", exception="AirflowException"
+    )
     pushgateway.assert_not_pushed(f"batch_job_last_success{TIME}", task_id="each")
 
 
