@@ -298,18 +298,6 @@ def is_retryable(error: BaseException) -> bool:
     return isinstance(error, OSError) if status is None else _is_retryable_status(status)
 
 
-def may_have_arrived(error: BaseException) -> bool:
-    """Whether the gateway may have done what was asked, or may yet do it."""
-    status = _status(error)
-    if status is not None:
-        return status >= _SERVER_ERRORS or status == _TIMED_OUT  # of a proxy in front of it
-    cause = error.__cause__
-    if isinstance(error, ConnectionRefusedError) or isinstance(cause, ConnectionRefusedError):
-        return False
-    # By name, so that this does not import ssl.
-    return type(cause).__name__ not in ("gaierror", "SSLCertVerificationError")
-
-
 def concerns_one_group(error: BaseException) -> bool:
     """Whether the gateway may take another group although it refused this one."""
     status = _status(error)

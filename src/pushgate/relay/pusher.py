@@ -20,6 +20,7 @@ from .standard_error import describe, to_stderr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..gateway.client import Gateway
     from .outbox_copy import OutboxCopy
     from .sender import ReadyPush, Sender
 
@@ -34,10 +35,10 @@ _LONGEST_WAIT = 86_400.0  # seconds; beyond, another record will wake us
 
 
 class Pusher:
-    """Feeds the records on the descriptor RECORDS to ``sender``, and sends its requests.
+    """Feeds the records on the descriptor RECORDS to ``sender``, and its requests to ``gateway``.
 
-    It tries for ``linger`` seconds after the stop or the end of the records, and keeps the rest in
-    the outbox of ``copy``. As soon as all is delivered after a stop, it tells the worker. Each
+    It tries for ``linger`` seconds after the stop or the end of the records, and keeps the rest by
+    ``copy``. As soon as all is delivered after a stop, it tells the worker. Each
     request takes ``timeout`` seconds at most. While no push waits, the outbox is flushed when the
     gateway has answered and every minute.
     """
@@ -45,15 +46,15 @@ class Pusher:
     def __init__(
         self,
         sender: Sender,
+        gateway: Gateway,
         copy: OutboxCopy,
         *,
-        url: str,
         linger: float,
         timeout: float,
     ) -> None:
         self._sender = sender
+        self._gateway = gateway
         self._copy = copy
-        self._url = url
         self._linger = linger
         self._timeout = timeout
         self._changed = threading.Condition()
@@ -77,7 +78,7 @@ class Pusher:
         fate = f"they wait in the outbox {self._copy.path}" if is_kept else "they are lost"
         to_stderr(
             f"at the end, groups whose last push could not be delivered: {left}; {fate}; the"
-            f" gateway {self._url}: {why}"
+            f" gateway {self._gateway.url}: {why}"
         )
 
     def _linger_on(self, thread: threading.Thread) -> bool:
@@ -101,8 +102,10 @@ class Pusher:
     def _keep(self) -> bool:
         """Copy to the outbox what is not delivered: whether it is there now."""
         with self._changed:
-            changes = self._sender.changes()
-        return self._copy.keep(changes) if changes else False
+            changes, sent = self._sender.changes(), self._sender.under_way
+        # The gateway may yet do what it was sent, and hold that after this copy was made.
+        unanswered = [] if sent is None else [(sent.push.method, sent.key, sent.body)]
+        return self._copy.keep(changes, unanswered) if changes else False
 
     # The reading thread.
 
@@ -207,7 +210,8 @@ class Pusher:
 
     def _send(self, request: ReadyPush) -> Exception | None:
         try:
-            self._copy.send(request, max(self._left(), _LEAST_TIMEOUT))
+            timeout = max(self._left(), _LEAST_TIMEOUT)
+            self._gateway.send(request.push.method, request.key, request.body, timeout=timeout)
         except Exception as error:
             return error
         return None

@@ -42,9 +42,10 @@ def main(configuration: Mapping[str, Any]) -> None:
 
 def _make(configuration: Mapping[str, Any]) -> Pusher:
     settings = Settings(**configuration["settings"])
-    # Trying again is what the pending table does, with newer values.
-    gateway = settings._replace(retries=0).to_gateway()
     log = RateLimitedLogger()
+    outbox = settings.to_outbox(log)
+    # Trying again is what the pending table does, with newer values.
+    gateway = settings._replace(retries=0).to_gateway(outbox)
     sender = Sender(
         load_aggregator(configuration["aggregator"], configuration["options"]),
         url=gateway.url,
@@ -55,8 +56,8 @@ def _make(configuration: Mapping[str, Any]) -> Pusher:
     )
     return Pusher(
         sender,
-        OutboxCopy(gateway, settings.to_outbox(log), log),
-        url=gateway.url,
+        gateway,
+        OutboxCopy(gateway, outbox, log),
         linger=configuration["linger"],
         timeout=settings.timeout,
     )

@@ -60,7 +60,8 @@ class Sender:
         self._slow: Pending[GroupingKey, PendingPush] = Pending(combine, interval=slow_interval)
         self._backoff = Backoff(_FIRST_PAUSE, interval)
         self._blocked_until = float("-inf")
-        self._under_way: ReadyPush | None = None
+        self.under_way: ReadyPush | None = None
+        """What :meth:`take` gave and :meth:`settle` has not taken back."""
         self._closed_at: float | None = None
         self._outage_is_logged = False
         self.last_error: Exception | None = None
@@ -69,7 +70,7 @@ class Sender:
     @property
     def undelivered(self) -> int:
         """How many groups have a push that waits or is under way."""
-        sent = self._under_way
+        sent = self.under_way
         count = len(self._normal) + len(self._slow)
         return count + (sent is not None and self._table(sent.is_slow).get(sent.key) is None)
 
@@ -119,13 +120,13 @@ class Sender:
             except Exception as error:
                 self._give_up(key, error)
             else:
-                self._under_way = ReadyPush(key, push, body, is_slow)
-                return self._under_way
+                self.under_way = ReadyPush(key, push, body, is_slow)
+                return self.under_way
         return None
 
     def settle(self, request: ReadyPush, error: Exception | None, took: float = 0.0) -> None:
         """The sending of ``request`` ended after ``took`` seconds, with ``error`` if it failed."""
-        self._under_way = None
+        self.under_way = None
         if error is None or not may_pass(error):
             self._answered()
             if self._closed_at is None:
@@ -153,7 +154,7 @@ class Sender:
         """All that is undelivered, for an outbox. It goes on waiting here."""
         # A collector changes no more after the end of the records.
         collected_at = time.time() if self._closed_at is None else self._closed_at
-        sent = self._under_way
+        sent = self.under_way
         changes: list[tuple[str, GroupingKey, bytes, float]] = []
         tables = {key: table for table in (self._normal, self._slow) for key in table}
         if sent is not None:
