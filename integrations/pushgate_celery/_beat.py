@@ -46,6 +46,6 @@ def _look_at(entry: Any) -> Due | None:
             # Not is_due(): django-celery-beat's has side effects. From now rather than from the
             # time that it was due, hence a bit less than what the schedule says in whole seconds.
             interval = math.ceil(schedule.remaining_estimate(schedule.now()).total_seconds())
-        return Due(entry.task, str(entry.name)[:200], float(interval)) if interval > 0 else None
+        return Due(entry.task, float(interval)) if interval > 0 else None
     except Exception:  # a schedule of the user's own may lack any of it
         return None

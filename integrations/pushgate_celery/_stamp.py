@@ -1,8 +1,8 @@
 """The header that says when a message was published: written by publishers, read by workers.
 
 The header ``pushgate`` is ``[published_at, first_published_at]`` in Unix seconds, and for a
-periodic task ``interval, entry`` behind it, where the interval is the seconds until it is due
-again. Both protocols of task messages carry it.
+periodic task behind it the interval: seconds until it is due again. Both protocols of task messages
+carry it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ Stamp = tuple[float, float, float | None]
 
 
 class Due(NamedTuple):
-    """A periodic task that is being sent: its name, the schedule's entry, seconds to the next."""
+    """A periodic task that is being sent: its name, and the seconds until it is due again."""
 
     task: str
-    entry: str
     interval: float
 
 
@@ -29,21 +28,21 @@ def write(headers: dict[str, Any], body: object, now: float, due: Due | None) ->
     # Protocol 1 has the fields of the second's headers in the body.
     # https://docs.celeryq.dev/en/stable/internals/protocol.html
     fields = body if isinstance(body, dict) and "task" in body else headers
-    first, interval, entry = now, None, None
+    first, interval = now, None
     # Only then: user code may pass the headers of a running task on to another one.
     goes_on = fields.get("retries") or fields.get("replaced_task_nesting")
     if goes_on and (old := parsed(headers.get(HEADER))) is not None:
         first = old[1]
         if fields.get("retries"):
-            interval, entry = old[2], ""
+            interval = old[2]
     if due is not None:
-        interval, entry = due.interval, due.entry
-    headers[HEADER] = [now, first] if interval is None else [now, first, interval, entry]
+        interval = due.interval
+    headers[HEADER] = [now, first] if interval is None else [now, first, interval]
 
 
 def parsed(value: Any) -> Stamp | None:
     """What a header says; None where it makes no sense: any program may have written it."""
-    if type(value) is not list or not 2 <= len(value) <= 4:
+    if type(value) is not list or not 2 <= len(value) <= 4:  # former versions wrote a fourth
         return None
     published, first = value[0], value[1]
     if type(published) is not float or type(first) is not float:

@@ -65,7 +65,7 @@ def test_a_retry_keeps_when_it_was_first_published_and_its_interval(app, publish
 
     now, *rest = published[0][HEADER]
     assert now > 1000.0
-    assert rest == [500.0, 300.0, ""]
+    assert rest == [500.0, 300.0]
     assert old == {HEADER: [1000.0, 500.0, 300.0, "nightly"]}
 
 
@@ -150,7 +150,6 @@ def test_a_periodic_task_says_when_it_is_due_again(app, scheduler, published, tm
     assert often == 2.5
     assert 0 < hourly <= 3600
     assert dawn == 23 * 3600 + 1
-    assert [headers[HEADER][3] for headers in published] == ["often", "hourly", "dawn"]
     scheduler.sync()
     assert scheduler.schedule["often"].options["headers"].keys() <= {"mine", "celery_beat_task"}
     assert not [path for path in tmp_path.iterdir() if HEADER.encode() in path.read_bytes()]
@@ -163,7 +162,7 @@ def test_what_a_periodic_task_publishes_itself_is_not_periodic(app, scheduler, p
     scheduler.apply_entry(scheduler.schedule["dawn"])
     publish(app)
 
-    assert [len(headers[HEADER]) for headers in published] == [2, 4, 2]
+    assert [len(headers[HEADER]) for headers in published] == [2, 3, 2]
 
 
 def test_a_schedule_that_can_not_say_it_is_sent_all_the_same(app, scheduler, published):

@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from importlib.util import find_spec
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -74,6 +76,55 @@ def test_redbeat_says_when_its_tasks_are_due_again(site, gateway, totals_of):
     site.beat(gateway, "-S", "redbeat.RedBeatScheduler", conf=conf)
     group = until(lambda: totals_of(gateway).task_group("ok"), "it has run")
     assert group.value("batch_job_expected_interval_seconds") == pytest.approx(1, abs=0.2)
+
+
+DJANGO = """
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+SECRET_KEY = "test"
+INSTALLED_APPS = ["django_celery_beat"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3",
+                         "NAME": Path(__file__).with_name("db")}}
+USE_TZ = True
+TIME_ZONE = "UTC"
+if __name__ == "__main__":
+    import django, os
+    from django.core.management import call_command
+    os.environ["DJANGO_SETTINGS_MODULE"] = "shop_settings"
+    django.setup()
+    call_command("migrate", verbosity=0)
+    from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+    second = IntervalSchedule.objects.create(every=1, period="seconds")
+    PeriodicTask.objects.create(name="often", task="ledger.ok", interval=second)
+    nine = CrontabSchedule.objects.create(minute="0", hour="9", timezone="Asia/Kolkata")
+    PeriodicTask.objects.create(name="daily", task="ledger.adds", crontab=nine,
+                                last_run_at=datetime.now(UTC) - timedelta(days=2))
+"""
+
+
+def test_django_celery_beat_says_when_its_tasks_are_due_again(
+    site, gateway, totals_of, monkeypatch
+):
+    if not find_spec("django_celery_beat"):
+        pytest.skip("django-celery-beat is not installed")
+    site.worker(gateway, options=SOON)
+    settings = site.folder / "shop_settings.py"
+    settings.write_text(DJANGO)
+    subprocess.run([sys.executable, settings], check=True, timeout=PATIENCE)
+    monkeypatch.setenv("PYTHONPATH", str(site.folder))
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "shop_settings")
+    site.beat(gateway, "-S", "django")
+
+    def group_of(task):
+        return until(lambda: totals_of(gateway).task_group(task), "it has run")
+
+    interval = "batch_job_expected_interval_seconds"
+    assert group_of("ok").value(interval) == 1
+    daily = group_of("adds")
+    next_run = daily.value("batch_job_last_start_timestamp_seconds") + daily.value(interval)
+    due = datetime.fromtimestamp(next_run, ZoneInfo("Asia/Kolkata"))
+    nine = due.replace(hour=9, minute=0, second=0, microsecond=0)
+    assert abs(due - nine) < timedelta(minutes=1)
 
 
 def test_celery_multi_and_its_detached_workers(site, gateway, totals_of):
