@@ -39,7 +39,7 @@ CORE = Path(pushgate.__file__).parent
 ADAPTERS = sorted(CORE.parent.glob("pushgate_*/")) or sorted(
     (Path(__file__).parents[1] / "integrations").glob("pushgate_*/")
 )
-FOREIGN = ("airflow", "celery")
+FOREIGN = ("airflow", "apscheduler", "celery")
 METRIC_NAME = re.compile(r"batch_job_[a-z]")
 
 

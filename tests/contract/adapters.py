@@ -194,13 +194,17 @@ AIRFLOW = {
     # For a start and an end, with a quarter of each for keeping.
     "AIRFLOW__PUSHGATE__DEADLINE": "{three_push_timeouts}",
 }
+GATEWAY = {"PUSHGATE_GATEWAY": "{gateway}"}
 TASKLINE = {"job": "taskline", "task": "load"}
 
 ADAPTERS: list[Adapter] = [
     Command(),
     InPython("python", "python_job", {"job": "contract"}),
-    InPython("example", "example_adapter", TASKLINE, environment={"PUSHGATE_GATEWAY": "{gateway}"}),
+    InPython("example", "example_adapter", TASKLINE, environment=GATEWAY),
 ]
+if find_spec("apscheduler"):
+    labels = {"job": "apscheduler", "task": "load"}
+    ADAPTERS.append(InPython("apscheduler", "apscheduler_job", labels, environment=GATEWAY))
 if find_spec("celery"):
     ADAPTERS.append(InPython("celery", "celery_worker", {"job": "celery", "task": "load"}))
 if find_spec("airflow"):
