@@ -11,7 +11,7 @@ from typing import Any
 
 from pushgate_airflow._configuration import SECTION, Configuration
 
-__all__ = ("BEHAVIOUR", "CONN_TYPE", "FIELDS", "get_provider_info")
+__all__ = ("CONN_TYPE", "FIELDS", "get_provider_info")
 
 CONN_TYPE = "pushgateway"
 _NAME = "Prometheus Pushgateway"
@@ -44,7 +44,7 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "pushgate_airflow.hook.PushgatewayHook",
                 "hook-name": _NAME,
                 "conn-fields": FIELDS,
-                "ui-field-behaviour": BEHAVIOUR,
+                "ui-field-behaviour": _BEHAVIOUR,
             }
         ],
         "plugins": [{"name": "pushgate", "plugin-class": "pushgate_airflow.plugin.PushgatePlugin"}],
@@ -153,7 +153,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 """The extras of a connection, in the order of its form. They are named as pushgate's settings."""
 
-BEHAVIOUR: dict[str, Any] = {
+_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": [],
     "relabeling": {"schema": "http or https", "host": "Host or URL"},
     "placeholders": {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async  # Airflow's way from a thread to its supervisor
@@ -17,7 +16,7 @@ from pushgate import (
 )
 from pushgate_airflow._configuration import configuration
 from pushgate_airflow._gateway_lookup import connection_settings, gateway
-from pushgate_airflow.get_provider_info import BEHAVIOUR, CONN_TYPE, FIELDS
+from pushgate_airflow.get_provider_info import CONN_TYPE
 from pushgate_airflow.version_compat import BaseHook
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ _LONGEST_TEST = 10.0  # seconds: a person waits
 # Deleting a group that does not exist changes nothing and needs leave to write, which is all that
 # a proxy in front of a gateway often asks for.
 _NO_GROUP = "pushgate-test-of-a-connection"
-_WIDGETS = {"boolean": "BooleanField", "integer": "IntegerField"}
 
 
 class PushgatewayHook(BaseHook):
@@ -64,30 +62,6 @@ class PushgatewayHook(BaseHook):
             return _tested(connection_settings(self.get_connection(name)))
         except Exception as error:  # Airflow shows the text; none of pushgate's holds a secret
             return False, str(error)
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The form's fields, for Airflow before 3.2, which does not read the provider's.
-
-        Airflow puts stand-ins in the place of WTForms where that is not installed.
-        """
-        forms, checks = import_module("wtforms"), import_module("wtforms.validators")
-        made = {}
-        for name, field in FIELDS.items():
-            schema = field["schema"]
-            kind = "PasswordField" if "format" in schema else _WIDGETS.get(schema["type"][0])
-            choice = [checks.any_of(schema["enum"])] if "enum" in schema else []
-            made[name] = getattr(forms, kind or "StringField")(
-                field["label"],
-                validators=[checks.Optional(), *choice],
-                description=field["description"],
-            )
-        return made
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """The form's labels and placeholders, for Airflow before 3.2."""
-        return {name.replace("-", "_"): value for name, value in BEHAVIOUR.items()}
 
 
 def _tested(settings: Settings) -> tuple[bool, str]:

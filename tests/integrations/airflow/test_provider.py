@@ -1,17 +1,13 @@
 """What Airflow itself finds of us: the provider, its connection form, plugin and configuration."""
 
 import json
-import sys
 from importlib.resources import files
-from types import ModuleType
 
 import jsonschema
-from airflow import providers_manager
 from airflow._shared.module_loading import import_string
 from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 from airflow.providers_manager import ProvidersManager
 
-from pushgate_airflow import PushgatewayHook
 from pushgate_airflow.get_provider_info import FIELDS, get_provider_info
 
 
@@ -62,29 +58,3 @@ def test_airflow_shows_the_form_without_importing_what_it_has_not_installed():
     assert meta.standard_fields is not None
     assert meta.standard_fields.url_schema is not None
     assert meta.standard_fields.url_schema.title == "http or https"
-
-
-def test_an_older_airflow_gets_the_same_form_as_widgets(monkeypatch):
-    """Airflow before 3.2 calls the hook, with stand-ins in place of WTForms."""
-    made = []
-
-    class Stub(ModuleType):
-        def __getattr__(self, kind):
-            if kind.startswith("__"):
-                raise AttributeError(kind)
-            return lambda *labels, **options: made.append((kind, labels, options)) or kind
-
-    monkeypatch.setitem(sys.modules, "wtforms", Stub("wtforms"))
-    monkeypatch.setitem(sys.modules, "wtforms.validators", Stub("wtforms.validators"))
-
-    widgets = PushgatewayHook.get_connection_form_widgets()
-
-    assert list(widgets) == list(FIELDS)
-    assert widgets["token"] == "PasswordField"
-    assert widgets["insecure_skip_verify"] == "BooleanField"
-    assert widgets["retries"] == "IntegerField"
-    assert widgets["timeout"] == "StringField"
-    behaviour = PushgatewayHook.get_ui_field_behaviour()
-    providers_manager._create_customized_form_field_behaviours_schema_validator().validate(
-        behaviour
-    )
