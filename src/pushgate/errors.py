@@ -140,19 +140,9 @@ class DeliveryError(PushError, OSError):
 class GatewayUnreachableError(DeliveryError, URLError):
     """No answer: refused, DNS, TLS, time-out or reset. ``reason`` is the text."""
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        method: str,
-        url: str,
-        group: Mapping[str, str] | None = None,
-        retryable: bool = True,
-    ) -> None:
-        DeliveryError.__init__(
-            self, reason, method=method, url=url, group=group, retryable=retryable
-        )
-        self.reason = reason
+    @property
+    def reason(self) -> str:  # type: ignore[override]  # URLError sets it
+        return str(self.args[0])
 
     def __str__(self) -> str:
         return f"{self.method} {self.url}: {self.reason}"

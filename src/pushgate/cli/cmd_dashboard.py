@@ -14,12 +14,7 @@ def parser() -> Parser:
         "Print a Grafana dashboard of all jobs as JSON, for Grafana 9 to 11: import it,\n"
         "or put it into a folder that Grafana loads dashboards from.",
     )
-    made.add_argument(
-        "--scrape-job",
-        metavar="NAME",
-        default="pushgateway",
-        help="the job_name under which Prometheus scrapes the gateway (%(default)s)",
-    )
+    made.add_scrape_job()
     return made
 
 

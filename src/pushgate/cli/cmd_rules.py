@@ -93,12 +93,7 @@ def parser() -> Parser:
         default="pushgate",
         help="the beginning of the names of the rule groups (%(default)s)",
     )
-    made.add_argument(
-        "--scrape-job",
-        metavar="NAME",
-        default="pushgateway",
-        help="the job_name under which Prometheus scrapes the gateway (%(default)s)",
-    )
+    made.add_scrape_job()
     return made
 
 

@@ -16,12 +16,7 @@ def parser() -> Parser:
         "Give --gateway several times where there are several: the label gateway tells\n"
         "their groups apart.",
     )
-    made.add_argument(
-        "--scrape-job",
-        metavar="NAME",
-        default="pushgateway",
-        help="the job_name (%(default)s); give the same to 'pushgate rules'",
-    )
+    made.add_scrape_job()
     made.add_gateway(several=True)
     return made
 

@@ -136,6 +136,15 @@ class Parser(argparse.ArgumentParser):
             help="a further label of the group; may be repeated",
         )
 
+    def add_scrape_job(self) -> None:
+        """Add ``--scrape-job``, which Prometheus's own configuration has, too."""
+        self.add_argument(
+            "--scrape-job",
+            metavar="NAME",
+            default="pushgateway",
+            help="the job_name under which Prometheus scrapes the gateway (%(default)s)",
+        )
+
     def add_matchers(self, text: str) -> None:
         """Add MATCHER arguments, which select groups."""
         self.add_argument("matchers", nargs="*", metavar="MATCHER", help=text)

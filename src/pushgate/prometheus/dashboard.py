@@ -9,7 +9,14 @@ from .job_panels import LEGEND, job_panels, job_stats
 from .jobs_table import VARIABLES
 from .panels import DATA_SOURCE, layout, row
 from .series_selector import Series
-from .tool_panels import celery_panels, command_panels, gateway_panels, gateway_stats, task_panels
+from .tool_panels import (
+    OF_COMMANDS,
+    OF_TASKS,
+    celery_panels,
+    gateway_panels,
+    gateway_stats,
+    last_run_panels,
+)
 
 _UID = "pushgate"  # the alerts' dashboard_url has it, too
 _LABELS = {"dag_id": "DAG", "task_id": "Airflow task", "task": "Celery task"}
@@ -27,8 +34,8 @@ def dashboard(*, scrape_job: str = "pushgateway") -> dict[str, Any]:
         *job_stats(series),
         *gateway_stats(series),
         *job_panels(series),
-        row("Commands", command_panels(series)),
-        row("Orchestrated tasks", task_panels(series)),
+        row("Commands", last_run_panels(series, OF_COMMANDS)),
+        row("Orchestrated tasks", last_run_panels(series, OF_TASKS)),
         row("Celery", celery_panels(series)),
         row("Gateway", gateway_panels(series)),
     )

@@ -10,7 +10,7 @@ from .job_panels import LEGEND, highest
 from .panels import stat, time_series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from .panels import Panel
     from .series_selector import Series
@@ -99,39 +99,33 @@ def gateway_panels(series: Series) -> Iterator[Panel]:
     )
 
 
-def command_panels(series: Series) -> Iterator[Panel]:
-    """What commands used, and how they ended."""
-    for title, name, legend, unit, description in (
-        ("Exit code", vocabulary.EXIT_CODE, "", "none", "128 and the number of a signal."),
-        ("Signal", vocabulary.SIGNAL, "", "none", "The signal that killed the command, or 0."),
-        ("Timed out", vocabulary.TIMED_OUT, "", "none", "1 where a time limit ended the run."),
-        ("CPU time", vocabulary.CPU_SECONDS, " {{mode}}", "s", "Of the command and what it waited"),
-        ("Peak memory", vocabulary.MAX_RSS_BYTES, "", "bytes", "Of the command's largest process."),
-        ("Block operations", vocabulary.IO_BLOCKS, " {{op}}", "none", "Reads and writes of disks."),
-        ("Context switches", vocabulary.CONTEXT_SWITCHES, " {{kind}}", "none", "Waits, and turns"),
-    ):
-        yield time_series(
-            f"{title} of the last run",
-            {LEGEND + legend: highest(series, name)},
-            unit,
-            f"{description} The 15 highest.",
-        )
+# Title, metric, further legend, unit, description.
+OF_COMMANDS = (
+    ("Exit code", vocabulary.EXIT_CODE, "", "none", "128 and the number of a signal."),
+    ("Signal", vocabulary.SIGNAL, "", "none", "The signal that killed the command, or 0."),
+    ("Timed out", vocabulary.TIMED_OUT, "", "none", "1 where a time limit ended the run."),
+    ("CPU time", vocabulary.CPU_SECONDS, " {{mode}}", "s", "With what it waited for."),
+    ("Peak memory", vocabulary.MAX_RSS_BYTES, "", "bytes", "Of the command's largest process."),
+    ("Block operations", vocabulary.IO_BLOCKS, " {{op}}", "none", "Reads and writes of disks."),
+    ("Context switches", vocabulary.CONTEXT_SWITCHES, " {{kind}}", "none", "Waits and turns."),
+)
+OF_TASKS = (
+    ("Queue wait", vocabulary.QUEUE_WAIT, "", "s", "How long it waited to be started."),
+    ("Tries", vocabulary.TRY_NUMBER, "", "none", "Which try it was, from 1."),
+    (
+        "Mapped instances",
+        vocabulary.MAPPED_RUNS,
+        " {{state}}",
+        "none",
+        "Instances of a mapped task, by how they ended.",
+    ),
+    ("Longest instance", vocabulary.MAPPED_LONGEST, "", "s", "Of the mapped task's instances."),
+)
 
 
-def task_panels(series: Series) -> Iterator[Panel]:
-    """What only orchestrated tasks have."""
-    for title, name, legend, unit, description in (
-        ("Queue wait", vocabulary.QUEUE_WAIT, "", "s", "How long it waited to be started."),
-        ("Tries", vocabulary.TRY_NUMBER, "", "none", "Which try it was, from 1."),
-        (
-            "Mapped instances",
-            vocabulary.MAPPED_RUNS,
-            " {{state}}",
-            "none",
-            "Instances of a mapped task, by how they ended.",
-        ),
-        ("Longest instance", vocabulary.MAPPED_LONGEST, "", "s", "Of the mapped task's instances."),
-    ):
+def last_run_panels(series: Series, metrics: Sequence[tuple[str, ...]]) -> Iterator[Panel]:
+    """What the last runs say of themselves by ``metrics``, OF_COMMANDS or OF_TASKS."""
+    for title, name, legend, unit, description in metrics:
         yield time_series(
             f"{title} of the last run",
             {LEGEND + legend: highest(series, name)},
