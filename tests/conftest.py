@@ -20,8 +20,9 @@ from support.gateways import KINDS, GatewayUnderTest, open_gateway
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """A test that is named on the command line starts faster without workers."""
-    return None if config.args_source == pytest.Config.ArgsSource.TESTPATHS else 0
+    """Two for each core, as tests mostly wait; none for tests named on the command line."""
+    whole_suite = config.args_source == pytest.Config.ArgsSource.TESTPATHS
+    return 2 * (os.cpu_count() or 1) if whole_suite else 0
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -156,7 +156,7 @@ def test_a_stream_that_breaks_off_is_an_unreachable_gateway():
 READER = """
 import resource, sys
 from pushgate import Gateway, PushError, gauge
-gateway = Gateway(sys.argv[1], retries=0, timeout=2)
+gateway = Gateway(sys.argv[1], retries=0, timeout=float(sys.argv[2]))
 try:
     gateway.pushadd("warm", [gauge("m", "h", 1)])
 except PushError:
@@ -185,15 +185,14 @@ def _endless(peer):
 
 
 @pytest.mark.parametrize(
-    ("script", "error"),
-    [(_error_page, "GatewayRejectedError"), (_endless, "GatewayTimeoutError")],
+    ("script", "timeout", "error"),
+    [(_error_page, 20, "GatewayRejectedError"), (_endless, 0.5, "GatewayTimeoutError")],
     ids=["an error page of 100 MB", "an answer without end"],
 )
-def test_what_a_reader_holds_of_an_answer_is_bounded(script, error):
+def test_what_a_reader_holds_of_an_answer_is_bounded(script, timeout, error):
     with FaultServer(script) as server:
-        ran = subprocess.run(
-            [sys.executable, "-c", READER, server.url], capture_output=True, text=True, check=True
-        )
+        command = [sys.executable, "-c", READER, server.url, str(timeout)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
     name, growth = ran.stdout.split()
     assert name == error
     assert int(growth) < 20 * 1024
