@@ -1,49 +1,50 @@
 """Metric families as protobuf, for what the text format can't carry: exemplars, native histograms.
 
-A gateway reads the same from these messages as from the text of the same families, so the text's
-rules are applied by writing the text, too.
+A gateway reads the same from these messages as from the text of the same families. So the text is
+written, with all of its checks, and read again: the messages are made of what a gateway reads.
 
 https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InvalidPayloadError, PushError
 from .families import Family, Sample, families_of
-from .metric_types import BOUNDS, MEMBERS, text_type
+from .metric_types import BOUNDS
 from .names import Naming, naming
 from .native_histograms import check_native_histogram
+from .parse import parse_text
 from .protobuf_fields import (
-    counter,
+    double,
+    exemplar_fields,
     histogram,
     integer,
     labels,
-    labels_of,
     message,
-    scalar,
+    native_fields,
     summary,
     text,
 )
-from .sample_heads import is_side
 from .text import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator
 
     from .families import FamilyLike, Metrics
     from .grouping_key import GroupingKey
+    from .parse import TextFamily
     from .protobuf_fields import Labels
+
+    Series = tuple[str, frozenset[tuple[str, str]]]  # its name and labels, as they are written
 
 CONTENT_TYPE = (
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 )
 
 _TYPES = {"counter": 0, "gauge": 1, "summary": 2, "untyped": 3, "histogram": 4}
-_VALUE_FIELDS = {"gauge": 2, "counter": 3, "untyped": 5}  # of Metric
-
-_Result = TypeVar("_Result")
+_VALUE_FIELDS = {"gauge": 2, "counter": 3, "summary": 4, "untyped": 5, "histogram": 7}  # of Metric
 
 
 class ProtobufPayload(NamedTuple):
@@ -61,118 +62,99 @@ def encode_protobuf(
 
     Arguments, rules and errors are those of :func:`pushgate.encode`.
     """
-    families = list(families_of(metrics))
-    names = naming(utf8_names=utf8_names)
-    payload = encode(
-        [_guarded(_without_native, family) for family in families], key, utf8_names=utf8_names
-    )
-    out = _MessageWriter(names)
-    for family in families:
-        _guarded(out.add, family)
-    return ProtobufPayload(out.delimited(), payload.samples, payload.utf8_names)
+    extras = _Extras(naming(utf8_names=utf8_names))
+    payload = encode(map(extras.taken_from, families_of(metrics)), key, utf8_names=utf8_names)
+    families = parse_text(payload.text, utf8_names=utf8_names).values()
+    body = b"".join(message(None, b"".join(_fields(family, extras))) for family in families)
+    return ProtobufPayload(body, payload.samples, payload.utf8_names)
 
 
-def _guarded(step: Callable[[FamilyLike], _Result], family: FamilyLike) -> _Result:
-    """The rest has been checked: what still can't be written is an exemplar or native histogram."""
-    try:
-        return step(family)
-    except PushError:
-        raise
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise InvalidPayloadError(
-            f"an exemplar or native histogram of the metric {family.name!r} can't be sent: {error};"
-            " give it text as labels and numbers as values",
-            metric=family.name,
-        ) from error
-
-
-def _without_native(family: FamilyLike) -> FamilyLike:
-    """The family with a ``_count`` in place of each native histogram, which text has no form for.
-
-    So its labels are checked as those of other samples are.
-    """
-    if not family.type.endswith("histogram"):
-        return family
-    count = family.name + "_count"
-    counted = {labels_of(sample) for sample in family.samples if sample.name == count}
-    samples: list[Any] = []
-    for sample in family.samples:
-        native = getattr(sample, "native_histogram", None)
-        if not native:
-            samples.append(sample)
-            continue
-        check_native_histogram(sample.name, native)
-        if sample.name != family.name:
-            raise InvalidPayloadError(
-                f"the sample {sample.name!r} of the histogram {family.name!r} is a native"
-                " histogram; only a sample that has the family's name may be one",
-                metric=sample.name,
-            )
-        if labels_of(sample) not in counted:
-            plain = Sample(count, sample.labels, native.count_value, sample.timestamp)
-            samples.append(plain)
-    return Family(family.name, family.documentation, family.type, samples)
-
-
-class _MessageWriter:
-    """Collects the messages of one payload. ``names`` is how names are written."""
+class _Extras:
+    """What only protobuf has, by the series of the text that it belongs to, as its fields."""
 
     def __init__(self, names: Naming) -> None:
         self._names = names
-        # Of each family its head and its metrics: two families may hold strays of one name.
-        self._families: dict[str, tuple[bytes, list[bytes]]] = {}
+        self.exemplars: dict[Series, bytes] = {}
+        self.natives: dict[Series, tuple[float, float, bytes]] = {}  # with count and sum
 
-    def delimited(self) -> bytes:
-        """All of them; a family without a metric is none, for a gateway."""
-        return b"".join(
-            message(None, head + b"".join(metrics))
-            for head, metrics in self._families.values()
-            if metrics
-        )
+    def taken_from(self, family: FamilyLike) -> FamilyLike:
+        """Note what ``family`` has of it, and return the rest, which the text format has."""
+        try:
+            return self._taken_from(family)
+        except PushError:
+            raise
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise InvalidPayloadError(
+                f"an exemplar or native histogram of the metric {family.name!r} can't be sent:"
+                f" {error}; give it text as labels and numbers as values",
+                metric=family.name,
+            ) from error
 
-    def add(self, family: FamilyLike) -> None:
-        """Sort the samples as a gateway's text parser does."""
-        kind, suffix = text_type(family.type)
-        name = self._names.metric(family.name + suffix)
-        members = [name, *[name + end for end in MEMBERS.get(kind, ())]]
-        own: list[Any] = []
+    def _taken_from(self, family: FamilyLike) -> FamilyLike:
+        if family.type not in ("counter", "histogram", "gaugehistogram"):
+            return family
+        count = family.name + "_count"
+        counted = {self._series(s.name, s) for s in family.samples if s.name == count}
+        samples: list[Any] = []
         for sample in family.samples:
-            written = self._names.metric(sample.name)
-            if is_side(family.name, sample.name):
-                self._scalar(written, family.documentation, "gauge", sample)
-            elif written in members:
-                own.append(sample)
-            else:
-                self._scalar(written, "", "untyped", sample)
-        if kind in BOUNDS:
-            self._distributions(name, family, kind, own)
+            if exemplar := getattr(sample, "exemplar", None):
+                found = exemplar_fields(exemplar, self._names)
+                self.exemplars[self._series(sample.name, sample)] = found
+            native = getattr(sample, "native_histogram", None)
+            if not native:
+                samples.append(sample)
+                continue
+            check_native_histogram(sample.name, native)
+            if sample.name != family.name:
+                raise InvalidPayloadError(
+                    f"the sample {sample.name!r} of the histogram {family.name!r} is a native"
+                    " histogram; only a sample that has the family's name may be one",
+                    metric=sample.name,
+                )
+            # The text has its count, so that its labels are checked as those of other samples are.
+            series = self._series(count, sample)
+            fields = native_fields(native, self._names)
+            self.natives[series] = native.count_value, native.sum_value, fields
+            if series not in counted:
+                samples.append(Sample(count, sample.labels, native.count_value, sample.timestamp))
+        return Family(family.name, family.documentation, family.type, samples)
+
+    def _series(self, name: str, sample: Any) -> Series:
+        pairs = (sample.labels or {}).items()
+        written = frozenset((self._names.label(label), str(value)) for label, value in pairs)
+        return self._names.metric(name), written
+
+
+def _fields(family: TextFamily, extras: _Extras) -> Iterator[bytes]:
+    """Those of a MetricFamily."""
+    yield text(1, family.name)
+    if family.documentation:
+        yield text(2, family.documentation)
+    yield integer(3, _TYPES[family.type])
+    field = _VALUE_FIELDS[family.type]
+    for pairs, value in _values(family, extras):
+        yield message(4, labels(1, pairs) + message(field, value))
+
+
+def _values(family: TextFamily, extras: _Extras) -> Iterator[tuple[Labels, bytes]]:
+    """The labels of each metric of the family, and its Gauge, Counter, Histogram, …"""
+    children: dict[Labels, list[Sample]] = {}
+    bound = BOUNDS.get(family.type)
+    for sample in family.samples:
+        pairs = tuple(sorted(pair for pair in sample.labels.items() if pair[0] != bound))
+        if bound is None:
+            exemplar = extras.exemplars.get(_series_of(sample), b"")
+            yield pairs, double(1, sample.value) + (exemplar and message(2, exemplar))
         else:
-            for sample in own:
-                self._scalar(name, family.documentation, kind, sample)
+            children.setdefault(pairs, []).append(sample)
+    for pairs, samples in children.items():
+        if family.type == "summary":
+            yield pairs, summary(family.name, samples)
+            continue
+        exemplars = [extras.exemplars.get(_series_of(sample), b"") for sample in samples]
+        native = extras.natives.get((f"{family.name}_count", frozenset(pairs)))
+        yield pairs, histogram(family.name, samples, exemplars, native)
 
-    def _metrics(self, name: str, documentation: str, kind: str) -> list[bytes]:
-        if name not in self._families:
-            documentation = (documentation or "").lstrip(" \t")  # as the text's is read
-            head = text(1, name) + (text(2, documentation) if documentation else b"")
-            self._families[name] = (head + integer(3, _TYPES[kind]), [])
-        return self._families[name][1]
 
-    def _scalar(self, name: str, documentation: str, kind: str, sample: Any) -> None:
-        value = counter(sample, self._names) if kind == "counter" else scalar(sample)
-        metric = labels(1, labels_of(sample), self._names) + message(_VALUE_FIELDS[kind], value)
-        self._metrics(name, documentation, kind).append(message(4, metric))
-
-    def _distributions(
-        self, name: str, family: FamilyLike, kind: str, samples: Sequence[Any]
-    ) -> None:
-        by_labels: dict[Labels, list[Any]] = {}
-        for sample in samples:
-            pairs = tuple(pair for pair in labels_of(sample) if pair[0] != BOUNDS[kind])
-            by_labels.setdefault(pairs, []).append(sample)
-        metrics = self._metrics(name, family.documentation, kind)
-        for pairs, of_labels in by_labels.items():
-            if kind == "histogram":
-                value = message(7, histogram(family.name, of_labels, self._names))
-            else:
-                value = message(4, summary(family.name, of_labels))
-            metrics.append(message(4, labels(1, pairs, self._names) + value))
+def _series_of(sample: Sample) -> Series:
+    return sample.name, frozenset(sample.labels.items())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
+    from .families import Sample
     from .names import Naming
 
     Labels: TypeAlias = tuple[tuple[str, str], ...]
@@ -60,33 +61,16 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def labels_of(sample: Any) -> Labels:
-    """The labels of a sample or exemplar, in order, as text."""
-    return tuple(sorted((name, str(value)) for name, value in (sample.labels or {}).items()))
-
-
-def labels(field: int, pairs: Labels, names: Naming) -> bytes:
+def labels(field: int, pairs: Labels) -> bytes:
     """LabelPairs, in this field of a metric or exemplar."""
-    return b"".join(
-        message(field, text(1, names.label(name)) + text(2, value)) for name, value in pairs
-    )
+    return b"".join(message(field, text(1, name) + text(2, value)) for name, value in pairs)
 
 
-def scalar(sample: Any) -> bytes:
-    """A Gauge or Untyped."""
-    return double(1, float(sample.value))
-
-
-def counter(sample: Any, names: Naming) -> bytes:
-    """A Counter."""
-    return scalar(sample) + _exemplar(2, getattr(sample, "exemplar", None), names)
-
-
-def summary(name: str, samples: Sequence[Any]) -> bytes:
+def summary(name: str, samples: Sequence[Sample]) -> bytes:
     """A Summary of the samples ``name`` and its count and sum, of one set of labels."""
     out = b""
     for sample in samples:
-        value = float(sample.value)
+        value = sample.value
         if sample.name == f"{name}_count":
             out += integer(1, int(value) if value < 2**64 else 2**63)  # as the text's is read
         elif sample.name == f"{name}_sum":
@@ -96,19 +80,26 @@ def summary(name: str, samples: Sequence[Any]) -> bytes:
     return out
 
 
-def histogram(name: str, samples: Sequence[Any], names: Naming) -> bytes:
-    """A Histogram of the samples ``name`` and its buckets, count and sum, of one set of labels."""
-    values = {s.name: float(s.value) for s in samples}
+def histogram(
+    name: str,
+    samples: Sequence[Sample],
+    exemplars: Sequence[bytes],
+    native: tuple[float, float, bytes] | None,
+) -> bytes:
+    """A Histogram of the samples ``name`` and its buckets, count and sum, of one set of labels.
+
+    ``exemplars`` are the samples' own, empty for most. ``native`` has count, sum and fields.
+    """
+    values = {sample.name: sample.value for sample in samples}
     buckets = [
-        (float(sample.labels["le"]), float(sample.value), getattr(sample, "exemplar", None))
-        for sample in samples
+        (float(sample.labels["le"]), sample.value, exemplar)
+        for sample, exemplar in zip(samples, exemplars, strict=True)
         if sample.name == f"{name}_bucket"
     ]
     buckets = sorted((b for b in buckets if not isnan(b[0])), key=lambda bucket: bucket[0])
-    native = next(filter(None, (getattr(s, "native_histogram", None) for s in samples)), None)
-    count, total = values.get(f"{name}_count"), values.get(f"{name}_sum")
+    count, total, fields = values.get(f"{name}_count"), values.get(f"{name}_sum"), b""
     if native is not None:
-        count, total = native.count_value, native.sum_value
+        count, total, fields = native
     counts = [value for _, value, _ in buckets] + ([] if count is None else [count])
     # A count that is no whole number makes all of them floats: a histogram has either.
     whole = all(float(value).is_integer() and value < 2**64 for value in counts)
@@ -119,11 +110,12 @@ def histogram(name: str, samples: Sequence[Any], names: Naming) -> bytes:
         out += double(2, total)
     for bound, value, exemplar in buckets:
         population = integer(1, int(value)) if whole else double(4, value)
-        out += message(3, population + double(2, bound) + _exemplar(3, exemplar, names))
-    return out if native is None else out + _native(native, names)
+        out += message(3, population + double(2, bound) + (exemplar and message(3, exemplar)))
+    return out + fields
 
 
-def _native(native: Any, names: Naming) -> bytes:
+def native_fields(native: Any, names: Naming) -> bytes:
+    """What a Histogram has more if it is a native one, as prometheus_client has it."""
     out = signed(5, native.schema) + double(6, native.zero_threshold)
     out += integer(7, int(native.zero_count))
     positive = native.pos_spans or ()
@@ -138,14 +130,14 @@ def _native(native: Any, names: Naming) -> bytes:
         out += b"".join(signed(delta_field, int(delta)) for delta in deltas)
     for exemplar in native.nh_exemplars or ():
         if exemplar.timestamp is not None:  # without one it is refused, says the definition
-            out += _exemplar(16, exemplar, names)
+            out += message(16, exemplar_fields(exemplar, names))
     return out
 
 
-def _exemplar(field: int, exemplar: Any, names: Naming) -> bytes:
-    if not exemplar:
-        return b""
-    out = labels(1, labels_of(exemplar), names) + double(2, float(exemplar.value))
+def exemplar_fields(exemplar: Any, names: Naming) -> bytes:
+    """An Exemplar, as prometheus_client has it."""
+    pairs = sorted((names.label(name), str(value)) for name, value in exemplar.labels.items())
+    out = labels(1, tuple(pairs)) + double(2, float(exemplar.value))
     moment = exemplar.timestamp
     if moment is not None:
         # prometheus_client's Timestamp has whole seconds and nanoseconds; else it is a float.
@@ -156,4 +148,4 @@ def _exemplar(field: int, exemplar: Any, names: Naming) -> bytes:
         else:
             nanoseconds = moment.nsec
         out += message(3, integer(1, int(seconds)) + integer(2, nanoseconds))
-    return message(field, out)
+    return out

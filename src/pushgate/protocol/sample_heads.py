@@ -31,12 +31,9 @@ def schema_of(sample: str, given: tuple[str, ...], family: str, utf8_names: bool
     name, ordered = names.metric(sample), sorted(given)
     labels = tuple([names.label(label) for label in ordered])
     head = _head_writer(_fixed_texts(name, labels), ordered)
-    return Schema(name, is_side(family, sample), labels, head)
-
-
-def is_side(family: str, sample: str) -> bool:
-    """Whether a sample is one of OpenMetrics only: it is written as a gauge of its own."""
-    return sample in [family + end for end in ("_created", "_gcount", "_gsum")]
+    # A sample of OpenMetrics only is written as a gauge of its own.
+    is_side = sample in [family + end for end in ("_created", "_gcount", "_gsum")]
+    return Schema(name, is_side, labels, head)
 
 
 def _fixed_texts(name: str, labels: Sequence[str]) -> list[str]:
