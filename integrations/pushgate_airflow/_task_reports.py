@@ -10,9 +10,9 @@ after the other, is what hangs, and the task's next request would wait just as l
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, TypeVar
 
 from pushgate import (
@@ -103,19 +103,16 @@ def _reports(event: Event, run: JobRun, only_ended: bool) -> Iterator[Report]:
 
 def within(seconds: float, function: Callable[[], T]) -> T:
     """What ``function()`` returns or raises. Raises TimeoutError after ``seconds``."""
-    results: queue.SimpleQueue[tuple[list[T], BaseException | None]] = queue.SimpleQueue()
+    result: Future[T] = Future()
 
     def run() -> None:
         try:
-            results.put(([function()], None))
+            result.set_result(function())
         except BaseException as error:  # raised again below, but for a SystemExit and its like
-            results.put(([], error if isinstance(error, Exception) else RuntimeError(repr(error))))
+            is_plain = isinstance(error, Exception)
+            result.set_exception(error if is_plain else RuntimeError(repr(error)))
 
     threading.Thread(target=run, name="pushgate", daemon=True).start()
-    try:
-        found, error = results.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"it did not end within {seconds:.3g} s") from None
-    if error is not None:
-        raise error
-    return found[0]
+    if not wait([result], seconds).done:
+        raise TimeoutError(f"it did not end within {seconds:.3g} s")
+    return result.result()

@@ -38,9 +38,6 @@ def _check(outbox: Outbox, settings: Settings) -> Iterator[Finding]:
             "make it writable for the user who runs the jobs, or set PUSHGATE_OUTBOX",
         )
         return
-    if outbox.is_empty():
-        yield ok("outbox", f"nothing waits in {path}")
-        return
     waiting = outbox.waiting()
     here = [group for group in waiting if group.url == settings.url]
     if not waiting:
