@@ -207,6 +207,10 @@ if find_spec("apscheduler"):
     ADAPTERS.append(InPython("apscheduler", "apscheduler_job", labels, environment=GATEWAY))
 if find_spec("celery"):
     ADAPTERS.append(InPython("celery", "celery_worker", {"job": "celery", "task": "load"}))
+if find_spec("django"):
+    ADAPTERS.append(
+        InPython("django", "django_command", {"job": "django", "task": "django_command"})
+    )
 if find_spec("airflow"):
     ADAPTERS += [
         InPython(
