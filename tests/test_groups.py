@@ -22,6 +22,19 @@ def test_metrics_and_labels_of_any_name_are_read_back(gateway_url, name, label):
     assert group.value(name, job="j", **{label: "x"}) == 3
 
 
+def test_a_group_is_made_read_and_deleted_whatever_its_labels_values_are(gateway_url):
+    values = ("..", ".", "a/b", "???/>>>", "=", "job@base64", "%2F", "", " ", "é\x00\n", "日本")
+    labels = {f"l{number}": value for number, value in enumerate(values)}
+    gateway = Gateway(gateway_url)
+    gateway.push("job", gauge("m", "h", 1))
+    for job in ("..", "a/b"):
+        gateway.push(job, gauge("m", "h", 1), labels)
+        assert {"job": job, **labels} in [group.labels for group in gateway.groups()]
+        gateway.delete(job, labels)
+    gateway.pushadd("job", ())  # deletes are queued, in order with pushes
+    assert [group.labels for group in gateway.groups()] == [{"job": "job"}]
+
+
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "1700000000000"])
 def test_a_time_that_no_clock_shows_is_no_time_of_a_push(gateway, value):
     name = "push_failure_time_seconds"  # it replaces the gateway's own

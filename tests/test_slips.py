@@ -31,6 +31,17 @@ def test_the_handler_may_be_none(server):
     push_to_gateway(server.url, "a", ONE, {}, 5, default_handler)
 
 
+def test_a_handler_that_cannot_be_called_is_a_type_error(server):
+    for push in (
+        Gateway(server.url, handler="basic_auth").push,
+        lambda job, metrics: push_to_gateway(server.url, job, metrics, handler=7),
+        lambda job, metrics: push_to_gateway(server.url, job, metrics, handler=lambda **_: None),
+    ):
+        with pytest.raises(TypeError, match="not callable"):
+            push("a", ONE)
+    assert Gateway(server.url).groups() == []
+
+
 @pytest.mark.parametrize("labels", ["db1", [("instance", "db1")], 7, {"instance"}])
 def test_a_grouping_key_that_is_no_mapping_is_a_clear_type_error(labels):
     for use in (
