@@ -9,18 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from pushgate import (
-    GroupingKey,
-    JobRun,
-    Outcome,
-    Status,
-)
-
-if TYPE_CHECKING:
-    pass
+from pushgate import GroupingKey, JobRun, Outcome, Status
 
 RUNNING = "running"
 DEADLINE_MISSED = "deadline_missed"

@@ -21,11 +21,7 @@ from asgiref.sync import sync_to_async
 from pushgate import Gateway, GroupingKey, failure
 from pushgate_airflow._configuration import configuration
 from pushgate_airflow._events import DEADLINE_MISSED, RUNNING, Event, job_run
-from pushgate_airflow._gateway_lookup import (
-    gateway,
-    gateway_at,
-    is_gateway_configured,
-)
+from pushgate_airflow._gateway_lookup import gateway, gateway_at, is_gateway_configured
 from pushgate_airflow._group_labels import grouping_key, refuse_template_of_runs
 from pushgate_airflow._metrics_of_task import begin
 from pushgate_airflow._real_runs import is_overtaken, is_reported

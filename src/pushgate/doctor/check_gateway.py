@@ -110,23 +110,24 @@ def check_clock(gateway: Gateway) -> tuple[float, Finding]:
     )
 
 
-def check_scrape(gateway: Gateway, groups: Sequence[Group]) -> Finding:
-    """Whether a scrape works, and which of ``groups`` may break it."""
+def check_scrape(gateway: Gateway, groups: Sequence[Group]) -> tuple[str, Finding]:
+    """What a scrape gets, and the finding: whether it works, and which of ``groups`` break it."""
     began = time.monotonic()
     try:
         text = gateway.scrape()
     except GatewayRejectedError as error:
         if not failed_inside(error):
-            return warn("scrape", str(error), "if Prometheus scrapes elsewhere, all is well")
-        return fail(
+            return "", warn("scrape", str(error), "if Prometheus scrapes elsewhere, all is well")
+        return "", fail(
             "scrape",
             f"Prometheus gets nothing but an error: {str(error)[:_LONGEST_REASON]}…",
             _remedy([group.labels for group in groups if _breaks_scrapes(group.labels)]),
         )
     except PushError as error:
-        return fail("scrape", str(error), "see the gateway's log")
+        return "", fail("scrape", str(error), "see the gateway's log")
     took = (time.monotonic() - began) * 1000
-    return ok("scrape", f"{len(text) / 1024:.0f} KiB in {took:.0f} ms")
+    finding = ok("scrape", f"{len(text) / 1024:.0f} KiB in {took:.0f} ms")
+    return text.decode(errors="replace"), finding
 
 
 def check_push(gateway: Gateway) -> Finding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import PushError
@@ -64,8 +63,8 @@ def _check_all_of_gateway(gateway: Gateway, settings: Settings) -> Iterator[Find
     except PushError as error:
         yield fail("groups", str(error), "see what stands in front of the gateway")
         return
-    yield check_scrape(gateway, groups)
+    scraped, finding = check_scrape(gateway, groups)
+    yield finding
     now = time.time() + offset
     yield from check_groups(groups, now)
-    with suppress(PushError):
-        yield from check_load(groups, gateway.scrape().decode(errors="replace"), now)
+    yield from check_load(groups, scraped, now)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _OPERATORS = ("=", "!=", "=~", "!~")
-_NAME = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*")
-_OPERATOR = re.compile(r"\s*(=~|!~|!=|=)\s*")
-_QUOTED = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|`([^`]*)`)\s*""", re.DOTALL)
+_TEXT = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)"""
+_HEAD = re.compile(rf"\s*([a-zA-Z_][a-zA-Z0-9_]*|{_TEXT})\s*(=~|!~|!=|=)\s*", re.DOTALL)
+_VALUE = re.compile(rf"({_TEXT})\s*(,?)\s*", re.DOTALL)  # PromQL allows a last comma
 _ESCAPED = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _PLAIN_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'"}
 
@@ -114,38 +114,29 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
     found: list[Matcher] = []
     at = 0
     while at < len(inner) or not found:
-        label, operator, at = _head(text, inner, at)
-        quoted = _QUOTED.match(inner, at)
-        if quoted is None:
+        head = _HEAD.match(inner, at)
+        if head is None:
+            raise ValueError(
+                f"{text!r} is no matcher; write LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEXP or"
+                " LABEL!~REGEXP, such as job=backup or 'instance=~db.*'"
+            )
+        label, operator, at = _unquoted(head[1]), head[2], head.end()
+        value = _VALUE.match(inner, at)
+        if value is None:
             if braces or found or inner[at : at + 1] in tuple("\"'`"):
                 raise ValueError(f'{text!r}: write the value of {label} as "value"')
             return (Matcher(label, operator, inner[at:]),)
-        at = quoted.end()
-        if at < len(inner):
-            if inner[at] != ",":
-                raise ValueError(f"{text!r}: {inner[at:]!r} follows a value; put a comma between")
-            at += 1
-            at = len(inner) if not inner[at:].strip() else at  # PromQL allows a last comma
-        found.append(Matcher(label, operator, _unquoted(quoted)))
+        at = value.end()
+        if at < len(inner) and not value[2]:
+            raise ValueError(f"{text!r}: {inner[at]!r} follows a value; put a comma between")
+        found.append(Matcher(label, operator, _unquoted(value[1])))
     return tuple(found)
 
 
-def _head(text: str, inner: str, at: int) -> tuple[str, str, int]:
-    name = _NAME.match(inner, at) or _QUOTED.match(inner, at)
-    operator = name and _OPERATOR.match(inner, name.end())
-    if name is None or operator is None:
-        raise ValueError(
-            f"{text!r} is no matcher; write LABEL=VALUE, LABEL!=VALUE, LABEL=~REGEXP or"
-            " LABEL!~REGEXP, such as job=backup or 'instance=~db.*'"
-        )
-    label = name[1] if name.re is _NAME else _unquoted(name)
-    return label, operator[1], operator.end()
-
-
-def _unquoted(quoted: re.Match[str]) -> str:
-    if quoted[3] is not None:
-        return quoted[3]  # a raw string: nothing is escaped
-    return _ESCAPED.sub(_unescaped, quoted[1] if quoted[1] is not None else quoted[2])
+def _unquoted(text: str) -> str:
+    if text.startswith("`"):
+        return text[1:-1]  # a raw string: nothing is escaped
+    return _ESCAPED.sub(_unescaped, text[1:-1]) if text[0] in "\"'" else text
 
 
 def _unescaped(escaped: re.Match[str]) -> str:
