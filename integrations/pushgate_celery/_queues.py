@@ -5,48 +5,29 @@ Nothing is declared or created on the way.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from celery.app.routes import MapRoute
 
-_MAX_KNOWN = 1000
 
+def queue_finder(app: Any) -> Callable[[str, str], str]:
+    """A function that names the queue of an exchange and a routing key, "" where it can't."""
 
-class Queues:
-    """Names queues for one app, each kind of message looked up once."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-        self._known: dict[tuple[object, object], str] = {}
-
-    def of(self, delivery_info: Any) -> str:
-        """The queue's name, "" where the message does not say."""
-        if not isinstance(delivery_info, dict):
-            return ""
-        key = delivery_info.get("exchange"), delivery_info.get("routing_key")
-        try:
-            return self._known[key]
-        except KeyError:
-            pass
-        if len(self._known) >= _MAX_KNOWN:
-            self._known.clear()
-        name = self._known[key] = self._find(*key)
-        return name
-
-    def _find(self, exchange: object, routing_key: object) -> str:
-        if not exchange:
-            # The default exchange routes to the queue of that name.
-            # https://www.rabbitmq.com/tutorials/amqp-concepts#exchange-default
-            return str(routing_key or "")[:120]
+    @lru_cache(maxsize=1000)
+    def find(exchange: str, routing_key: str) -> str:
         bound = [
             queue
-            for queue in self._app.amqp.queues.consume_from.values()
+            for queue in app.amqp.queues.consume_from.values()
             if queue.exchange is not None and queue.exchange.name == exchange
         ]
         for queue in bound:
             if queue.routing_key == routing_key:
                 return str(queue.name)
         return str(bound[0].name) if len(bound) == 1 else ""
+
+    return find
 
 
 def routed_tasks(app: Any) -> dict[str, str]:

@@ -3,17 +3,16 @@
 Counters and histograms are in ``{job, instance, origin="job"}``, which has one writer. Gauges are
 in ``{job, task, origin="job"}``, where the last writer counts. These are groups of their own,
 because a gateway refuses a whole push if one of its names has another type in another group: that
-must not cost the worker's totals or the task's outcome.
+must not cost the worker's totals or the task's outcome. Names and values were checked where they
+were used, by `_in_task`.
 """
 
 from __future__ import annotations
 
-import re
-from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
 from pushgate import Change, GroupingKey, own_metrics_key
-from pushgate_celery._metric_specs import ANY_UNIT, RESERVED_PREFIXES, TASK_SECONDS
+from pushgate_celery._metric_specs import ANY_UNIT, TASK_SECONDS
 from pushgate_celery._series import Counter, Gauge, Histogram, clean
 
 if TYPE_CHECKING:
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
     from pushgate_celery._series import Budget
     from pushgate_celery._task_records import MetricUpdate
 
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-_NOT_LABELS = frozenset({"job", "instance", "task", "origin", "le", "quantile"})
-_SUFFIXES = {"observe": ("", "_bucket", "_count", "_sum"), "inc": ("",), "set": ("",)}
-_MAX_LOGGED = 100
 _TYPES = {"inc": "counter", "observe": "histogram", "set": "gauge"}
 
 
@@ -64,7 +58,6 @@ class TaskMetrics:
         self._refused = refused
         self.key = own_metrics_key(GroupingKey(job, {"instance": node}))
         self._put = Change("PUT", self.key, self)
-        self._logged: set[tuple[str, ...]] = set()
         self._claims: dict[str, _Claim] = {}
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -80,19 +73,11 @@ class TaskMetrics:
         """The changes for an update; none where it has to be refused, which is logged."""
         names = tuple(sorted(metric.labels))
         name = metric.name
-        if metric.op == "inc" and not name.endswith("_total"):
-            name += "_total"
         claim = self._claims.get(name)
         if claim is None or claim[:3] != (name, metric.op, names):
             claim = self._claim(_Claim(name, metric.op, names, clean(metric.task)))
             if claim is None:
                 return []
-        if metric.op != "set" and not (isfinite(metric.value) and self._may_add(metric)):
-            return self._refuse(
-                ("value", name),
-                f"{claim} was given {metric.value!r} by {metric.task}: a counter takes finite"
-                " numbers from 0 on, a histogram finite ones",
-            )
         values = tuple([metric.labels[label] for label in names])
         if metric.op == "inc":
             self._counters[name].add((*values, metric.task), metric.value)
@@ -106,9 +91,6 @@ class TaskMetrics:
         """The DELETE of the collector's group, if there is one."""
         in_use = self._counters or self._histograms
         return [Change("DELETE", self.key)] if in_use else []
-
-    def _may_add(self, metric: MetricUpdate) -> bool:
-        return metric.op != "inc" or metric.value >= 0
 
     def _set(self, claim: _Claim, metric: MetricUpdate, values: tuple[str, ...]) -> list[Change]:
         at = (claim.name, metric.task)
@@ -127,19 +109,25 @@ class TaskMetrics:
 
     def _claim(self, new: _Claim) -> _Claim | None:
         """The claim with its new metric, or None where the name is refused."""
-        if problem := self._problem(new):
-            self._refuse((new.name, new.op, *new.labels), f"{new} is refused: {problem}")
-            return None
-        if not self._budget.take():  # the room for its "other"
+        other = self._claims.get(new.name)
+        if other is None and self._budget.take():  # the room for its "other"
+            self._claims[new.name] = new
+            self._make(new)
+            return new
+        if other is None:
             self._budget.overflow()
-            self._refuse(
-                ("claims",),
-                f"{new} is refused, as are further names: max_series leaves them no room; raise"
-                " it, or find the name or label that has too many values",
+            why = (
+                "as are further names: max_series leaves them no room; raise it, or find the name"
+                " or label that has too many values"
             )
-            return None
-        for suffix in _SUFFIXES[new.op]:
-            self._claims[new.name + suffix] = new
+        else:
+            why = f"there is {other} already; rename one, or give both the same labels"
+        subject = ("metric", other and new.name)
+        self._log.warning(f"{new} is refused: {why}", subject=subject)
+        self._refused()
+        return None
+
+    def _make(self, new: _Claim) -> None:
         documentation = f"Counted in tasks, first in {new.task}."
         labels = (*new.labels, "task")
         if new.op == "inc":
@@ -150,25 +138,3 @@ class TaskMetrics:
             self._histograms[new.name] = Histogram(
                 new.name, documentation, labels, self._budget, buckets=buckets
             )
-        return new
-
-    def _problem(self, new: _Claim) -> str | None:
-        if not _NAME.fullmatch(new.name) or new.op not in _TYPES:
-            return "it is not a name that Prometheus takes"
-        if new.name.startswith(RESERVED_PREFIXES):
-            return f"names that begin with {', '.join(RESERVED_PREFIXES)} are taken; rename it"
-        for label in new.labels:
-            if not _LABEL.fullmatch(label) or label in _NOT_LABELS:
-                return f"the label {label!r} is taken or not one that Prometheus takes; rename it"
-        for suffix in _SUFFIXES[new.op]:
-            if other := self._claims.get(new.name + suffix):
-                return f"there is {other} already; rename one, or give both the same labels"
-        return None
-
-    def _refuse(self, subject: tuple[str, ...], text: str) -> list[Change]:
-        if len(self._logged) < _MAX_LOGGED:
-            self._logged.add(subject)
-        # A task may use a new name each time: not each gets a line.
-        self._log.warning(text, subject=subject if subject in self._logged else "refused")
-        self._refused()
-        return []

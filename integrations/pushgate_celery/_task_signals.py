@@ -19,7 +19,7 @@ from celery.utils.time import maybe_iso8601
 
 from pushgate import RateLimitedLogger
 from pushgate_celery._per_run import PerRunSpec, spec_of
-from pushgate_celery._queues import Queues
+from pushgate_celery._queues import queue_finder
 from pushgate_celery._run_ends import other_end
 from pushgate_celery._soft_limits import SoftTimeLimitExceeded, send_again
 from pushgate_celery._stamp import HEADER
@@ -69,7 +69,7 @@ class TaskSignals:
         self._write = write
         self._log = log
         self._eager = eager
-        self._queue_of = Queues(app).of
+        self._queue_of = queue_finder(app)
         self._facts: dict[str, _Facts | None] = {}
         self._next = count(1).__next__
         self.pid = self._main = os.getpid()
@@ -110,8 +110,9 @@ class TaskSignals:
         delivery = fields.get("delivery_info") or {}
         # The default exchange routes to the queue of that name.
         # https://www.rabbitmq.com/tutorials/amqp-concepts#exchange-default
-        is_routed = delivery.get("exchange")
-        queue = self._queue_of(delivery) if is_routed else delivery.get("routing_key") or ""
+        exchange, queue = delivery.get("exchange"), delivery.get("routing_key") or ""
+        if exchange:
+            queue = self._queue_of(exchange, queue)
         stamp = fields.get(HEADER)  # protocol 2 puts custom headers beside its own
         if stamp is None and (headers := fields.get("headers")):
             stamp = headers.get(HEADER)

@@ -14,7 +14,7 @@ from pushgate_celery._task_records import End, MetricUpdate, WorkerState
 from pushgate_celery._worker_group import WorkerGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pushgate_celery._task_records import TaskRun
 
@@ -55,16 +55,18 @@ class WorkerAggregator:
         self._ledger = RunLedger(self._started, self._ended)
         self._first = [Change("PUT", self._key, self._worker)]
         self._changes: list[Change] = []  # of the record that is being fed
-        self._handlers = {
-            kinds.START: self._start,
-            kinds.END: self._end,
-            kinds.CUT: self._cut,
-            kinds.TOLD: self._told,
+        ledger, worker = self._ledger, self._worker
+        # Of a record, and the time at which it was read.
+        self._handlers: dict[str, Callable[[Sequence[Any], float], object]] = {
+            kinds.START: lambda record, _now: ledger.start(record[1]),
+            kinds.END: lambda record, _now: ledger.end(record[1], End._make(record[2:])),
+            kinds.CUT: lambda r, _now: ledger.cut(r[1], End._make(r[2:-1]), r[-1]),
+            kinds.TOLD: lambda r, _now: ledger.told(r[1], r[2], End._make(r[3:])),
             kinds.GONE: self._gone,
-            kinds.COUNT: self._count,
+            kinds.COUNT: lambda record, _now: worker.add(record[1], tuple(record[2])),
             kinds.METRIC: self._metric,
             kinds.WORKER: self._state,
-            kinds.KNOWN: self._known,
+            kinds.KNOWN: lambda record, _now: worker.known(record[1]),
             kinds.GOODBYE: self._goodbye,
         }
 
@@ -117,25 +119,10 @@ class WorkerAggregator:
             self._worker.ended(run, end)
             self._changes += self._groups.ended(run, end)
 
-    def _start(self, record: Sequence[Any], _now: float) -> None:
-        self._ledger.start(record[1])
-
-    def _end(self, record: Sequence[Any], _now: float) -> None:
-        self._ledger.end(record[1], End._make(record[2:]))
-
-    def _cut(self, record: Sequence[Any], _now: float) -> None:
-        self._ledger.cut(record[1], End._make(record[2:-1]), record[-1])
-
-    def _told(self, record: Sequence[Any], _now: float) -> None:
-        self._ledger.told(record[1], record[2], End._make(record[3:]))
-
     def _gone(self, record: Sequence[Any], now: float) -> None:
         _, pid, is_lost, is_wanted = record
         if not self._ledger.gone(pid, is_wanted, now) and is_lost:
             self._worker.add("celery_worker_children_lost")
-
-    def _count(self, record: Sequence[Any], _now: float) -> None:
-        self._worker.add(record[1], tuple(record[2]))
 
     def _metric(self, record: Sequence[Any], _now: float) -> None:
         self._changes += self._own.feed(MetricUpdate._make(record[1:]))
@@ -143,9 +130,6 @@ class WorkerAggregator:
     def _state(self, record: Sequence[Any], now: float) -> None:
         self._worker.state(WorkerState._make(record[1:]))
         self._ledger.look(now)
-
-    def _known(self, record: Sequence[Any], _now: float) -> None:
-        self._worker.known(record[1])
 
     def _goodbye(self, record: Sequence[Any], _now: float) -> None:
         # Not at the end of the pipe only: the worker's successor must not find it up.
