@@ -196,9 +196,7 @@ def test_a_record_that_cannot_be_written_is_told_of_and_logged_once(server, make
     assert relay.write(["g", 1, "x" * 4000])
     for record in (["g", 2, "x" * 4096], [object()], deep, {"g": Path()}):
         assert not relay.write(record)
-    assert relay.dropped == 4
     assert relay.write(["g", 3])
-    assert relay.dropped == 0
     assert relay.close(PATIENCE)
 
     assert values(server.url) == {
@@ -219,13 +217,11 @@ def write_more_than_the_pipe_holds(url):
         assert 0 < written < 12_000
         os.kill(pid_of(relay), signal.SIGCONT)
         assert relay.flush(PATIENCE)
-        assert relay.dropped == 0
 
     parents = [n for n in range(1, 12_001) if relay.write(["parent", n, FILL[:80]])]
-    assert relay.dropped == 12_000 - len(parents) > 0
+    assert len(parents) < 12_000
     wait_for(fork(write_other_half))
     assert relay.flush(PATIENCE)
-    assert relay.dropped == 0
     assert relay.close(PATIENCE)
     assert values(url)["parent"] == page(parents)
 
@@ -248,7 +244,6 @@ def detach_in_a_child(url, folder):
         others = reuse_descriptors(Path(folder), keep=(held[0], ready[1]))
         relay.detach()
         assert not relay.write(["g", 1])
-        assert relay.dropped == 0
         assert relay.close(0.0)
         for other in others:
             os.close(other)  # all there

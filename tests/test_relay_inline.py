@@ -115,7 +115,6 @@ def test_what_waits_does_not_grow_with_an_outage_and_one_line_tells_of_it(caplog
 def test_what_a_record_changes_is_pushed_before_write_returns():
     with EmbeddedGateway() as gateway:
         relay = InlineRelay(LEDGER, gateway=Gateway(gateway.url))
-        relay.start()
         for n in range(3):
             assert relay.write(("g", n))
             assert held(gateway.url)["g"]["records"] == n + 1

@@ -166,10 +166,6 @@ class Gauge(_Series[list[float]]):
                 return
         self._cells[values] = [float(value)]
 
-    def clear(self) -> None:
-        """Forget the value of a gauge without labels."""
-        self._cells.pop((), None)
-
     def _samples(self, labels: dict[str, str], cell: list[float]) -> Iterable[Sample]:
         return (Sample(self.name, labels, cell[0]),)
 

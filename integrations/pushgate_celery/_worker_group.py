@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pushgate import GatewayRejectedError, InvalidPayloadError
+from pushgate import Family, GatewayRejectedError, InvalidPayloadError, Sample
 from pushgate_celery._metric_specs import COUNTERS, GAUGES, HISTOGRAMS, TASK_SECONDS
-from pushgate_celery._series import Budget, Counter, Gauge, Histogram
+from pushgate_celery._series import Budget, Counter, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pushgate import Family
     from pushgate_celery._task_records import End, TaskRun, WorkerState
 
 # The states in which a run is over for good, and the reasons of a revocation.
@@ -48,8 +47,11 @@ class WorkerGroup:
             for spec in HISTOGRAMS.values()
         }
         self._gauges = {
-            spec.name: Gauge(spec.name, spec.documentation, spec.labels, few)
-            for spec in GAUGES.values()
+            "celery_worker_up": 1.0,
+            "celery_worker_crashed": 0.0,
+            "celery_worker_start_timestamp_seconds": started_at,
+            "celery_worker_tasks_active": 0.0,
+            "celery_worker_tasks_prefetched": 0.0,
         }
         self._started = self._counters["celery_task_started"].add
         self._finished = self._counters["celery_task_finished"].add
@@ -61,15 +63,14 @@ class WorkerGroup:
                 self.add(name, (), 0.0)
         for result in ("success", "failure", "rejected"):
             self.add("pushgate_pushes", (result,), 0.0)
-        self._set("celery_worker_up", 1)
-        self._set("celery_worker_crashed", 0)
-        self._set("celery_worker_start_timestamp_seconds", started_at)
-        self._set("celery_worker_tasks_active", 0)
-        self._set("celery_worker_tasks_prefetched", 0)
 
     def collect(self) -> Iterator[Family]:
         """All families, as they are now."""
-        for metrics in (self._gauges, self._counters, self._histograms):
+        for spec in GAUGES.values():
+            if (value := self._gauges.get(spec.name)) is not None:
+                sample = Sample(spec.name, {}, value)
+                yield Family(spec.name, spec.documentation, "gauge", [sample])
+        for metrics in (self._counters, self._histograms):
             for metric in metrics.values():
                 yield from metric.collect()
 
@@ -108,22 +109,25 @@ class WorkerGroup:
 
     def state(self, worker: WorkerState) -> None:
         """Set the worker's own state."""
-        self._set("celery_worker_concurrency", worker.concurrency)
-        self._set("celery_worker_tasks_active", worker.active)
-        self._set("celery_worker_tasks_prefetched", worker.prefetched)
+        self._gauges |= {
+            "celery_worker_concurrency": float(worker.concurrency),
+            "celery_worker_tasks_active": float(worker.active),
+            "celery_worker_tasks_prefetched": float(worker.prefetched),
+        }
         if worker.oldest_start is None:
-            self._gauges[_OLDEST].clear()
+            self._gauges.pop(_OLDEST, None)
         else:
-            self._set(_OLDEST, worker.oldest_start)
+            self._gauges[_OLDEST] = worker.oldest_start
 
     def ends(self, *, crashed: bool) -> None:
         """The worker is gone. After a crash its running tasks stay, to show what was lost."""
-        self._set("celery_worker_up", 0)
-        self._set("celery_worker_crashed", crashed)
+        self._gauges |= {"celery_worker_up": 0.0, "celery_worker_crashed": float(crashed)}
         if not crashed:
-            self._set("celery_worker_tasks_active", 0)
-            self._set("celery_worker_tasks_prefetched", 0)
-            self._gauges[_OLDEST].clear()
+            self._gauges |= {
+                "celery_worker_tasks_active": 0.0,
+                "celery_worker_tasks_prefetched": 0.0,
+            }
+            self._gauges.pop(_OLDEST, None)
 
     def add(self, name: str, values: tuple[str, ...] = (), amount: float = 1.0) -> None:
         """Add to one of the counters, without ``_total`` in its name."""
@@ -136,6 +140,3 @@ class WorkerGroup:
         )
         result = "success" if error is None else "rejected" if is_rejected else "failure"
         self.add("pushgate_pushes", (result,))
-
-    def _set(self, name: str, value: float) -> None:
-        self._gauges[name].set((), float(value))

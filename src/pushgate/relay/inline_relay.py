@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class InlineRelay:
-    """Has the methods of a Relay, and aggregates and pushes in the process that writes.
+    """Has a Relay's methods but start(), and aggregates and pushes in the process that writes.
 
     ``aggregator`` and ``options`` are as a Relay's. Each record's changes are pushed at once, with
     the gateway's time-out and retries, so that a ``write`` takes as long. While the gateway does
@@ -46,9 +46,6 @@ class InlineRelay:
         self._lock = threading.RLock()
         self._is_closed = False
 
-    def start(self) -> None:
-        """Do nothing: there is no process."""
-
     def write(self, record: object) -> bool:
         """Aggregate a record, and push what it changes; False after ``close`` or ``detach``."""
         if self._is_closed:
@@ -70,11 +67,6 @@ class InlineRelay:
         """Push what waits, unless the gateway was asked just now in vain: whether nothing waits."""
         with self._lock:
             return self._push()
-
-    @property
-    def dropped(self) -> int:
-        """Always 0: the aggregator knows at once."""
-        return 0
 
     def ensure_running(self) -> bool:
         """False: there is no process that could die."""

@@ -24,7 +24,7 @@ with suppress(ImportError):  # on Windows, as in relay.py
     import posix
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from importlib.machinery import ModuleSpec
 
 RECORDS, CHANNEL = 3, 4  # the pusher's descriptors
@@ -68,10 +68,8 @@ class PusherProcess:
 
         None if there is no answer within ``timeout`` seconds.
         """
-        while self._answer is None and not self._gone:
-            if not self._receive(timeout):
-                return None
-        if self._answer is None:
+        self._wait(lambda: self._answer is not None, timeout)
+        if self._answer is None and self._gone:
             return f"{sys.executable} ended before it could begin; {_NO_PYTHON}"
         return self._answer
 
@@ -82,17 +80,12 @@ class PusherProcess:
 
     def is_gone(self, timeout: float = 0.0) -> bool:
         """Wait ``timeout`` seconds for its end at most. Whether it has ended."""
-        deadline = time.monotonic() + timeout
-        while not self._gone and self._receive(max(0.0, deadline - time.monotonic())):
-            pass
+        self._wait(lambda: False, timeout)
         return self._gone
 
     def is_done(self, timeout: float) -> bool:
         """Wait ``timeout`` seconds at most until it was told to stop and has delivered all."""
-        deadline = time.monotonic() + timeout
-        while not (self._is_done or self._gone):
-            if not self._receive(max(0.0, deadline - time.monotonic())):
-                break
+        self._wait(lambda: self._is_done, timeout)
         return self._is_done
 
     def reap(self) -> str:
@@ -106,6 +99,12 @@ class PusherProcess:
                     return _exit_text(os.waitstatus_to_exitcode(status))
                 posix.sched_yield()
         return ""
+
+    def _wait(self, is_over: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not (self._gone or is_over()):
+            if not self._receive(max(0.0, deadline - time.monotonic())):
+                break
 
     def _receive(self, timeout: float) -> bool:
         """Receive something, or its end: False if neither came within ``timeout`` seconds."""

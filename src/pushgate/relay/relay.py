@@ -135,11 +135,6 @@ class Relay:
             time.sleep(_FLUSH_STEP)
         return True
 
-    @property
-    def dropped(self) -> int:
-        """How many records this process dropped that the pusher doesn't know of yet."""
-        return 0 if self._writer is None else self._writer.dropped
-
     def ensure_running(self) -> bool:
         """Start another pusher on the same pipe if the last one died. Whether that was done.
 

@@ -55,11 +55,6 @@ class Writer:
         self._pipe = pipe
         self._local = _Local(posix.getpid())
 
-    @property
-    def dropped(self) -> int:
-        """How many records this process dropped and has not yet told the reader of."""
-        return sum(self._mine().drops.copy())
-
     def write(self, record: object) -> bool:
         """Write the record, or keep it for later; False if it was dropped. Never blocks or raises.
 
