@@ -160,10 +160,16 @@ class Relay:
     def detach(self) -> None:
         """Close the pipe in a child that must not keep it open. Its records are dropped then."""
         self._write_end.close()
-        self.let_go()
+        self._let_go()
 
-    def let_go(self) -> None:
-        """Close what only the process of :meth:`start` needs: each child does it when it begins."""
+    def begin_in_child(self) -> None:
+        """Each forked child calls this when it begins."""
+        if self._writer is not None:
+            self._writer.begin_anew()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close what only the process of :meth:`start` needs."""
         self._read_end.close()
         if self._pusher is not None:
             self._pusher.channel.close()
@@ -223,11 +229,11 @@ def _pass_on(pusher: PusherProcess) -> None:
         _log.warning("%s", line)
 
 
-def _close_in_child() -> None:
+def _begin_in_child() -> None:
     """A forked child writes, and no more: the pusher must see when the process of start() ends."""
     for relay in _started:
-        relay.let_go()
+        relay.begin_in_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)
+    os.register_at_fork(after_in_child=_begin_in_child)

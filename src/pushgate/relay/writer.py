@@ -28,10 +28,9 @@ _MAX_WAITING = 1000  # records, in each process
 class _Local:
     """The records and counts that one process has not written yet."""
 
-    __slots__ = ("checked", "complained", "drops", "pid", "waiting")
+    __slots__ = ("checked", "complained", "drops", "waiting")
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self) -> None:
         self.checked = False  # whether the descriptor is still the pipe in this process
         self.complained = False
         self.waiting: deque[bytes] = deque()
@@ -46,14 +45,15 @@ class _Local:
 
 
 class Writer:
-    """Writes records to a pipe's non-blocking write end, until the caller closes that.
-
-    A forked child may write with its copy, which begins empty: what waits is its parent's.
-    """
+    """Writes records to a pipe's non-blocking write end, until the caller closes that."""
 
     def __init__(self, pipe: Descriptor) -> None:
         self._pipe = pipe
-        self._local = _Local(posix.getpid())
+        self._local = _Local()
+
+    def begin_anew(self) -> None:
+        """In a forked child: what waits is its parent's."""
+        self._local = _Local()
 
     def write(self, record: object) -> bool:
         """Write the record, or keep it for later; False if it was dropped. Never blocks or raises.
@@ -62,8 +62,6 @@ class Writer:
         must reach the task.
         """
         local = self._local
-        if local.pid != posix.getpid():
-            local = self._mine()
         try:
             line = record_line(record)
         except (TypeError, ValueError) as error:
@@ -83,7 +81,7 @@ class Writer:
 
     def flush(self) -> bool:
         """Write what waits and how much was dropped, if there is room. Whether all is written."""
-        local = self._mine()
+        local = self._local
         while True:
             try:
                 line = local.waiting.popleft()
@@ -100,13 +98,6 @@ class Writer:
             local.drop(count)
             return False
         return self.flush() if local.drops else True
-
-    def _mine(self) -> _Local:
-        """This process's own."""
-        pid = posix.getpid()
-        if self._local.pid != pid:
-            self._local = _Local(pid)
-        return self._local
 
     def _write_last(self, local: _Local, line: bytes) -> bool:
         if not local.checked:
