@@ -15,7 +15,6 @@ import prometheus_client.exposition as theirs
 import pytest
 import trustme
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from werkzeug import Response as WerkzeugResponse
 
 import pushgate
 from pushgate import (
@@ -180,32 +179,6 @@ def test_an_unknown_compression_is_prometheus_clients_error(compression):
 
 
 # On the wire beside prometheus_client.
-
-
-@pytest.mark.parametrize("compression", [None, "gzip", "snappy"])
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_request_on_the_wire_is_prometheus_clients(function, compression, httpserver):
-    seen = []
-
-    def record(request):
-        body = request.data
-        if request.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        names = ("Content-Type", "Content-Encoding", "Host", "Authorization")
-        headers = {name: request.headers.get(name) for name in names}
-        seen.append((request.method, request.environ["RAW_URI"], body, headers))
-        return WerkzeugResponse(status=202)
-
-    httpserver.expect_request("/pre" + PATH + "/a@base64/eC95").respond_with_handler(record)
-    arguments = (f"{httpserver.host}:{httpserver.port}/pre/", "j")
-    options = {"grouping_key": {"a": "x/y"}}
-    if function != "delete_from_gateway":
-        arguments += (registry(),)
-        options["compression"] = compression
-    for library in (pushgate, prometheus_client):
-        assert getattr(library, function)(*arguments, **options) is None
-    httpserver.check_assertions()
-    assert seen[0] == seen[1]
 
 
 def test_each_librarys_handlers_work_in_the_other(httpserver):

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import random
+import re
 import socket
 
 import pytest
@@ -24,7 +25,6 @@ from pushgate import (
     Outcome,
     PushError,
     Status,
-    cli,
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
@@ -34,14 +34,6 @@ MUTATIONS = int(os.environ.get("PUSHGATE_TEST_MUTATIONS", "8"))
 METRICS = [gauge("m", "h", 1)]
 RUN = JobRun(GroupingKey("job"), started_at=1.7e9, expected_interval=3600)
 OUTCOME = Outcome(Status.SUCCESS, ended_at=1.7e9 + 5, duration=5.0)
-ODD_LINES = (
-    *("Content-Length: -1", "Content-Length: 5", "Content-Length: x", "Content-Length: 1_0"),
-    f"Content-Length: {'9' * 27}",
-    f"Content-Length: {'9' * 5000}",
-    *("Transfer-Encoding: chunked", "Transfer-Encoding: gzip", "Content-Encoding: gzip"),
-    *("Content-Type: text/html", "Content-Type: \xff; charset=\x00", "Date: yesterday", "Date:"),
-    *("Retry-After: 1e999", "Retry-After: -5", "Location: http://[", "Location: /\xff", " folded"),
-)
 ODD_VALUES = (
     *(None, True, -1, 10**400, 1e999, float("nan"), "", "NaN", "-Inf", "1_0", "\ud800", "x" * 9000),
     *([], {}, [[]], {"": {}}, [None], "2026-13-01T00:00:00Z", "9" * 5000, 2**64),
@@ -74,31 +66,18 @@ def answers():
 
 
 def mutated(head, body, chance):
-    """An answer that is not quite that."""
-    way = chance.choice(["value", "value", "line", "status", "chunks", "bytes"])
-    if way == "value" and body.startswith(b"{"):
+    """An answer that is not quite that: with an odd value in its JSON, or odd bytes anywhere."""
+    if body.startswith(b"{") and chance.random() < 0.7:
         document = json.loads(body)
         replace_somewhere(document, chance)
         body = json.dumps(document).encode()
-    elif way == "status":
-        status = chance.choice([0, 99, 100, 103, 199, 204, 205, 226, 304, 307, 404, 500, 599, 9999])
-        head = head.replace(b" 200 ", b" %d " % status)
-    elif way == "chunks":
-        size = chance.choice([b"-5", b"f" * 30, b"0x5", b"", b"5;x=y", b"\xff", b"5" * 70_000])
-        head += b"\r\nTransfer-Encoding: chunked"
-        body = b"%b\r\n%b\r\n0\r\n\r\n" % (size, body)
-    elif way == "bytes":
-        data = bytearray(head + b"\r\n\r\n" + body)
-        for _ in range(chance.randint(1, 5)):
-            at = chance.randrange(len(data) + 1)
-            data[at : at + chance.choice([0, 1, 40])] = chance.randbytes(chance.choice([0, 1, 9]))
-        return bytes(data[: chance.choice([len(data), chance.randrange(len(data) + 1)])])
-    if way == "line":
-        head += b"\r\n" + chance.choice(ODD_LINES).encode("latin-1")
-    else:
-        lines = [line for line in head.split(b"\r\n") if not line.startswith(b"Content-Length")]
-        head = b"\r\n".join(lines) + b"\r\nContent-Length: %d" % len(body)
-    return head + b"\r\n\r\n" + body
+        head = re.sub(rb"(?<=Content-Length: )\d+", b"%d" % len(body), head)
+        return head + b"\r\n\r\n" + body
+    data = bytearray(head + b"\r\n\r\n" + body)
+    for _ in range(chance.randint(1, 5)):
+        at = chance.randrange(len(data) + 1)
+        data[at : at + chance.choice([0, 1, 40])] = chance.randbytes(chance.choice([0, 1, 9]))
+    return bytes(data[: chance.choice([len(data), chance.randrange(len(data) + 1)])])
 
 
 def replace_somewhere(document, chance):
@@ -183,45 +162,6 @@ def test_what_was_not_delivered_is_kept(answers, tmp_path):
             kept += waits
             outbox.flush(gateway)
     assert kept
-
-
-COMMANDS = {
-    "status": ["status", "--json"],
-    "status for people": ["status"],
-    "groups": ["groups"],
-    "show": ["show", 'job=~".+"'],
-    "delete --match": ["delete", 'job=~".+"', "--yes"],
-    "delete": ["delete", "--job", "j"],
-    "prune": ["prune", "--older-than", "1s", "--yes"],
-    "doctor": ["doctor", "--push"],
-    "push": ["push", "--job", "j", "--add", "{file}"],
-    "start": ["start", "--job", "j"],
-    "finish": ["finish", "--job", "j", "--exit-code", "0"],
-    "pause": ["pause", "j", "--for", "2h"],
-    "resume": ["resume", "j"],
-    "flush": ["flush"],
-}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_ends_with_a_line(name, answers, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PUSHGATE_TIMEOUT", "2")
-    monkeypatch.setenv("PUSHGATE_RETRIES", "0")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    file = tmp_path / "metrics"
-    file.write_text("m 1\n")
-    arguments = [argument.format(file=file) for argument in COMMANDS[name]]
-    with FaultServer(Mutating(answers, name)) as server:
-        monkeypatch.setenv("PUSHGATE_GATEWAY", server.url)
-        if name == "flush":
-            Outbox(tmp_path / "pushgate" / "outbox").keep(
-                server.url, [("POST", GroupingKey("j"), b"m 1\n", 1.7e9)]
-            )
-        for _ in range(MUTATIONS):
-            assert cli.main(arguments) in (0, 1, 3)
-            shown = capsys.readouterr()
-            assert "fault in pushgate" not in shown.err
-            assert "Traceback" not in shown.err
 
 
 # Faults inside.

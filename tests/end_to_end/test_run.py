@@ -70,27 +70,6 @@ def times(scraped):
     return tuple(scraped(f"batch_job_last_{name}_timestamp_seconds") for name in names)
 
 
-def test_after_success_failure_success_the_timestamps_are_right(cron, scraped):
-    assert cron("exit 0").returncode == 0
-    first, failed, ended = times(scraped)
-    assert failed is None
-    assert first == ended
-
-    assert cron("exit 3").returncode == 3
-    success, failed, ended = times(scraped)
-    assert success == first
-    assert first < failed == ended
-    assert scraped("batch_job_last_run_success") == 0
-    assert scraped("batch_job_last_exit_code") == 3
-
-    assert cron("exit 0").returncode == 0
-    success, still_failed, ended = times(scraped)
-    assert still_failed == failed
-    assert failed < success == ended
-    assert success >= scraped("batch_job_last_start_timestamp_seconds") > failed
-    assert scraped("batch_job_last_run_success") == 1
-
-
 def test_as_cron_calls_it_again_and_again(cron, scraped, gateway):
     write = 'echo "rows_loaded %d" >> "$PUSHGATE_METRICS_FILE"'
     for rows in (1, 2):
@@ -135,22 +114,6 @@ def test_what_an_outage_kept_back_arrives_and_overwrites_nothing_newer(cron, scr
         success, failure, ended = times(scraped)
         assert (success, ended) == (newer[0], newer[2])
         assert newer[1] < failure < success  # the run that failed is not forgotten for that
-
-
-def test_a_heartbeat_moves_push_time_and_nothing_else(cron, scraped, gateway, tmp_path):
-    cron("exit 0")
-    before = {name: scraped(name) for name in ("push_time_seconds", "batch_job_last_exit_code")}
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    address = ["--gateway", gateway.url, "--job", "backup", "--no-start-push"]
-    argv = [sys.executable, "-m", "pushgate", "run", *address, "--heartbeat", "0.1s"]
-    environment = {**os.environ, "PUSHGATE_STATE_DIR": str(tmp_path)}
-    with subprocess.Popen([*argv, "cat", str(fifo)], env=environment) as process:
-        while scraped("push_time_seconds") == before["push_time_seconds"]:
-            assert process.poll() is None
-        assert scraped("batch_job_last_exit_code") == before["batch_job_last_exit_code"]
-        os.close(os.open(fifo, os.O_WRONLY))
-        assert process.wait(DEADLINE) == 0
 
 
 def test_of_jobs_that_all_end_at_once_while_the_gateway_is_away_each_outcome_waits():

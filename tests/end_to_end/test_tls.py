@@ -142,13 +142,6 @@ def test_basic_auth_works_alone_and_with_tls(tls, client, start, files):
     pushgate.delete_from_gateway(server.url, "j", handler=handler)
 
 
-def test_basic_auth_handler_is_taken(start):
-    def handler(**call):
-        return pushgate.basic_auth_handler(**call, username=USER, password=PASSWORD)
-
-    pushgate.delete_from_gateway(start(tls=False, auth=True).url, "j", handler=handler)
-
-
 @pytest.mark.parametrize("auth", [None, BasicAuth(USER, "wrong"), BasicAuth("who", PASSWORD)])
 @pytest.mark.parametrize("metrics", [METRICS, BIG], ids=["small", "big"])
 def test_a_missing_or_wrong_password_is_a_401_at_once(auth, metrics, start):
@@ -157,17 +150,3 @@ def test_a_missing_or_wrong_password_is_a_401_at_once(auth, metrics, start):
     assert caught.value.status == 401
     assert not caught.value.retryable
     assert "wrong" not in str(caught.value)
-
-
-@pytest.mark.parametrize("compression", ["gzip", "snappy"])
-def test_what_a_version_can_decompress_is_accepted(compression, start, files):
-    gateway = Gateway(start().url, tls=TLS(cafile=files.ca), compression=compression)
-    if compression == "snappy" and gateway.version() == "1.5.1":
-        with pytest.raises(GatewayRejectedError, match="invalid metric name") as caught:
-            gateway.push("j", METRICS)
-        assert caught.value.status == 400
-        return
-    gateway.push("j", BIG)
-    (group,) = gateway.groups()
-    assert group.value("m") == 1
-    gateway.delete("j")

@@ -1,9 +1,5 @@
 """What real servers answer that are no Pushgateway: an exporter, nginx, a proxy."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from pushgate import Gateway, GatewayRejectedError, PushError, gauge
@@ -143,14 +139,6 @@ def test_a_short_success_through_nginx_is_a_delivery(path, nginx, outbox):
     assert outbox.waiting() == []
 
 
-def test_a_restart_of_nginx_is_not_noticed(nginx):
-    gateway = Gateway(f"http://127.0.0.1:{nginx.port}/gateway", retries=0)
-    gateway.push("j", METRICS)
-    nginx.kill()
-    nginx.restart()
-    gateway.push("j", METRICS)
-
-
 def test_a_proxy_that_asks_who_we_are_says_so(proxy, real, outbox, monkeypatch):
     """Its 407 is of HTTP/1.0, and ends with the connection."""
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
@@ -161,26 +149,3 @@ def test_a_proxy_that_asks_who_we_are_says_so(proxy, real, outbox, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://job:s3cret@127.0.0.1:{proxy.port}")
     assert outbox.flush(Gateway(real.url)).delivered == 1
     assert {"job": "j"} in [group.labels for group in Gateway(real.url).groups()]
-
-
-def test_a_gateway_that_a_proxy_cannot_reach_may_come_back(proxy, outbox, monkeypatch):
-    monkeypatch.setenv("http_proxy", f"http://job:s3cret@127.0.0.1:{proxy.port}")
-    error = push("http://127.0.0.1:1", outbox)
-    assert (error.status, error.retryable, error.kept) == (500, True, True)
-    assert "unable to connect" in str(error)
-
-
-def test_a_command_whose_outcome_meets_an_exporter_keeps_it(exporter, tmp_path):
-    pushgate = [sys.executable, "-m", "pushgate"]
-    url = f"http://127.0.0.1:{exporter.port}"
-    where = ["--gateway", url, "--retries", "0", "--push-timeout", "5"]
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
-    command = [*pushgate, "run", "--job", "j", *where, "--", "sh", "-c", "exit 3"]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 3
-    assert "is this the URL of a Pushgateway?" in ran.stderr
-    assert "will be delivered later" in ran.stderr
-    listed = subprocess.run(
-        [*pushgate, "flush", "--list"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert url.removeprefix("http://") in listed.stdout
