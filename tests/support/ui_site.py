@@ -1,22 +1,14 @@
-"""Forty jobs, of which some are bad, on a gateway and in the history of a Prometheus.
-
-python -m support.ui_site FOLDER      (from tests/) draws the pictures of `pushgate ui`
-"""
+"""Jobs with a past: on a gateway, and in the history of a Prometheus."""
 
 from __future__ import annotations
 
-import sys
-import tempfile
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 from pushgate import (
-    CommandEnd,
     Gateway,
     GroupingKey,
     JobRun,
@@ -25,12 +17,6 @@ from pushgate import (
     end_families,
     start_families,
 )
-from pushgate.embedded import EmbeddedGateway
-from pushgate.ui.history import PrometheusHistory
-from pushgate.ui.live_history import LiveHistory
-from pushgate.ui.live_view import LiveView
-from pushgate.ui.page_server import PageServer
-from support.browser import browser
 from support.prometheus import Prometheus, prometheus
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -38,7 +24,6 @@ _RUNS = 30
 _SAMPLES_APART = HOUR
 _LONGEST = 20 * DAY
 _FLAGS = ("--web.enable-remote-write-receiver", "--query.lookback-delta=2h")
-_SIZES = {"": (1280, 800), "-phone": (390, 800)}
 
 
 class SiteJob(NamedTuple):
@@ -99,78 +84,6 @@ class SiteJob(NamedTuple):
                 at -= min(_SAMPLES_APART, self.every / 2)
 
 
-def _airflow(dag: str, task: str) -> GroupingKey:
-    return GroupingKey("airflow", {"dag_id": dag, "task_id": task})
-
-
-def _celery(task: str) -> GroupingKey:
-    return GroupingKey("celery", {"task": task})
-
-
-def _well() -> Iterator[SiteJob]:
-    random = Random(1)
-    keys = [
-        _airflow(dag, task)
-        for dag in ("orders", "billing", "reports")
-        for task in ("extract", "transform", "publish")
-    ]
-    keys += [
-        _celery(task)
-        for task in ("shop.mail", "shop.stock", "shop.recommend", "users.sync", "users.cleanup")
-    ]
-    keys += [
-        GroupingKey(name)
-        for name in (
-            *("invoice-mail", "log-rotate", "cert-renew", "warehouse-load", "dns-export"),
-            *("mail-queue", "db-vacuum", "metrics-rollup", "image-gc", "ldap-sync", "sitemap"),
-            *("vat-rates", "fx-rates", "billing-export", "archive", "geo-update"),
-        )
-    ]
-    for key in keys:
-        every = random.choice((5 * MINUTE, 15 * MINUTE, HOUR, DAY))
-        failed = tuple(random.sample(range(1, 29), random.choice((0, 0, 0, 1, 3))))
-        host = random.choice(("batch-1.example", "batch-2.example", "worker-3.example"))
-        yield SiteJob(
-            key, every, random.random() * every, every * random.uniform(0.01, 0.2), failed, host
-        )
-
-
-JOBS = (
-    SiteJob(
-        GroupingKey("nightly-backup"), DAY, 7 * HOUR, 1260, (0, 1, 9),
-        end=Outcome(Status.FAILURE, 0, command=CommandEnd(3)),
-    ),
-    SiteJob(
-        _airflow("orders", "load_warehouse"), HOUR, 15 * MINUTE, 340, (0, 1, 2, 3, 11, 17),
-        host="airflow-worker-2",
-        end=Outcome(Status.FAILURE, 0, exception="OperationalError"),
-        run_id="scheduled__2026-11-28T13:00:00+00:00",
-        url="https://airflow.example/dags/orders/runs/scheduled__2026-11-28T13/tasks/load_warehouse",
-    ),
-    SiteJob(
-        _celery("shop.charge"), MINUTE, 30, 0.21, (0, 3, 4, 8, 15),
-        host="worker-3.example",
-        end=Outcome(Status.FAILURE, 0, exception="PaymentGatewayTimeout"),
-        run_id="3f1c6c1e-6f2a-4e8e-8d55-2f3f4a8b7c11",
-    ),
-    SiteJob(GroupingKey("price-feed"), HOUR, 5 * HOUR, 12, host="batch-2.example"),
-    SiteJob(
-        GroupingKey("ledger-close"), DAY, 200, 4, tuple(range(31)),
-        host="batch-2.example",
-        end=Outcome(Status.FAILURE, 0, command=CommandEnd(137, signal=9)),
-    ),
-    SiteJob(GroupingKey("search-index"), DAY, 30 * HOUR, 2000, goes_on_since=6 * HOUR),
-    SiteJob(GroupingKey("stock-count"), HOUR, 900, 3, vanished=True),
-    SiteJob(GroupingKey("log-archive"), 7 * DAY, 16 * DAY, 2000),
-    SiteJob(
-        GroupingKey("thumbnails", {"instance": "img-1"}), 10 * MINUTE, 9 * MINUTE, 20,
-        goes_on_since=20,
-    ),
-    SiteJob(GroupingKey("report-mail", {"customer": "A & B <i>"}), HOUR, 1800, 20),
-    *_well(),
-)  # fmt: skip
-
-
 @contextmanager
 def past(folder: Path, jobs: tuple[SiteJob, ...], now: float) -> Iterator[Prometheus]:
     """A Prometheus that has scraped these jobs for weeks."""
@@ -188,31 +101,3 @@ def past(folder: Path, jobs: tuple[SiteJob, ...], now: float) -> Iterator[Promet
             )
             server.write(zip(labels, slot.values(), strict=True))
         yield server
-
-
-def draw(target: Path) -> None:
-    """Make the pictures."""
-    now = time.time()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        clock = [now - 9 * DAY]
-        gateway = stack.enter_context(EmbeddedGateway(clock=lambda: clock[0]))
-        clock[0] = now
-        for job in JOBS:
-            job.push(Gateway(gateway.url), now)
-        server = stack.enter_context(past(folder, JOBS, now))
-        history = LiveHistory(PrometheusHistory(f"http://127.0.0.1:{server.port}"))
-        page = stack.enter_context(PageServer(LiveView(Gateway(gateway.url), (), history), 0))
-        threading.Thread(target=page.serve_forever, daemon=True).start()
-        tab = stack.enter_context(browser(folder))
-        tab.open(page.url)
-        tab.until("document.querySelector('svg') !== null", passing=10)
-        for scheme in ("light", "dark"):
-            for suffix, (width, height) in _SIZES.items():
-                tab.show_as(scheme, width, height)
-                tab.picture(target / f"ui-{scheme}{suffix}.png")
-        page.shutdown()
-
-
-if __name__ == "__main__":
-    draw(Path(sys.argv[1]))

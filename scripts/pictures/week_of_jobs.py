@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support import debian
+from support import debian  # the caller has put tests/ on the path
 
 HOUR, DAY = 3600.0, 86_400.0
 WIPED_AGO = 20 * 60.0  # of a gateway that forgot its groups

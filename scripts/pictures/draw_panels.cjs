@@ -1,7 +1,7 @@
 // Draws a dashboard as one HTML page, at its panels' places: with Grafana's own data code (frames,
 // transformations, overrides, units, mappings) on query results of a Prometheus, and simple shapes.
 //
-// GRAFANA_DATA=.../node_modules/@grafana/data node draw.cjs dashboard.json out.html \
+// GRAFANA_DATA=.../node_modules/@grafana/data node draw_panels.cjs dashboard.json out.html \
 //     http://127.0.0.1:9090 NOW_SECONDS SPAN_SECONDS [open]
 //
 // "open" draws the panels of closed rows, too.

@@ -1,7 +1,7 @@
 """Draws the dashboard, as Grafana would, over a week of some 40 jobs: two pictures.
 
-`python tests/dashboard/draw.py FOLDER` writes dashboard.png and dashboard-wiped.png. README.md says
-what it needs.
+`python scripts/pictures/draw_dashboard.py FOLDER` writes dashboard.png and dashboard-wiped.png.
+README.md says what it needs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parents[1] / "tests"))
 
-from dashboard.site import DAY, write_blocks  # noqa: E402
+from week_of_jobs import DAY, write_blocks  # noqa: E402
+
 from support.browser import browser  # noqa: E402
 from support.prometheus import prometheus  # noqa: E402
 
@@ -42,7 +43,7 @@ def draw(place: Path, url: str, now: float, picture: Path) -> None:
     page = place / "page.html"
     words = [place / "dashboard.json", page, url, f"{now:.0f}", f"{DAY:.0f}"]
     drawn = subprocess.run(
-        ["node", HERE / "draw.cjs", *words], check=True, capture_output=True, text=True
+        ["node", HERE / "draw_panels.cjs", *words], check=True, capture_output=True, text=True
     )
     if "class=error" in (text := page.read_text()):
         raise SystemExit(f"a panel could not be drawn: {text.partition('class=error>')[2][:1000]}")
