@@ -31,7 +31,7 @@ async def schedule(job: Mapping[str, object]) -> None:
     scheduler = AsyncIOScheduler(timezone="UTC")
     pushgate_apscheduler.install(scheduler)
     scheduler.add_listener(end, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
-    scheduler.add_job(load, name="load")
+    scheduler.add_job(load, name="load", misfire_grace_time=None)
     scheduler.start()
     await over.wait()
     scheduler.shutdown()
