@@ -20,6 +20,7 @@ from pushgate import (
 from support import faults
 from support.faults import PATIENCE, FaultServer, answer
 from support.fresh_process import fork, in_fresh_process, wait_for
+from support.workers import until
 
 KEY = GroupingKey("etl", {"task_id": "load"})
 NOW = time.time()
@@ -112,6 +113,21 @@ def test_reports_of_a_group_are_one_push_in_the_order_in_which_they_came(gate):
     assert sink.flush(PATIENCE) == 0
     last = gate.requests[-1][1].decode()
     assert (len(gate.requests), "x 2.0" in last, "y 3.0" in last) == (2, True, True)
+
+
+def test_runs_without_news_wait_for_the_interval_and_an_end_unlike_the_last_does_not(gate):
+    gate.open()
+    sink = QueueSink(Gateway("h", handler=gate), interval=PATIENCE)
+    sink.finished(RUN, SUCCESS)
+    until(lambda: gate.requests, "the first end is pushed")
+    for _ in range(9):
+        sink.started(RUN)
+        sink.finished(RUN, SUCCESS)
+    sink.finished(RUN, FAILURE)
+    until(lambda: b"last_failure" in gate.requests[-1][1], "so is the failure")
+    assert b"last_success" in gate.requests[-1][1]
+    assert len(gate.requests) == 2
+    sink.close()
 
 
 def test_work_waits_until_it_is_due_or_flushed(server):

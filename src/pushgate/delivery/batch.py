@@ -11,7 +11,7 @@ from ..protocol.text import encode
 from ..transport.backoff import Backoff
 from .messages import one_line
 from .pending_push import combine, pending_push
-from .work_queue import Undelivered
+from .waiting_work import Undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..protocol.groups import Group
     from .background import MadeOnce
     from .report import Report
-    from .work_queue import WaitingWork
+    from .waiting_work import WaitingWork
 
     Groups = dict[GroupingKey, list[tuple[Hashable, Report]]]
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..gateway.client import Gateway
     from ..jobs.runs import JobRun, Outcome
     from ..outbox.outbox import Outbox
+    from ..protocol.grouping_key import GroupingKey
     from .report import Own, Report
 
 
@@ -41,6 +42,9 @@ class QueueSink(WorkQueue):
     takes milliseconds. ``log`` takes the lines of what fails, each once a minute; without it they
     go to the logger ``pushgate``.
 
+    With an ``interval``, what happens to a job again and again is pushed once in so many seconds at
+    most. An end unlike the last one does not wait.
+
     Safe to share between threads and over a fork: a forked child begins with nothing waiting.
     """
 
@@ -52,14 +56,23 @@ class QueueSink(WorkQueue):
         size: int = 10_000,
         timeout: float = 10.0,
         patience: float = 10.0,
+        interval: float = 0.0,
         log: RateLimitedLogger | None = None,
     ) -> None:
         log = log or RateLimitedLogger(interval=60.0)
         if outbox is None and not callable(gateway):
             outbox = cast("Outbox | None", gateway.outbox)
+        self._last_news: dict[GroupingKey, str] = {}
         made = MadeOnce(gateway if callable(gateway) else lambda: gateway)
         delivery = BatchDelivery(made, outbox, timeout=timeout, log=log)
-        super().__init__(delivery.deliver, delivery.keep, size=size, patience=patience, log=log)
+        super().__init__(
+            delivery.deliver,
+            delivery.keep,
+            size=size,
+            patience=patience,
+            interval=interval,
+            log=log,
+        )
 
     def started(self, run: JobRun) -> None:
         """``run`` has started."""
@@ -81,4 +94,15 @@ class QueueSink(WorkQueue):
 
     def _put(self, run: JobRun, news: str, make: Callable[[], Iterable[Report]]) -> None:
         at = time.time()
-        self.put((run.key, news), lambda: (report._replace(at=at) for report in make()))
+        self.put(
+            (run.key, news),
+            lambda: (report._replace(at=at) for report in make()),
+            is_urgent=not self._interval or self._is_urgent(run.key, news),
+        )
+
+    def _is_urgent(self, key: GroupingKey, news: str) -> bool:
+        """Whether it is the first that is told of a job, or an end unlike the last one."""
+        before = self._last_news.get(key)
+        if before is None or news != "start":
+            self._last_news[key] = news
+        return before is None or news not in ("start", before)

@@ -8,10 +8,11 @@ import os
 import threading
 import time
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .background import in_background
 from .pending import Pending
+from .waiting_work import Undelivered, WaitingWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
@@ -27,33 +28,13 @@ _EVERY = 60.0  # seconds
 _KEEP_TIMEOUT = 10.0  # seconds, on a disk that is very busy
 
 
-class WaitingWork(NamedTuple):
-    """Work of ``weight`` reports, in the order of ``number``; ``was_tried`` in vain before."""
-
-    make: Callable[[], Iterable[Report]]
-    weight: int
-    number: int
-    was_tried: bool = False
-
-
-class Undelivered(NamedTuple):
-    """The slots that could not be delivered, to be tried again in ``pause`` seconds.
-
-    ``gateway_is_away``: until then nothing else is tried.
-    """
-
-    slots: Collection[Hashable] = ()
-    pause: float = 0.0
-    gateway_is_away: bool = False
-
-
 class WorkQueue:
     """Holds the newest work of each slot; a forked child begins with none.
 
     ``deliver`` is called in the thread with what is due, by slot, and whether it is the last
-    chance; also each minute with nothing. ``keep`` puts work where it survives the process, and
-    returns whether it could: all that waits, where that is more than ``size`` reports, or than half
-    of it in an outage.
+    chance; also each minute with nothing. What is not urgent waits until ``interval`` seconds
+    after the last delivery. ``keep`` puts all that waits where it survives the process, once that
+    is more than ``size`` reports, in an outage half of it; it returns whether it could.
     """
 
     def __init__(
@@ -63,11 +44,13 @@ class WorkQueue:
         *,
         size: int,
         patience: float,
+        interval: float,
         log: RateLimitedLogger,
     ) -> None:
         self._deliver = deliver
         self._keep = keep
         self._size = size
+        self._interval = interval
         self._patience = patience
         self._log = log
         self._begin()
@@ -79,7 +62,7 @@ class WorkQueue:
         self._weight = 0  # of what waits
         self._under_way: dict[Hashable, WaitingWork] = {}
         self._numbers = count()
-        self._blocked_until = -math.inf
+        self._blocked_until = self._paced_until = -math.inf
         self._flushes = [0, 0]  # asked for, and done
         self._thread: threading.Thread | None = None
         self._may_make_room = True  # while no other thread does, and none has failed to
@@ -91,11 +74,12 @@ class WorkQueue:
         *,
         weight: int = 1,
         delay: float = 0.0,
+        is_urgent: bool = True,
     ) -> bool:
         """Deliver what ``make()`` yields, in ``delay`` seconds at the earliest. False: dropped.
 
         It replaces what waits in the same slot. ``make`` is called in the thread, and again at each
-        try; ``weight`` says how many reports it stands for.
+        try; ``weight`` says how many reports it stands for. With urgent work all goes that is due.
         """
         if self._process != os.getpid():
             self._begin()
@@ -114,6 +98,8 @@ class WorkQueue:
             at = time.monotonic() + delay
             self._waiting.put(slot, WaitingWork(make, weight, next(self._numbers)), at)
             self._weight = total
+            if is_urgent:
+                self._paced_until = -math.inf
             self._change.notify_all()
             if total <= self._size or not self._may_make_room:
                 return True
@@ -191,21 +177,19 @@ class WorkQueue:
                 self._change.notify_all()
 
     def _await_work(self, mine: threading.Thread) -> int | None:
-        """Wait until something is due, and take it. Returns how many flushes were asked for.
-
-        None where the queue was closed.
-        """
+        """Take what is due, once it is: how many flushes were asked for, None once closed."""
         idle_until = time.monotonic() + _EVERY
         while self._thread is mine:
             now, flushes = time.monotonic(), self._flushes[0]
             due = self._waiting.next_due()
+            if due is not None:
+                due = max(due, self._blocked_until, self._paced_until)
             is_flush = flushes > self._flushes[1]
-            is_due = due is not None and max(due, self._blocked_until) <= now
+            is_due = due is not None and due <= now
             if is_flush or is_due or now >= idle_until:
                 self._take(math.inf if is_flush else now if is_due else -math.inf)
                 return flushes
-            next_at = idle_until if due is None else max(due, self._blocked_until)
-            self._change.wait(min(next_at, idle_until) - now)
+            self._change.wait(min(idle_until, due or idle_until) - now)
         return None
 
     def _take(self, until: float) -> None:
@@ -216,6 +200,8 @@ class WorkQueue:
     def _put_back(self, left: Undelivered) -> None:
         again = time.monotonic() + left.pause
         self._blocked_until = again if left.gateway_is_away else -math.inf
+        if self._under_way:
+            self._paced_until = time.monotonic() + self._interval
         failed = {slot: self._under_way[slot] for slot in left.slots if slot in self._under_way}
         self._under_way = {}
         self._restore({s: work._replace(was_tried=True) for s, work in failed.items()}, again)
