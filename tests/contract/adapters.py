@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
 from contract.fork_server import ForkServer, Request
+from support import brokers
 
 PATIENCE = 120.0  # seconds; a job that takes longer is delayed without a bound
 
@@ -162,17 +163,21 @@ class InPython:
     def start(self, job: Job) -> Process:
         told = {**job._asdict(), "folder": str(job.folder), **self._job}
         told["three_push_timeouts"] = min(3 * job.push_timeout, 15.0)
+        if "{redis}" in self._environment.values():
+            told["redis"] = fork_servers.redis()
         environment = {name: value.format_map(told) for name, value in self._environment.items()}
         request = Request(str(job.folder), told, {**job.environment, **environment})
         return fork_servers.of(self._module).start(request)
 
 
 class ForkServers:
-    """The fork servers of this process, each started when first asked for."""
+    """The fork servers of this process, and their redis, each started when first asked for."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._servers: dict[str, ForkServer] = {}
+        self._redis = contextlib.ExitStack()
+        self._redis_url = ""
 
     def of(self, module: str) -> ForkServer:
         with self._lock:
@@ -180,10 +185,17 @@ class ForkServers:
                 self._servers[module] = ForkServer(module)
             return self._servers[module]
 
+    def redis(self) -> str:
+        with self._lock:
+            self._redis_url = self._redis_url or self._redis.enter_context(brokers.redis())
+            return self._redis_url
+
     def close(self) -> None:
         for server in self._servers.values():
             server.close()
         self._servers.clear()
+        self._redis.close()
+        self._redis_url = ""
 
 
 fork_servers = ForkServers()
@@ -211,6 +223,13 @@ if find_spec("django"):
     ADAPTERS.append(
         InPython("django", "django_command", {"job": "django", "task": "django_command"})
     )
+if find_spec("dramatiq"):
+    labels = {"job": "dramatiq", "task": "load"}
+    ADAPTERS.append(InPython("dramatiq", "dramatiq_worker", labels, environment=GATEWAY))
+if find_spec("rq"):
+    labels = {"job": "rq", "task": "contract.jobs.rq_worker.load"}
+    redis = {**GATEWAY, "REDIS_URL": "{redis}"}
+    ADAPTERS.append(InPython("rq", "rq_worker", labels, environment=redis))
 if find_spec("airflow"):
     ADAPTERS += [
         InPython(

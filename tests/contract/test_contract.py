@@ -138,8 +138,8 @@ each_adapter = pytest.mark.parametrize(
         pytest.param(
             adapter,
             id=adapter.name,
-            # Airflow's own code runs the tasks.
-            marks=[pytest.mark.end_to_end] if adapter.name.startswith("airflow") else [],
+            # Airflow's own code runs the tasks; RQ has no queue but a redis.
+            marks=[pytest.mark.end_to_end] if adapter.name.startswith(("airflow", "rq")) else [],
         )
         for adapter in ADAPTERS
     ],

@@ -1,12 +1,16 @@
 """Celery's brokers on loopback ports, for the length of a `with` block.
 
 The block gets a URL for Celery's broker_url. Nothing of them stays afterwards.
+
+    python -m support.brokers      (from tests/) is a redis for an example: it prints its URL
 """
 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,3 +95,14 @@ def _port_mapper(environment: dict[str, str]) -> Iterator[None]:
             yield
         finally:
             mapper.kill()
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with redis() as url:
+        print(url, flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
