@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import SettingsError
 from ..jobs.ages import roughly
 from ..transport.auth import TLS
+from ..transport.backend import BLOCKING, completed
 from ..transport.connect import dial
 from ..transport.deadline import Deadline
 from ..transport.proxies import proxy_for
@@ -41,7 +42,8 @@ def check_network(settings: Settings) -> Iterator[Finding]:
         yield _check_proxy(address, proxy)
     began = time.monotonic()
     try:
-        sock = dial(address.host, address.port, context, proxy, Deadline(settings.timeout))
+        deadline = Deadline(settings.timeout)
+        sock = completed(dial(BLOCKING, address.host, address.port, context, proxy, deadline))
     except (OSError, UnicodeError) as error:
         yield fail("network", *_explained(error, address, proxy, settings.timeout))
         return

@@ -1,28 +1,35 @@
-"""Gateway: pushing to a Pushgateway and deleting from it. What can be read is inherited."""
+"""Gateway: pushing to a Pushgateway, reading it and deleting from it, in code that may block."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import GatewayRejectedError, InvalidPayloadError, refuses_content_type
-from ..protocol.compression import Compression, compress
-from ..protocol.families import NATIVE_HISTOGRAMS, FamilyLike, Metrics, beyond_text, families_of
-from ..protocol.grouping_key import GroupingKey, joined_key
-from ..protocol.text import CONTENT_TYPE, encode
+from ..protocol.compression import Compression
+from ..protocol.families import Metrics
+from ..protocol.grouping_key import GroupingKey
+from ..protocol.text import CONTENT_TYPE
 from ..transport.auth import TLS, BasicAuth, BearerToken
-from ..transport.handler import Handler, HTTPHandler, perform
-from ..transport.request import refuse_headers_of_the_request
-from .reader import GatewayReader
+from ..transport.backend import BLOCKING, completed
+from ..transport.performer import AnyHandler, Performer, blocking_performer
+from .core import GatewayCore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-    from ..transport.deadline import Deadline
+    from ..protocol.groups import Group
+    from .clock import ClockOffset
     from .outbox_protocol import OutboxProtocol
 
 
-class Gateway(GatewayReader):
+class _BlockingCore(GatewayCore):
+    backend = BLOCKING
+
+    def _performer_of(self, handler: Any) -> Performer:
+        return blocking_performer(handler)
+
+
+class Gateway:
     """A Pushgateway, for repeated use. Immutable; safe to share between threads and over a fork.
 
     ``url`` is ``host:port`` or a URL, credentials in it allowed. ``auth``, ``tls``, ``headers``
@@ -52,7 +59,7 @@ class Gateway(GatewayReader):
         tls: TLS | None = None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         redirects: int = 0,
-        handler: Handler | Callable[..., Callable[[], object]] | None = None,
+        handler: AnyHandler | None = None,
         timeout: float | None = 10.0,
         compression: Compression = None,
         retries: int = 3,
@@ -60,38 +67,44 @@ class Gateway(GatewayReader):
         utf8_names: bool = False,
         protobuf: bool = True,
     ) -> None:
-        options: dict[str, Any] = {"tls": tls} if tls is not None else {}
-        pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
-        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-            raise TypeError("headers are a mapping, or pairs of a name and a value")
-        refuse_headers_of_the_request(name for name, _ in pairs)
-        if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
-            raise TypeError("auth is a BasicAuth or a BearerToken")
-        reader = HTTPHandler(auth=auth, headers=pairs, redirects=redirects, **options)
-        if handler is not None and reader != HTTPHandler():
-            raise TypeError(
-                "handler= replaces auth=, tls=, headers= and redirects=; give either, or build the"
-                " handler from pushgate.handlers.HTTPHandler"
-            )
-        if retries < 0 or redirects < 0:
-            raise ValueError("retries and redirects are counts from 0 on")
-        super().__init__(url, reader=reader, timeout=timeout, retries=retries)
-        compress(b"", compression)  # an unknown or missing one fails here, not at the first push
-        self._handler = handler or reader
-        self._compression = compression
-        self._outbox = outbox
-        self._utf8_names = utf8_names
-        self._protobuf = protobuf
+        self.core: GatewayCore = _BlockingCore(
+            url,
+            auth=auth,
+            tls=tls,
+            headers=headers,
+            redirects=redirects,
+            handler=handler,
+            timeout=timeout,
+            compression=compression,
+            retries=retries,
+            outbox=outbox,
+            utf8_names=utf8_names,
+            protobuf=protobuf,
+        )
+        """What an outbox sends by."""
+
+    def __repr__(self) -> str:
+        return f"Gateway({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """The base URL without credentials."""
+        return self.core.url
+
+    @property
+    def timeout(self) -> float | None:
+        """What bounds a call that has no time-out of its own, in seconds."""
+        return self.core.timeout
 
     @property
     def outbox(self) -> OutboxProtocol | None:
         """Where what can't be delivered waits."""
-        return self._outbox
+        return self.core.outbox
 
     @property
     def utf8_names(self) -> bool:
         """Whether names are sent as they are, whatever characters they have."""
-        return self._utf8_names
+        return self.core.utf8_names
 
     def push(
         self,
@@ -107,7 +120,7 @@ class Gateway(GatewayReader):
         Metrics without a sample would silently empty the group: that raises InvalidPayloadError,
         unless ``clear`` is set.
         """
-        self._push("PUT", job, metrics, grouping_key, timeout, may_be_empty=clear)
+        completed(self.core.push(job, metrics, grouping_key, clear=clear, timeout=timeout))
 
     def pushadd(
         self,
@@ -118,7 +131,7 @@ class Gateway(GatewayReader):
         timeout: float | None = None,
     ) -> None:
         """Replace only the families that are in ``metrics`` (POST); none is a heartbeat."""
-        self._push("POST", job, metrics, grouping_key, timeout, may_be_empty=True)
+        completed(self.core.pushadd(job, metrics, grouping_key, timeout=timeout))
 
     def delete(
         self,
@@ -128,8 +141,7 @@ class Gateway(GatewayReader):
         timeout: float | None = None,
     ) -> None:
         """Delete exactly this group; a group that does not exist is no error (DELETE)."""
-        key = joined_key(job, grouping_key, utf8_names=self._utf8_names)
-        self.send("DELETE", key, b"", timeout=timeout)
+        completed(self.core.delete(job, grouping_key, timeout=timeout))
 
     def delete_group(
         self, labels: Mapping[str, str | bytes], *, timeout: float | None = None
@@ -139,14 +151,7 @@ class Gateway(GatewayReader):
         Unlike :meth:`delete`, it takes labels that no GroupingKey may have, such as an empty
         ``instance``, and waits in no outbox: what was read may be another group by then.
         """
-        from ..protocol.stored_key import stored_key
-
-        key = stored_key(labels)
-
-        def attempt(left: float | None) -> None:
-            perform(self._handler, self._url, "DELETE", key, b"", [], left)
-
-        self._bounded(attempt, timeout)
+        completed(self.core.delete_group(labels, timeout=timeout))
 
     def send(
         self,
@@ -157,8 +162,7 @@ class Gateway(GatewayReader):
         timeout: float | None = None,
     ) -> None:
         """Send a text that is encoded already. ``method`` is PUT, POST or DELETE."""
-        _check_method(method)
-        self._send(method, key, body, timeout, CONTENT_TYPE, None)
+        completed(self.core.send(method, key, body, timeout=timeout))
 
     def send_directly(
         self,
@@ -175,96 +179,64 @@ class Gateway(GatewayReader):
         With the ``content_type`` of protobuf, ``body`` is delimited messages. An exception of
         ``before_each_try`` ends the tries, and is raised.
         """
-        _check_method(method)
-        if key.needs_utf8_names:
-            timeout = self.require_utf8_names(timeout=timeout)
-        compression = None if method == "DELETE" else self._compression
-        body, headers = compress(body, compression, content_type)
-
-        def attempt(left: float | None) -> None:
-            if before_each_try is not None:
-                before_each_try()
-            perform(self._handler, self._url, method, key, body, list(headers), left)
-
-        self._bounded(attempt, timeout)
+        completed(
+            self.core.send_directly(
+                method,
+                key,
+                body,
+                timeout=timeout,
+                content_type=content_type,
+                before_each_try=before_each_try,
+            )
+        )
 
     def require_utf8_names(self, *, timeout: float | None = None) -> float | None:
         """Raise SettingsError if the gateway says that it does not know UTF-8 names.
 
         It is asked once. Returns the seconds that are left of ``timeout``.
         """
-        deadline = self._deadline(timeout)
-        self._features.require_utf8_names(deadline)
-        return deadline.left()
+        return completed(self.core.require_utf8_names(timeout=timeout))
 
-    def _push(
-        self,
-        method: str,
-        job: str | GroupingKey,
-        metrics: Metrics,
-        grouping_key: Mapping[str, object] | None,
-        timeout: float | None,
-        *,
-        may_be_empty: bool,
-    ) -> None:
-        key = joined_key(job, grouping_key, utf8_names=self._utf8_names)
-        families = list(families_of(metrics))
-        if self._protobuf and (beyond := beyond_text(families)):
-            deadline = self._deadline(timeout)
-            needed = beyond == NATIVE_HISTOGRAMS
-            if self._features.takes_protobuf(deadline, needed=needed) and self._push_protobuf(
-                method, key, families, deadline
-            ):
-                return
-            timeout = deadline.left()
-        payload = encode(families, key, utf8_names=self._utf8_names)
-        if not payload.samples and not may_be_empty:
-            raise InvalidPayloadError(
-                f"nothing to push: the registry has no samples, and a PUT would empty the group"
-                f" {key}; pass clear=True if that is meant, or use pushadd"
-            )
-        if payload.utf8_names:
-            timeout = self.require_utf8_names(timeout=timeout)
-        self.send(method, key, payload.text, timeout=timeout)
+    def groups(self, *, timeout: float | None = None) -> list[Group]:
+        """Everything the gateway holds."""
+        return list(self.iter_groups(timeout=timeout))
 
-    def _push_protobuf(
-        self, method: str, key: GroupingKey, families: Sequence[FamilyLike], deadline: Deadline
-    ) -> bool:
-        """By protobuf, and whether the gateway takes that; what then fails is raised."""
-        from ..protocol.protobuf import CONTENT_TYPE, encode_protobuf  # which few pushes need
+    def iter_groups(self, *, timeout: float | None = None) -> Iterator[Group]:
+        """As groups, each read when its turn comes: for a process that must stay small.
 
-        payload = encode_protobuf(families, key, utf8_names=self._utf8_names)
-        if payload.utf8_names:
-            self._features.require_utf8_names(deadline)
+        ``timeout`` bounds all of it. What fails meanwhile is raised by the iterator.
+        """
+        from ..protocol.groups import read_groups
 
-        def text() -> bytes:
-            return encode(families, key, utf8_names=self._utf8_names).text
+        return read_groups(completed(self.core.open_groups(timeout=timeout)))
 
-        try:
-            self._send(method, key, payload.body, deadline.left(), CONTENT_TYPE, text)
-        except GatewayRejectedError as error:
-            if not refuses_content_type(error):  # not a Pushgateway, but the embedded gateway does
-                raise
-            self._features.protobuf_was_refused()
-            return False
-        return True
+    def ready(self, *, timeout: float | None = None) -> bool:
+        """Whether a Pushgateway answers and says that it is ready. Raises no PushError."""
+        return completed(self.core.ready(timeout=timeout))
 
-    def _send(
-        self,
-        method: str,
-        key: GroupingKey,
-        body: bytes,
-        timeout: float | None,
-        content_type: str,
-        text: Callable[[], bytes] | None,
-    ) -> None:
-        options: dict[str, Any] = {"timeout": timeout, "content_type": content_type}
-        if self._outbox is None:
-            self.send_directly(method, key, body, **options)
-        else:
-            self._outbox.send(self, method, key, body, **options, text=text)
+    def clock_offset(self, *, timeout: float | None = None) -> float:
+        """How many seconds the gateway's clock is ahead of ours, to about half a second.
 
+        By the Date of one of its responses; 0 where that has none.
+        """
+        return completed(self.core.clock_offset(timeout=timeout))
 
-def _check_method(method: str) -> None:
-    if method not in ("PUT", "POST", "DELETE"):
-        raise ValueError(f"the method is {method!r}; a Pushgateway has PUT, POST and DELETE")
+    def clock(self, *, timeout: float | None = None) -> ClockOffset | None:
+        """How far the gateway's clock is from ours, to about a second; None without a Date."""
+        return completed(self.core.clock(timeout=timeout))
+
+    def scrape(self, *, timeout: float | None = None) -> bytes:
+        """What Prometheus gets. Raises GatewayRejectedError where a bad group fails the scrape."""
+        return completed(self.core.scrape(timeout=timeout))
+
+    def version(self, *, timeout: float | None = None) -> str:
+        """The gateway's version, such as ``1.11.2``."""
+        return completed(self.core.version(timeout=timeout))
+
+    def status(self, *, timeout: float | None = None) -> tuple[str, dict[str, str]]:
+        """The gateway's version and the command line flags it runs with, all of them."""
+        return completed(self.core.status(timeout=timeout))
+
+    def started_at(self, *, timeout: float | None = None) -> float:
+        """When the gateway was started, in Unix seconds by its clock."""
+        return completed(self.core.started_at(timeout=timeout))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import GatewayRejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ..transport.response import Response
 
@@ -33,14 +33,14 @@ WITHOUT_DATE = ClockOffset(-1.0, 1.0)
 """Of answers without a Date: the clocks count as equal, to within a second."""
 
 
-def read_clock(fetch: Callable[[], Response]) -> ClockOffset | None:
+async def read_clock(fetch: Callable[[], Awaitable[Response]]) -> ClockOffset | None:
     """By one request, which may also be answered by an error; None without a Date.
 
     The Date is a whole second. The gateway's clock was somewhere in it, at some time in between.
     """
     sent = time.time()
     try:
-        headers = fetch().headers
+        headers = (await fetch()).headers
     except GatewayRejectedError as error:
         headers = error.headers
     received = time.time()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import GatewayUnreachableError, PushError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from ..transport.deadline import Deadline
 
@@ -31,7 +31,7 @@ class GatewayFeatures:
     __slots__ = ("_again_at", "_read", "_refused", "_takes_protobuf", "_url", "_with_utf8_names")
 
     def __init__(
-        self, url: str, read: Callable[[float], tuple[str, Mapping[str, str] | None]]
+        self, url: str, read: Callable[[float], Awaitable[tuple[str, Mapping[str, str] | None]]]
     ) -> None:
         self._url = url
         self._read = read
@@ -40,7 +40,7 @@ class GatewayFeatures:
         self._takes_protobuf: bool | None = None
         self._with_utf8_names: bool | None = None
 
-    def takes_protobuf(self, deadline: Deadline, *, needed: bool) -> bool:
+    async def takes_protobuf(self, deadline: Deadline, *, needed: bool) -> bool:
         """Whether it is known to take protobuf.
 
         ``needed``: as text, the push could not be sent at all. Then a gateway that can't be asked
@@ -49,7 +49,7 @@ class GatewayFeatures:
         if self._refused:
             return False
         if not self._takes_protobuf:
-            error = self._look_up(deadline, now=needed and self._takes_protobuf is None)
+            error = await self._look_up(deadline, now=needed and self._takes_protobuf is None)
             if needed and isinstance(error, GatewayUnreachableError):
                 raise error
         return bool(self._takes_protobuf)
@@ -58,10 +58,10 @@ class GatewayFeatures:
         """Note that it refused protobuf, although its version takes it."""
         self._refused = True
 
-    def require_utf8_names(self, deadline: Deadline) -> None:
+    async def require_utf8_names(self, deadline: Deadline) -> None:
         """Raise SettingsError if it says that it runs without ``--push.enable-utf8-names``."""
         if not self._with_utf8_names:
-            self._look_up(deadline)
+            await self._look_up(deadline)
         if self._with_utf8_names is False:
             raise SettingsError(
                 f"the names of these metrics or labels need a gateway that knows UTF-8 names, and"
@@ -69,14 +69,14 @@ class GatewayFeatures:
                 " --push.enable-utf8-names, or leave out utf8_names"
             )
 
-    def _look_up(self, deadline: Deadline, *, now: bool = False) -> PushError | None:
+    async def _look_up(self, deadline: Deadline, *, now: bool = False) -> PushError | None:
         """Read them, or return why not: a proxy may let only pushes pass."""
         if time.monotonic() < self._again_at and not now:
             return None
         self._again_at = time.monotonic() + _AGAIN
         left = deadline.left()
         try:
-            version, flags = self._read(min(_LONGEST_LOOKUP, (left or _AGAIN) / 2))
+            version, flags = await self._read(min(_LONGEST_LOOKUP, (left or _AGAIN) / 2))
         except PushError as error:
             return error
         self._takes_protobuf = _has_protobuf(version)

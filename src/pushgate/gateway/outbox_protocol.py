@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..protocol.text import CONTENT_TYPE
 
@@ -10,14 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..protocol.grouping_key import GroupingKey
+    from .core import GatewayCore
 
 
 class OutboxProtocol(Protocol):
     """Outbox is one. The gateway can't import it: that room comes after this one."""
 
-    def send(
+    async def deliver(
         self,
-        gateway: Any,
+        gateway: GatewayCore,
         method: str,
         key: GroupingKey,
         body: bytes,
@@ -26,7 +27,7 @@ class OutboxProtocol(Protocol):
         content_type: str = CONTENT_TYPE,
         text: Callable[[], bytes] | None = None,
     ) -> None:
-        """Deliver now by ``gateway``, a Gateway, or store it and raise what kept it from arriving.
+        """Deliver now by ``gateway``, or store it and raise what kept it from arriving.
 
         ``text`` makes what is stored where ``body`` is not text.
         """

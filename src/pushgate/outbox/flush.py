@@ -20,8 +20,8 @@ from .rule import Plan, plan, unseen_plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ..gateway.client import Gateway
     from ..gateway.clock import ClockOffset
+    from ..gateway.core import GatewayCore
     from ..protocol.groups import Group
     from .contents import StoredFamily
     from .folder import Folder
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _SEEN_FOR = 5.0  # seconds; then the gateway is read again
 _ROUNDS = 5  # of one group that keeps changing
 _WAIT = 0.5  # seconds, for another process that merges or delivers
-_LONG_WAIT = 5.0  # the same, for one that delivers to the former URL
 _PAUSE = 10.0  # seconds to the next flush in passing, after one in which the gateway failed
 _LONG_PAUSE = 60.0  # ... after one that may not read the gateway
 _LONGEST_PAUSE = 600.0  # a pause that ends later was noted by a clock that was set back
@@ -44,6 +43,10 @@ class _FailedError(Exception):
         self.ends_all = ends_all
 
 
+class _ClockNeededError(Exception):
+    """The gateway's clock is to be read before clocks can be compared."""
+
+
 class Flush:
     """One go at all that waits for ``gateway``; see Outbox.flush for the options.
 
@@ -53,7 +56,7 @@ class Flush:
     def __init__(
         self,
         folder: Folder,
-        gateway: Gateway,
+        gateway: GatewayCore,
         *,
         timeout: float | None = None,
         unseen: bool = False,
@@ -77,7 +80,7 @@ class Flush:
         self._delivered = 0
         self._dropped: list[str] = []
 
-    def run(self) -> Flushed:
+    async def run(self) -> Flushed:
         """Raises OSError of the folder's; what the gateway raises is in ``Flushed.error``."""
         self._folder.tidy()
         own, *_ = prefixes = self._prefixes
@@ -85,10 +88,10 @@ class Flush:
             return Flushed()
         try:
             if self._former_url is not None and not self._dry_run:
-                _readdress(self._folder, self._former_url, self._gateway.url)
+                self._folder.readdress(self._former_url, self._gateway.url)
             wait = 0.0 if self._in_passing else _WAIT
             with self._folder.locked(self._gateway.url, wait=wait) as lock:
-                error = None if self._pauses(lock) else self._deliver_all()
+                error = None if self._pauses(lock) else await self._deliver_all()
                 if self._pause:
                     with suppress(OSError):  # the time of the lock's file is the pause's end
                         os.utime(lock, (time.time() + self._pause,) * 2)
@@ -106,26 +109,26 @@ class Flush:
         now = time.time()
         return self._in_passing and now < os.fstat(lock).st_mtime <= now + _LONGEST_PAUSE
 
-    def _deliver_all(self) -> Exception | None:
+    async def _deliver_all(self) -> Exception | None:
         """What ended it early, or kept a group from arriving."""
         loaded = [found for prefix in self._prefixes for found in self._folder.load(prefix)]
         self._wanted = {labels_text(record.labels) for record, _ in loaded}
         error = None
         for record, names in sorted(loaded, key=lambda found: found[0].since):
             try:
-                self._deliver(record, names)
+                await self._deliver(record, names)
             except _FailedError as failed:
                 error = failed.error
                 if failed.ends_all:
                     break
         return error
 
-    def _deliver(self, record: Record, names: list[str]) -> None:
+    async def _deliver(self, record: Record, names: list[str]) -> None:
         for _ in range(_ROUNDS):
-            todo = self._plan(record)
+            todo = await self._plan(record)
             done: list[str | None] = [None] if todo.method else []
             if not self._dry_run:
-                done = self._send(record, names, todo)
+                done = await self._send(record, names, todo)
                 if self._folder.names(record.stem) == names:
                     self._folder.remove(names)
                 elif found := self._folder.load(record.stem):
@@ -137,37 +140,46 @@ class Flush:
             self._delivered += not record.is_empty and (None in done or not why)
             return
 
-    def _plan(self, record: Record) -> Plan:
+    async def _plan(self, record: Record) -> Plan:
         if record.is_empty:
             return Plan(None)
         if self._unseen:
             return unseen_plan(record.entry)
-        held = self._held().get(labels_text(record.labels))
-        unanswered = set(record.unanswered)
-        return plan(record.entry, unanswered, held, record.labels, self._is_later)
+        held = (await self._held()).get(labels_text(record.labels))
+        arguments = record.entry, set(record.unanswered), held, record.labels, self._is_later
+        try:
+            return plan(*arguments)
+        except _ClockNeededError:
+            await self._read_clock()
+        return plan(*arguments)
 
     def _is_later(self, here: float, there: float) -> bool:
         if self._offset is None:
-            from ..gateway.clock import WITHOUT_DATE
-
-            try:
-                found = self._gateway.clock(timeout=self._time_left())
-            except (PushError, OSError) as error:
-                raise _FailedError(error) from error
-            self._offset = found or WITHOUT_DATE
+            raise _ClockNeededError
         return self._offset.is_later(here, there)
 
-    def _held(self) -> dict[str, Group]:
+    async def _read_clock(self) -> None:
+        from ..gateway.clock import WITHOUT_DATE
+
+        try:
+            found = await self._gateway.clock(timeout=self._time_left())
+        except (PushError, OSError) as error:
+            raise _FailedError(error) from error
+        self._offset = found or WITHOUT_DATE
+
+    async def _held(self) -> dict[str, Group]:
         """The groups that the gateway holds, of those that something waits for."""
         if self._groups is None or time.monotonic() - self._seen_at > _SEEN_FOR:
-            self._groups, self._seen_at = self._read(), time.monotonic()
+            self._groups, self._seen_at = await self._read(), time.monotonic()
         return self._groups
 
-    def _read(self) -> dict[str, Group]:
+    async def _read(self) -> dict[str, Group]:
+        def is_wanted(group: Group) -> bool:
+            return labels_text(group.labels) in self._wanted
+
         try:
-            groups = self._gateway.iter_groups(timeout=self._time_left())
-            named = ((labels_text(group.labels), group) for group in groups)
-            return {name: group for name, group in named if name in self._wanted}
+            groups = await self._gateway.groups(timeout=self._time_left(), wanted=is_wanted)
+            return {labels_text(group.labels): group for group in groups}
         except (PushError, OSError) as error:
             if isinstance(error, OSError) and not forbids_reading(error):
                 self._pause = _PAUSE
@@ -189,12 +201,12 @@ class Flush:
             raise _FailedError(waiting_error(text, self._gateway.url))
         return left if timeout is None else min(left, timeout)
 
-    def _send(self, record: Record, names: list[str], todo: Plan) -> list[str | None]:
+    async def _send(self, record: Record, names: list[str], todo: Plan) -> list[str | None]:
         """Of each request why the gateway refuses it for good; None where it does not."""
         if todo.method is None:
             return []
         families = {name: record.entry.families[name] for name in todo.names}
-        refusal = self._request(record, names, todo.method, families)
+        refusal = await self._request(record, names, todo.method, families)
         base = record.entry if todo.method != "POST" else record.entry._replace(base=None)
         pushes = list(base._replace(families=families).pushes())
         if refusal is None or len(pushes) == 1:
@@ -202,7 +214,7 @@ class Flush:
         # One bad change does not take the others with it: each by itself, in order. A PUT of
         # nothing is done by a DELETE: should we be killed before the next, nobody has emptied it.
         return [
-            self._request(
+            await self._request(
                 record,
                 names,
                 push.method if push.families or push.base is None else "DELETE",
@@ -211,7 +223,7 @@ class Flush:
             for push in pushes
         ]
 
-    def _request(
+    async def _request(
         self,
         record: Record,
         names: list[str],
@@ -223,7 +235,7 @@ class Flush:
         timeout = self._time_left()
         try:
             encoded = body.encode("utf-8", "surrogateescape")
-            self._gateway.send_directly(method, record.key(), encoded, timeout=timeout)
+            await self._gateway.send_directly(method, record.key(), encoded, timeout=timeout)
         except Exception as error:
             text = describe(error)
             if is_permanent(error):
@@ -232,10 +244,3 @@ class Flush:
                 self._folder.replace(names, record.failed(text))
             raise _FailedError(error, ends_all=not concerns_one_group(error)) from error
         return None
-
-
-def _readdress(folder: Folder, old_url: str, new_url: str) -> None:
-    """Have what waits for ``old_url`` wait for ``new_url``."""
-    with folder.locked(old_url, wait=_LONG_WAIT):
-        for record, names in folder.load(url_prefix(old_url)):
-            folder.replace(names, record._replace(url=new_url))

@@ -38,12 +38,13 @@ T = TypeVar("T")
 _MOST_FILES = 10_000
 _MOST_BYTES = 256 * 1024**2
 _MOST_OF_A_GROUP = 8  # files; then they are merged into one
+_LONG_WAIT = 5.0  # seconds, for another process that delivers
 _ABANDONED = 60.0  # seconds; a file that is written for so long has lost its writer
 _PLANTED = (errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.EPERM)
 
 
 class Folder:
-    """The folder ``path``, which need not exist. All methods but ``attempt`` raise OSError."""
+    """The folder ``path``, which need not exist. Most methods raise OSError."""
 
     def __init__(self, path: str, log: RateLimitedLogger) -> None:
         self.path = path
@@ -57,14 +58,19 @@ class Folder:
         """
         try:
             return work()
-        except PushError as error:
-            self._log.warning(f"the outbox {self.path} can't hold a push, which is lost: {error}")
         except Exception as error:
-            why = getattr(error, "strerror", None) or error
-            fate = "what is not delivered is lost" if is_lost else "what waits there stays"
-            advice = "set PUSHGATE_OUTBOX to a folder of your own, or to off"
-            self._log.warning(f"the outbox {self.path} can't be used: {why}; {fate}; {advice}")
+            self.log_failure(error, is_lost=is_lost)
         return None
+
+    def log_failure(self, error: Exception, *, is_lost: bool = False) -> None:
+        """Log what failed here; ``is_lost``: so what was to be stored is lost."""
+        if isinstance(error, PushError):
+            self._log.warning(f"the outbox {self.path} can't hold a push, which is lost: {error}")
+            return
+        why = getattr(error, "strerror", None) or error
+        fate = "what is not delivered is lost" if is_lost else "what waits there stays"
+        advice = "set PUSHGATE_OUTBOX to a folder of your own, or to off"
+        self._log.warning(f"the outbox {self.path} can't be used: {why}; {fate}; {advice}")
 
     def names(self, prefix: str = "") -> list[str]:
         """The files in which something waits and whose names begin so, the oldest of a group first.
@@ -117,6 +123,15 @@ class Folder:
             with suppress(DeliveryError), self.locked(url):
                 for record, names in self.load(stem):
                     self.replace(names, record)
+
+    def readdress(self, old_url: str, new_url: str) -> None:
+        """Have what waits for ``old_url`` wait for ``new_url``.
+
+        Raises DeliveryError while another process delivers it.
+        """
+        with self.locked(old_url, wait=_LONG_WAIT):
+            for record, names in self.load(url_prefix(old_url)):
+                self.replace(names, record._replace(url=new_url))
 
     def sync(self) -> None:
         """Have new files survive a power cut."""

@@ -29,7 +29,7 @@ def something_waits(folder: Folder, push: Push) -> bool:
     return bool(folder.attempt(lambda: folder.names(stem)))
 
 
-def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
+async def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
     """Send a push so that nothing that waits for its group is delivered over it.
 
     It is written down before. Raises what kept it from arriving, as Outbox.send does.
@@ -48,16 +48,16 @@ def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
                 why = f"what waits in the outbox can't be locked: {error.strerror}"
             began = time.time()
             if not why:
-                _send_locked(folder, push, began, deadline)
+                await _send_locked(folder, push, began, deadline)
             elif _store(folder, push, began, None):
                 raise waiting_error(why, url, method=push.method, group=group)
             else:
-                push.send(deadline)
+                await push.send(deadline)
     finally:
         folder.attempt(lambda: folder.merge(url, file_stem(url, group)))
 
 
-def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -> None:
+async def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -> None:
     try:
         entry = push.entry(began)
     except PushError:  # it can't wait as text
@@ -69,7 +69,7 @@ def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -
             record = record.expecting([EMPTIED])
         written = folder.attempt(lambda: [folder.add(record)]) or []
     try:
-        push.send(deadline)
+        await push.send(deadline)
     except Exception as error:
         if store_failed(folder, push, began, error) or not may_arrive_later(error):
             folder.attempt(lambda: folder.remove(written))

@@ -6,9 +6,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import require_posix
+from ..errors import PushError, require_posix
 from ..log import RateLimitedLogger
 from ..protocol.text import CONTENT_TYPE
+from ..transport.backend import completed
 from ..transport.deadline import Deadline
 from ..transport.urls import without_credentials
 from .push import Push
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ..gateway.client import Gateway
+    from ..gateway.core import GatewayCore
     from ..protocol.grouping_key import GroupingKey
     from .folder import Folder
     from .record import Flushed, Record, WaitingGroup
@@ -73,6 +75,18 @@ class Outbox:
         body: bytes,
         *,
         timeout: float | None = None,
+    ) -> None:
+        """As :meth:`deliver`, in code that may block."""
+        completed(self.deliver(gateway.core, method, key, body, timeout=timeout))
+
+    async def deliver(
+        self,
+        gateway: GatewayCore,
+        method: str,
+        key: GroupingKey,
+        body: bytes,
+        *,
+        timeout: float | None = None,
         content_type: str = CONTENT_TYPE,
         text: Callable[[], bytes] | None = None,
     ) -> None:
@@ -87,17 +101,21 @@ class Outbox:
         deadline = Deadline(gateway.timeout if timeout is None else timeout)
         push = Push(gateway, method, key, body, content_type, text)
         if self.is_empty():
-            self._send_or_store(push, deadline)
+            await self._send_or_store(push, deadline)
             return
         from .ordered_send import send_in_order, something_waits
 
-        if method == "POST" and not body:  # a heartbeat goes after what waits
-            self._flush_by_the_way(gateway, deadline, 0.5)
-        if something_waits(self._folder, push):
-            send_in_order(self._folder, push, deadline)
-        else:
-            self._send_or_store(push, deadline)
-        self._flush_by_the_way(gateway, deadline, 1.0)
+        async def in_order(gateway: GatewayCore) -> None:
+            ours = push._replace(gateway=gateway)
+            if method == "POST" and not body:  # a heartbeat goes after what waits
+                await self._flush_by_the_way(gateway, deadline, 0.5)
+            if something_waits(self._folder, ours):
+                await send_in_order(self._folder, ours, deadline)
+            else:
+                await self._send_or_store(ours, deadline)
+            await self._flush_by_the_way(gateway, deadline, 1.0)
+
+        await gateway.backend.with_disk(in_order, gateway)
 
     def keep(
         self,
@@ -133,13 +151,14 @@ class Outbox:
         nothing, and returns what would be. ``from_url`` is the former URL of a gateway that moved:
         what waits for that is delivered too. Never raises: the result has what ended it early.
         """
-        return self._flush(
-            gateway,
+        flow = self._flush(
+            gateway.core,
             timeout=timeout,
             unseen=unseen,
             dry_run=dry_run,
             former_url=from_url and without_credentials(from_url),
         )
+        return completed(flow)
 
     def waiting(self, url: str | None = None) -> list[WaitingGroup]:
         """What waits, for the gateway ``url`` or for any, what waits longest first.
@@ -170,14 +189,19 @@ class Outbox:
 
         return Folder(self.path, self._log)
 
-    def _send_or_store(self, push: Push, deadline: Deadline) -> None:
+    async def _send_or_store(self, push: Push, deadline: Deadline) -> None:
         began = time.time()
         try:
-            push.send(deadline)
+            await push.send(deadline)
         except Exception as error:
             from .ordered_send import store_failed
 
-            store_failed(self._folder, push, began, error)
+            failure = error
+
+            async def store(_gateway: object) -> None:
+                store_failed(self._folder, push, began, failure)
+
+            await push.gateway.backend.with_disk(store, push.gateway)
             raise
 
     def _records(self, url: str | None) -> list[Record]:
@@ -190,23 +214,28 @@ class Outbox:
         records = [record for record, _ in found if not record.is_empty]
         return sorted(records, key=lambda record: record.since)
 
-    def _flush_by_the_way(self, gateway: Gateway, deadline: Deadline, share: float) -> None:
+    async def _flush_by_the_way(
+        self, gateway: GatewayCore, deadline: Deadline, share: float
+    ) -> None:
         left = deadline.left(0.0)
         timeout = _BY_THE_WAY if left is None else min(_BY_THE_WAY, left * share)
         if timeout >= _LEAST:
-            self._flush(gateway, timeout=timeout, in_passing=True)
+            await self._flush(gateway, timeout=timeout, in_passing=True)
 
-    def _flush(self, gateway: Gateway, *, dry_run: bool = False, **options: Any) -> Flushed:
+    async def _flush(
+        self, gateway: GatewayCore, *, dry_run: bool = False, **options: Any
+    ) -> Flushed:
         from .record import Flushed
 
         if self.is_empty():
             return Flushed()
-        from ..errors import PushError
         from .flush import Flush
 
         folder = self._folder
-        flushed = folder.attempt(Flush(folder, gateway, dry_run=dry_run, **options).run)
-        if flushed is None:
+        try:
+            flushed = await Flush(folder, gateway, dry_run=dry_run, **options).run()
+        except Exception as error:
+            folder.log_failure(error)
             return Flushed(error=PushError(f"the outbox {self.path} can't be used"))
         for line in () if dry_run else flushed.dropped:
             self._log.warning(f"{gateway.url} {line}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..gateway.client import Gateway
+    from ..gateway.core import GatewayCore
     from ..protocol.grouping_key import GroupingKey
     from ..transport.deadline import Deadline
     from .entry import Entry
@@ -18,17 +18,17 @@ _SHARE, _MOST = 0.25, 0.25  # of a push's time, and in seconds, that is reserved
 class Push(NamedTuple):
     """A request. ``text`` makes what is stored of a body that is no text."""
 
-    gateway: Gateway
+    gateway: GatewayCore
     method: str
     key: GroupingKey
     body: bytes
     content_type: str
     text: Callable[[], bytes] | None = None
 
-    def send(self, deadline: Deadline) -> None:
+    async def send(self, deadline: Deadline) -> None:
         """Send it, past the outbox, and leave time to store it after."""
         timeout = deadline.reserving(_SHARE, _MOST).left()
-        self.gateway.send_directly(
+        await self.gateway.send_directly(
             self.method, self.key, self.body, timeout=timeout, content_type=self.content_type
         )
 

@@ -6,11 +6,18 @@ neither ignores the header and fails to parse the body (seen on 1.5.1), so nothi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .. import imported
 from ..errors import MissingExtraError
+from .steps import finished
 from .text import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+_SLICE = 1 << 18  # bytes; gzip takes some 5 ms for so many
+_GZIP = 31  # zlib's window size for gzip's header
 
 Compression = Literal["gzip", "snappy"] | None
 Headers = list[tuple[str, str]]
@@ -24,14 +31,21 @@ def compress(
     ``compression`` is None, "gzip" or "snappy" in any case. Raises ValueError for others and
     MissingExtraError, also a RuntimeError, for snappy without python-snappy.
     """
+    return finished(compress_steps(text, compression, content_type))
+
+
+def compress_steps(
+    text: bytes, compression: str | None, content_type: str = CONTENT_TYPE
+) -> Generator[None, None, tuple[bytes, Headers]]:
+    """As :func:`compress`, a slice of the text at each step."""
     headers: Headers = [("Content-Type", content_type)]
     if compression is None:
         return text, headers
     encoding = compression.lower()
     if encoding == "gzip":
-        body = imported("gzip").compress(text)
+        body = yield from _gzipped(text)
     elif encoding == "snappy":
-        body = _snappy_frames(text)
+        body = yield from _snappy_frames(text)
     else:
         raise ValueError(
             f"Unsupported compression type: {compression}; use 'gzip', 'snappy' or None"
@@ -40,7 +54,22 @@ def compress(
     return body, headers
 
 
-def _snappy_frames(text: bytes) -> bytes:
+def _slices(text: bytes) -> Iterator[memoryview]:
+    view = memoryview(text)
+    return (view[start : start + _SLICE] for start in range(0, max(1, len(text)), _SLICE))
+
+
+def _gzipped(text: bytes) -> Generator[None, None, bytes]:
+    zlib = imported("zlib")
+    compressor = zlib.compressobj(wbits=_GZIP)
+    pieces = []
+    for piece in _slices(text):
+        pieces.append(compressor.compress(piece))
+        yield
+    return b"".join([*pieces, compressor.flush()])
+
+
+def _snappy_frames(text: bytes) -> Generator[None, None, bytes]:
     """The framing format; the raw block format that snappy.compress() writes is answered by 400."""
     try:
         import snappy
@@ -49,7 +78,10 @@ def _snappy_frames(text: bytes) -> bytes:
             "snappy compression needs the python-snappy package", extra="snappy"
         ) from error
     compressor = snappy.StreamCompressor()
-    body: bytes = compressor.compress(text)
+    pieces = []
+    for piece in _slices(text):
+        pieces.append(compressor.compress(bytes(piece)))
+        yield
     # Writes nothing in python-snappy 0.7; other releases buffer and return the rest here.
     flush = getattr(compressor, "flush", None)
-    return body + (flush() or b"" if callable(flush) else b"")
+    return b"".join([*pieces, flush() or b"" if callable(flush) else b""])

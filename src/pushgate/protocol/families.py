@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
 EXEMPLARS, NATIVE_HISTOGRAMS = "exemplars", "native histograms"
 _WITH_EXEMPLARS = frozenset({"counter", "histogram", "gaugehistogram"})
@@ -87,6 +87,15 @@ def families_of(metrics: Metrics) -> Iterable[FamilyLike]:
     if not hasattr(metrics, "__iter__") or isinstance(metrics, (str, bytes, dict)):
         raise _not_metrics(metrics)
     return _each(metrics)
+
+
+def collect_steps(metrics: Metrics) -> Generator[None, None, list[FamilyLike]]:
+    """The list of the families, collected one at each step. Raises TypeError."""
+    families: list[FamilyLike] = []
+    for family in families_of(metrics):
+        families.append(family)
+        yield
+    return families
 
 
 def _each(metrics: Iterable[Collector | FamilyLike]) -> Iterator[FamilyLike]:

@@ -10,14 +10,14 @@ from datetime import datetime
 from sys import intern
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DeliveryError, PushError
+from ..errors import PushError
 from .families import Sample
-from .json_stream import entries_of
+from .json_stream import entries
 from .metric_types import FAILURE_TIME, PUSH_TIME
 from .timestamps import is_impossible_time, is_possible_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +90,44 @@ UNREADABLE = (
 )
 
 
-def read_groups(document: Iterable[bytes]) -> Iterator[Group]:
+class GroupParser:
     """The groups in a response of ``/api/v1/metrics``, each decoded when its turn comes.
 
-    ``document`` is the response in pieces. Decoded as a whole, that of a gateway with ten thousand
-    groups takes hundreds of megabytes. Raises PushError for another layout, and what the pieces
-    raise.
+    Decoded as a whole, that of a gateway with ten thousand groups takes hundreds of megabytes.
     """
-    try:
-        for entry in entries_of(document):
-            yield _group(entry)
-    except DeliveryError:
-        raise
-    except UNREADABLE as error:
-        raise PushError("/api/v1/metrics is not the response of a Pushgateway") from error
+
+    def __init__(self) -> None:
+        self._entries = entries()
+        next(self._entries)
+
+    def feed(self, piece: bytes) -> Iterator[Group]:
+        """The groups that end in the next piece of the response, which is empty at its end.
+
+        Raises PushError for another layout.
+        """
+        try:
+            entry = self._entries.send(piece)
+            while entry is not None:
+                yield _group(entry)
+                entry = next(self._entries)
+        except StopIteration:  # the end of the document; what follows it is not looked at
+            self._entries = _ended()
+            next(self._entries)
+        except UNREADABLE as error:
+            raise PushError("/api/v1/metrics is not the response of a Pushgateway") from error
+
+
+def read_groups(document: Iterable[bytes]) -> Iterator[Group]:
+    """The groups in ``document``, which comes in pieces. Raises as GroupParser, and its errors."""
+    parser = GroupParser()
+    for piece in document:
+        yield from parser.feed(piece)
+    yield from parser.feed(b"")
+
+
+def _ended() -> Generator[None, bytes, None]:
+    while True:
+        yield
 
 
 def _group(entry: dict[str, Any]) -> Group:

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator
 
 _OPENING = re.compile(r'\s*\{\s*"status"\s*:\s*"success"\s*,\s*"data"\s*:\s*\[\s*')
 _NEXT = re.compile(r"\s*([,\]])\s*")
@@ -16,16 +16,20 @@ _LONGEST_OPENING = 256  # characters
 _LONGEST_ENTRY = 1 << 26  # characters; a group of half a million series
 
 
-def entries_of(document: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The entries of ``data`` in ``document``, which comes in pieces. Raises ValueError."""
-    text = _Text(document)
-    while len(text.buffer) < _LONGEST_OPENING and text.more():
+def entries() -> Generator[dict[str, Any] | None, bytes, None]:
+    """The entries of ``data`` in a document, and None where its next piece is to be sent.
+
+    An empty piece is its end. Raises ValueError.
+    """
+    text = _Text()
+    while len(text.buffer) < _LONGEST_OPENING and (yield from text.more()):
         pass
     opening = _OPENING.match(text.buffer)
     if not opening or text.buffer.startswith("]", opening.end()):
-        while text.more():
+        while (yield from text.more()):
             pass
-        yield from json.loads(text.buffer)["data"]
+        for entry in json.loads(text.buffer)["data"]:
+            yield _checked(entry)
         return
     text.skip(opening.end())
     decoder = json.JSONDecoder()
@@ -36,39 +40,45 @@ def entries_of(document: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             # Perhaps it goes on. Twice as much is read each time, or a long one takes for ever.
             wanted = 2 * len(text.buffer) + 1
             while len(text.buffer) < wanted:
-                if not text.more():
+                if not (yield from text.more()):
                     break
             else:
                 continue
             entry, end = decoder.raw_decode(text.buffer)
         text.skip(end)
         while (mark := _NEXT.match(text.buffer)) is None:
-            if text.buffer.strip() or not text.more():
+            if text.buffer.strip() or not (yield from text.more()):
                 raise ValueError("the response ends early")
-        yield entry
+        yield _checked(entry)
         if mark[1] == "]":
             return
         text.skip(mark.end())
 
 
+def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+    if entry is None:
+        raise ValueError("an entry is null")
+    return entry
+
+
 class _Text:
     """Pieces of UTF-8 as text, of which the part in ``buffer`` is not decoded as JSON yet."""
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self) -> None:
         self.buffer = ""
-        self._pieces = iter(pieces)
+        self._has_ended = False
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
 
-    def more(self) -> bool:
-        """Add a piece: whether there was one. Raises ValueError."""
-        piece = next(self._pieces, None)
-        if piece is None:
-            self.buffer += self._decode(b"", final=True)
+    def more(self) -> Generator[None, bytes, bool]:
+        """Ask for a piece, and add it: whether there was one. Raises ValueError."""
+        if self._has_ended:
             return False
-        self.buffer += self._decode(piece)
+        piece = yield None
+        self._has_ended = not piece
+        self.buffer += self._decode(piece, final=not piece)
         if len(self.buffer) > _LONGEST_ENTRY:
             raise ValueError("a group is too long")
-        return True
+        return bool(piece)
 
     def skip(self, count: int) -> None:
         """So much of the buffer is done with."""

@@ -19,10 +19,11 @@ from .metric_types import BOUNDS, text_type
 from .names import from_path, naming, quoted, quoted_metric, underscored_label
 from .payload_errors import bad_sample, no_time, not_unicode, overwritten
 from .sample_heads import schema_of
+from .steps import finished
 from .timestamps import is_possible_time, is_time_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from .families import FamilyLike, Metrics
     from .grouping_key import GroupingKey
@@ -54,11 +55,22 @@ def encode(
     Characters of names that not every gateway reads become underscores, or stay as they are with
     ``utf8_names``. Raises InvalidPayloadError, naming the metric and label and what to change.
     """
+    return finished(encode_steps(metrics, key, utf8_names=utf8_names))
+
+
+def encode_steps(
+    metrics: Metrics, key: GroupingKey | None = None, *, utf8_names: bool = False
+) -> Generator[None, None, Payload]:
+    """As :func:`encode`, a family at each step, so that an event loop can do others' work between.
+
+    The payload is what the generator returns.
+    """
     checks = PayloadChecks(_grouping_labels(key) if key else {})
     out: list[str] = []
     count = 0
     for family in families_of(metrics):
         count += _write_family(family, out, checks, utf8_names)
+        yield
     checks.finish()
     text = "".join(out)
     try:

@@ -5,37 +5,43 @@ Errors are those of the standard library. Where one is raised, no socket stays o
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
-import sys
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .socket_io import send
+from .socket_io import send, wait_for
 
 if TYPE_CHECKING:
     import ssl
     from typing import Any
 
+    from .backend import Backend
     from .deadline import Deadline
     from .proxies import Proxy
 
 _LONGEST_LABEL = 64  # characters; RFC 1035, section 2.3.4, allows one fewer
 
 
-def dial(
-    host: str, port: int, tls: ssl.SSLContext | None, proxy: Proxy | None, deadline: Deadline
+async def dial(
+    backend: Backend,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None,
+    proxy: Proxy | None,
+    deadline: Deadline,
 ) -> socket.socket:
     """A socket connected to ``host``, through ``proxy`` if there is one, encrypted if ``tls``.
 
-    Raises OSError, ResponseError of a proxy among them, or UnicodeError for a host name that no
-    resolver takes.
+    It does not block. Raises OSError, ResponseError of a proxy among them, or UnicodeError for a
+    host name that no resolver takes.
     """
     if proxy is None:
-        sock = _open_socket(host, port, deadline)
+        sock = await _open_socket(backend, host, port, deadline)
     else:
         try:
-            sock = _open_socket(proxy.host, proxy.port, deadline)
+            sock = await _open_socket(backend, proxy.host, proxy.port, deadline)
         except TimeoutError:
             raise
         except OSError as error:
@@ -44,29 +50,38 @@ def dial(
             ) from error
     try:
         if tls is None:
-            sock.setblocking(False)
             return sock
         if proxy is not None:
-            _tunnel(sock, host, port, proxy, deadline)
-        sock = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-        sock.settimeout(deadline.remaining())
-        sock.do_handshake()
-        return sock
+            await _tunnel(backend, sock, host, port, proxy, deadline)
+        sock = secure = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        while True:
+            try:
+                secure.do_handshake()
+                return sock
+            except OSError as error:
+                await wait_for(backend, sock, error, deadline)
     except BaseException:
         sock.close()
         raise
 
 
-def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy, deadline: Deadline) -> None:
+async def _tunnel(
+    backend: Backend,
+    sock: socket.socket,
+    host: str,
+    port: int,
+    proxy: Proxy,
+    deadline: Deadline,
+) -> None:
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     lines += [f"{name}: {value}" for name, value in proxy.headers]
-    send(sock, "\r\n".join([*lines, "\r\n"]).encode("latin-1"), deadline)
+    await send(backend, sock, "\r\n".join([*lines, "\r\n"]).encode("latin-1"), deadline)
     from http.client import responses
 
     from .http_parser import receive_connected
 
-    status = receive_connected(sock, deadline)
+    status = await receive_connected(backend, sock, deadline)
     if status != 200:
         raise OSError(
             f"the proxy {proxy.host}:{proxy.port} refused the tunnel to {target}:"
@@ -74,9 +89,9 @@ def _tunnel(sock: socket.socket, host: str, port: int, proxy: Proxy, deadline: D
         )
 
 
-def _open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
+async def _open_socket(backend: Backend, host: str, port: int, deadline: Deadline) -> socket.socket:
     error: OSError | None = None
-    addresses = _resolve(host, port, deadline)
+    addresses = await _resolve(backend, host, port, deadline)
     for untried, (family, kind, protocol, _, address) in zip(
         range(len(addresses), 0, -1), addresses, strict=True
     ):
@@ -86,10 +101,10 @@ def _open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
             error = failure
             continue
         try:
+            sock.setblocking(False)
             left = deadline.remaining()
             # An address that swallows packets must leave the others their share.
-            sock.settimeout(left and left / untried)
-            sock.connect(address)
+            await _connect(backend, sock, address, left and left / untried)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         except BaseException as failure:
@@ -100,8 +115,20 @@ def _open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
     raise error or OSError(f"no address found for {host}")
 
 
-def _resolve(host: str, port: int, deadline: Deadline) -> list[Any]:
-    """getaddrinfo, which takes no time-out, in a thread that can be left behind."""
+async def _connect(
+    backend: Backend, sock: socket.socket, address: Any, timeout: float | None
+) -> None:
+    code = sock.connect_ex(address)
+    if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR):
+        if not await backend.writable(sock, timeout):
+            raise TimeoutError("timed out")
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+async def _resolve(backend: Backend, host: str, port: int, deadline: Deadline) -> list[Any]:
+    """getaddrinfo, which takes no time-out."""
     left = deadline.remaining()
     if not all(0 < len(label) < _LONGEST_LABEL for label in host.removesuffix(".").split(".")):
         raise UnicodeError("a part of the host name is empty or too long")
@@ -113,28 +140,7 @@ def _resolve(host: str, port: int, deadline: Deadline) -> list[Any]:
 
     with suppress(socket.gaierror):
         return found(socket.AI_NUMERICHOST)  # an address needs no look-up
-    # No thread would ever start once the interpreter finalizes, when a __del__ may push.
-    if left is None or sys.is_finalizing():
-        return found()
-    outcome: list[Any] = []
-
-    def look_up() -> None:
-        try:
-            outcome.append(found())
-        except Exception as failure:  # handed to the waiting thread
-            outcome.append(failure)
-
-    thread = threading.Thread(target=look_up, name="pushgate-resolve", daemon=True)
     try:
-        thread.start()
-    except RuntimeError:
-        # No new threads while the interpreter shuts down, when an atexit hook may push.
-        look_up()
-    else:
-        thread.join(left)
-    if not outcome:
-        raise TimeoutError(f"timed out while looking up {host}")
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    addresses: list[Any] = outcome[0]
-    return addresses
+        return await backend.look_up(found, left)
+    except TimeoutError:
+        raise TimeoutError(f"timed out while looking up {host}") from None

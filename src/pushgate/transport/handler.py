@@ -1,20 +1,16 @@
-"""The handler protocol, the built-in handlers, and the class that all of them belong to.
-
-A handler is called with the keywords ``url, method, timeout, headers, data`` and returns a callable
-without arguments that performs the request and raises on failure: prometheus_client's protocol, so
-any handler written for it works here.
-"""
+"""The built-in handlers, and the class that all of them belong to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin
 
 from .. import imported
-from ..errors import DeliveryError, SettingsError, is_success
+from ..errors import SettingsError, is_success
 from .auth import TLS, BasicAuth, BearerToken
+from .backend import BLOCKING, completed
 from .deadline import Deadline
 from .pool import exchange
 from .request import Request, RequestHeaders, headers_of, refuse_headers_of_the_request
@@ -24,8 +20,7 @@ from .urls import Address, parse, without_credentials
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..protocol.grouping_key import GroupingKey
-    from ..protocol.stored_key import StoredKey
+    from .backend import Backend
     from .error_mapping import ErrorMapping
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -36,21 +31,6 @@ _MAX_BODY = 64 * 1024  # bytes; a Pushgateway's longest complaint is far below
 # All that may follow a redirect to another origin: neither Authorization nor the user's own
 # headers, which may hold a key.
 _HARMLESS = ("content-type", "content-encoding")
-
-
-class Handler(Protocol):
-    """Performs a push's request. It may raise anything; OSError is the custom."""
-
-    def __call__(
-        self,
-        *,
-        url: str,
-        method: str,
-        timeout: float | None,
-        headers: list[tuple[str, str]],
-        data: bytes,
-    ) -> Callable[[], object]:
-        """Prepare the request; the returned callable performs it."""
 
 
 class HTTPHandler(NamedTuple):
@@ -96,6 +76,37 @@ class HTTPHandler(NamedTuple):
     ) -> Response:
         """Send a request to ``url`` and the ``path`` below it; the response, if it is a success.
 
+        Arguments and errors are those of :meth:`fetch`.
+        """
+        return completed(
+            self.fetch(
+                BLOCKING,
+                url,
+                method,
+                timeout,
+                headers,
+                data,
+                path,
+                max_body=max_body,
+                streamed=streamed,
+            )
+        )
+
+    async def fetch(
+        self,
+        backend: Backend,
+        url: str,
+        method: str,
+        timeout: float | None,
+        headers: Iterable[tuple[str, str]] = (),
+        data: bytes = b"",
+        path: str = "",
+        *,
+        max_body: int | None = _MAX_BODY,
+        streamed: bool = False,
+    ) -> Response:
+        """Send a request to ``url`` and the ``path`` below it; the response, if it is a success.
+
         ``max_body`` is how many bytes of its body are read, None for all; with ``streamed`` they
         are read while the response's ``chunks`` are. Raises DeliveryError, also for a success that
         no Pushgateway gave, and SettingsError for a URL, header or TLS file that can't be used.
@@ -113,7 +124,7 @@ class HTTPHandler(NamedTuple):
             tls = self.tls.context() if address.origin.scheme == "https" else None
             request = Request(address.origin, method, target, sent, data, tls, max_body, streamed)
             try:
-                response = exchange(request, deadline)
+                response = await exchange(backend, request, deadline)
             except SettingsError:
                 raise
             except _FAILURES as error:
@@ -181,8 +192,8 @@ def _complete(
     return headers_of(sent)
 
 
-_DEFAULT = HTTPHandler()
-_FOLLOWING = HTTPHandler(redirects=10)
+DEFAULT = HTTPHandler()
+FOLLOWING = HTTPHandler(redirects=10)
 
 
 def default_handler(
@@ -197,7 +208,7 @@ def default_handler(
     The returned callable raises GatewayUnreachableError (a URLError) or GatewayRejectedError (an
     HTTPError); so do those of the other handlers.
     """
-    return _DEFAULT(url, method, timeout, headers, data)
+    return DEFAULT(url, method, timeout, headers, data)
 
 
 def passthrough_redirect_handler(
@@ -212,27 +223,4 @@ def passthrough_redirect_handler(
     Method and body stay the same on every hop. Authorization and headers other than the content's
     do not travel to another origin. Use it only for a gateway whose redirects you trust.
     """
-    return _FOLLOWING(url, method, timeout, headers, data)
-
-
-def perform(
-    handler: Handler | Callable[..., Callable[[], object]],
-    base: str,
-    method: str,
-    key: GroupingKey | StoredKey,
-    body: bytes,
-    headers: list[tuple[str, str]],
-    timeout: float | None,
-) -> None:
-    """One request for the group ``key`` of the gateway ``base``. An error of ours has the group."""
-    try:
-        if handler is default_handler:
-            handler = _DEFAULT
-        if isinstance(handler, HTTPHandler):
-            handler.request(base, method, timeout, headers, body, key.path)
-        else:
-            url = base + key.path
-            handler(url=url, method=method, timeout=timeout, headers=headers, data=body)()
-    except DeliveryError as error:
-        error.group = key.labels
-        raise
+    return FOLLOWING(url, method, timeout, headers, data)

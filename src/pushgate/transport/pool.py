@@ -19,14 +19,16 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import closes_idle_connection, is_success
+from .backend import is_readable
 from .connect import dial
 from .proxies import proxy_for
 from .response import Response, receive
-from .socket_io import is_closed, is_readable, is_tls, is_tls_error, send
+from .socket_io import is_closed, is_tls, is_tls_error, send
 
 if TYPE_CHECKING:
     import ssl
 
+    from .backend import Backend
     from .deadline import Deadline
     from .proxies import Proxy
     from .request import Request
@@ -63,7 +65,7 @@ class _Connection:
 _idle: list[_Connection] = []
 
 
-def exchange(request: Request, deadline: Deadline) -> Response:
+async def exchange(backend: Backend, request: Request, deadline: Deadline) -> Response:
     """Send the request and read the response, on an idle connection where there is one.
 
     An idle connection that is dead, or that the server closed meanwhile, is replaced once: requests
@@ -78,7 +80,7 @@ def exchange(request: Request, deadline: Deadline) -> Response:
     if connection is not None:
         try:
             half = deadline.reserving(0.5, float("inf"))
-            response = _attempt(connection, request, data, deadline, half)
+            response = await _attempt(backend, connection, request, data, deadline, half)
             if not closes_idle_connection(response.status):
                 return response
         except TimeoutError:
@@ -88,11 +90,12 @@ def exchange(request: Request, deadline: Deadline) -> Response:
                 raise
         close_idle(key)
     proxy = proxy_for(origin.scheme, origin.authority)
-    sock = dial(origin.host, origin.port, request.tls, proxy, deadline)
-    return _attempt(_Connection(key, sock, proxy), request, data, deadline)
+    sock = await dial(backend, origin.host, origin.port, request.tls, proxy, deadline)
+    return await _attempt(backend, _Connection(key, sock, proxy), request, data, deadline)
 
 
-def _attempt(
+async def _attempt(
+    backend: Backend,
     connection: _Connection,
     request: Request,
     data: bytes,
@@ -105,14 +108,14 @@ def _attempt(
         data = request.encoded(connection.proxy)
     try:
         try:
-            send(sock, data, patience or deadline)
+            await send(backend, sock, data, patience or deadline)
         except OSError as refusal:
             if not is_closed(refusal):
                 raise
-            response = _early_response(sock, refusal, request, deadline)
+            response = await _early_response(backend, sock, refusal, request, deadline)
             sock.close()
             return response
-        response = receive(sock, request, deadline, patience)
+        response = await receive(backend, sock, request, deadline, patience)
     except BaseException:
         sock.close()
         raise
@@ -121,15 +124,19 @@ def _attempt(
     return response
 
 
-def _early_response(
-    sock: socket.socket, refusal: OSError, request: Request, deadline: Deadline
+async def _early_response(
+    backend: Backend,
+    sock: socket.socket,
+    refusal: OSError,
+    request: Request,
+    deadline: Deadline,
 ) -> Response:
     """The response (413, 431, 401, a TLS alert) of a server that closed on the rest of the body.
 
     Raises ``refusal`` if there is none, or a success, which can't be about what it did not read.
     """
     try:
-        response = receive(sock, request, deadline)
+        response = await receive(backend, sock, request, deadline)
     except OSError as error:
         if is_tls_error(error) and not is_closed(error):
             raise

@@ -6,13 +6,16 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import imported
+from .backend import completed
 from .socket_io import receive_some
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine
     from email.message import Message
+    from typing import Any
 
+    from .backend import Backend
     from .deadline import Deadline
     from .request import Request
 
@@ -37,29 +40,48 @@ class ResponseError(OSError):
 class BodyStream:
     """The body of a success in pieces. ``close`` is called after it, or with this object.
 
-    ``explain`` makes of an OSError the error that is raised.
+    ``receive`` is called for the next piece, which is empty at the end. ``explain`` makes of an
+    OSError the error that is raised.
     """
 
-    def __init__(self, pieces: Iterator[bytes], close: Callable[[], None]) -> None:
+    def __init__(
+        self, receive: Callable[[], Coroutine[Any, Any, bytes]], close: Callable[[], None]
+    ) -> None:
         self.explain: Callable[[OSError], Exception] = lambda error: error
-        self._pieces = pieces
+        self._receive = receive
         self.close = close
 
     def __iter__(self) -> BodyStream:
         return self
 
     def __next__(self) -> bytes:
+        if piece := completed(self.piece()):
+            return piece
+        raise StopIteration
+
+    async def piece(self) -> bytes:
+        """The next piece, empty at the end."""
+        piece = b""
         try:
-            return next(self._pieces)
+            piece = await self._receive()
         except OSError as error:
-            self.close()
             raise self.explain(error) from None
-        except StopIteration:
-            self.close()
-            raise
+        finally:
+            if not piece:
+                self.close()
+        return piece
 
     def __del__(self) -> None:
         self.close()
+
+
+def empty_stream() -> BodyStream:
+    """The body of a response that has none."""
+
+    async def receive() -> bytes:
+        return b""
+
+    return BodyStream(receive, lambda: None)
 
 
 class Response(NamedTuple):
@@ -75,18 +97,22 @@ class Response(NamedTuple):
     chunks: BodyStream | None = None
 
 
-def receive(
-    sock: socket.socket, request: Request, deadline: Deadline, patience: Deadline | None = None
+async def receive(
+    backend: Backend,
+    sock: socket.socket,
+    request: Request,
+    deadline: Deadline,
+    patience: Deadline | None = None,
 ) -> Response:
     """Read one response, and close the socket if it can't be used again.
 
     ``patience`` is an earlier deadline for its beginning. Raises OSError, ResponseError among them.
     """
-    start = receive_some(sock, _CHUNK, patience or deadline)
+    start = await receive_some(backend, sock, _CHUNK, patience or deadline)
     if plain := _ACCEPTED.match(start):
         return Response(int(plain[1]), "", None, b"")
     # http.client takes longer to import than a push takes.
-    others: Response = imported("pushgate.transport.http_parser").receive_any(
-        sock, start, request, deadline
+    others: Response = await imported("pushgate.transport.http_parser").receive_any(
+        backend, sock, start, request, deadline
     )
     return others

@@ -5,7 +5,6 @@ Only ``retryable`` errors are tried again: no response, 408, 429 and 5xx, never 
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import DeliveryError, GatewayRejectedError
@@ -13,7 +12,10 @@ from .backoff import Backoff
 from .deadline import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from .backend import Backend
 
 T = TypeVar("T")
 
@@ -22,7 +24,13 @@ _LONGEST_PAUSE = 5.0
 _LONGEST_ASKED = 300.0  # of Retry-After, where no deadline bounds it
 
 
-def with_retries(attempt: Callable[[float | None], T], *, timeout: float | None, retries: int) -> T:
+async def with_retries(
+    backend: Backend,
+    attempt: Callable[[float | None], Coroutine[Any, Any, T]],
+    *,
+    timeout: float | None,
+    retries: int,
+) -> T:
     """Call ``attempt`` with the seconds left, up to ``retries`` times more after a failure.
 
     Pauses grow exponentially, and are no shorter than the server's Retry-After. A pause that does
@@ -32,7 +40,7 @@ def with_retries(attempt: Callable[[float | None], T], *, timeout: float | None,
     left = timeout
     for tried in range(retries + 1):
         try:
-            return attempt(left)
+            return await attempt(left)
         except DeliveryError as error:
             asked = error.retry_after if isinstance(error, GatewayRejectedError) else None
             pause = max(backoff.failed(), asked or 0.0)
@@ -40,7 +48,7 @@ def with_retries(attempt: Callable[[float | None], T], *, timeout: float | None,
             longest = _LONGEST_ASKED if left is None else left
             if not error.retryable or tried == retries or pause >= longest:
                 raise
-            time.sleep(pause)
+            await backend.sleep(pause)
             left = deadline.left(0.0)
             if left == 0:  # the clock went on faster than the pause, as over a suspend
                 raise

@@ -1,64 +1,70 @@
-"""Sending and receiving within a deadline, and telling how a connection failed.
+"""Sending and receiving within a deadline on a socket that does not block.
 
-A plain socket does not block: with a time-out, Python asks the kernel three times more in each
-exchange. A TLS socket has the time that is left as its time-out.
+With a socket's own time-out, Python asks the kernel three times more in each exchange.
 """
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
 
+    from .backend import Backend
     from .deadline import Deadline
 
 
-def send(sock: socket.socket, data: bytes, deadline: Deadline) -> None:
+async def send(backend: Backend, sock: socket.socket, data: bytes, deadline: Deadline) -> None:
     """Send all of ``data``."""
-    left = deadline.remaining()
-    if is_tls(sock):
-        sock.settimeout(left)
-    try:
-        sent = sock.send(data)
-    except BlockingIOError:
-        sent = 0
-    if sent == len(data):
-        return
-    view = memoryview(data)[sent:]
-    while view:
-        sock.settimeout(deadline.remaining())
-        view = view[sock.send(view) :]
-    sock.setblocking(False)
-
-
-def receive_some(sock: socket.socket, size: int, deadline: Deadline) -> bytes:
-    """Up to ``size`` bytes, none at the connection's end. Raises TimeoutError."""
+    deadline.remaining()
+    view = memoryview(data)
     while True:
-        left = deadline.remaining()
-        if is_tls(sock):
-            sock.settimeout(left)
-        elif not is_readable(sock, left):
-            raise TimeoutError("timed out")
+        try:
+            sent = sock.send(view)
+        except OSError as error:
+            await wait_for(backend, sock, error, deadline, is_sending=True)
+        else:
+            if sent == len(view):
+                return
+            view = view[sent:]
+
+
+async def receive_some(
+    backend: Backend, sock: socket.socket, size: int, deadline: Deadline
+) -> bytes:
+    """Up to ``size`` bytes, none at the connection's end. Raises TimeoutError."""
+    left = deadline.remaining()
+    has_some = is_tls(sock) and sock.pending()  # type: ignore[attr-defined]  # received before
+    if not has_some and not await backend.readable(sock, left):
+        raise TimeoutError("timed out")
+    while True:
         try:
             return sock.recv(size)
-        except BlockingIOError:  # it was readable to no end
-            continue
+        except OSError as error:
+            await wait_for(backend, sock, error, deadline)
 
 
-def is_readable(sock: socket.socket, timeout: float | None) -> bool:
-    """Whether there is something to read, or the end, within ``timeout`` seconds."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(None if timeout is None else timeout * 1000))
-    return bool(select.select([sock], [], [], timeout)[0])
+async def wait_for(
+    backend: Backend,
+    sock: socket.socket,
+    error: OSError,
+    deadline: Deadline,
+    *,
+    is_sending: bool = False,
+) -> None:
+    """Wait until what raised ``error`` can go on. Raises it, or TimeoutError, where it can't."""
+    kind = type(error).__name__  # not by their classes, so that nothing imports ssl: 5 MiB, 10 ms
+    if kind not in ("BlockingIOError", "SSLWantReadError", "SSLWantWriteError"):
+        raise error
+    is_for_writing = kind == "SSLWantWriteError" or (is_sending and kind == "BlockingIOError")
+    wait = backend.writable if is_for_writing else backend.readable
+    if not await wait(sock, deadline.remaining()):
+        raise TimeoutError("timed out")
 
 
 def is_tls(sock: socket.socket) -> bool:
     """Whether it is an ssl.SSLSocket."""
-    return hasattr(sock, "pending")  # not by its class, so that nothing imports ssl: 5 MiB, 10 ms
+    return hasattr(sock, "pending")
 
 
 def is_closed(error: OSError) -> bool:
