@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .errors import explain as explain
     from .errors import is_permanent as is_permanent
     from .errors import is_retryable as is_retryable
+    from .gateway.async_gateway import AsyncGateway as AsyncGateway
     from .gateway.client import Gateway as Gateway
     from .gateway.functions import delete_from_gateway as delete_from_gateway
     from .gateway.functions import push_to_gateway as push_to_gateway
@@ -108,6 +109,7 @@ _NAMES_OF = {
     "transport.client_handlers": ("basic_auth_handler", "tls_auth_handler"),
     # for repeated use
     "gateway.client": ("Gateway",),
+    "gateway.async_gateway": ("AsyncGateway",),
     "protocol.grouping_key": ("GroupingKey", "instance_ip_grouping_key"),
     "protocol.groups": ("Group", "GroupFamily"),
     "transport.auth": ("BasicAuth", "BearerToken", "TLS"),
@@ -164,7 +166,7 @@ __all__ = tuple(_MODULE_OF)
 
 
 def __getattr__(name: str) -> object:
-    if name in ("embedded", "exposition", "handlers"):  # public modules, as prometheus_client's are
+    if name in ("aio", "embedded", "exposition", "handlers"):  # public modules
         return imported(f"{__name__}.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'pushgate' has no attribute {name!r}")

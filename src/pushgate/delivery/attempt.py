@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from ..errors import PushError, concerns_one_group
 from ..log import RateLimitedLogger
 from ..protocol.text import encode
+from ..transport.background import in_background
 from ..transport.deadline import Deadline
-from .background import in_background
 from .messages import WAITS, failure, one_line, was_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..gateway.client import Gateway
-    from .background import MadeOnce
+    from ..transport.background import MadeOnce
     from .report import Report
 
 # Of the time: for saying why it failed, and for what follows the first report, at most so many

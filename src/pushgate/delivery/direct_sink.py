@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ..errors import may_arrive_later
 from ..log import RateLimitedLogger
 from ..protocol.text import encode
+from ..transport.background import MadeOnce, in_background
 from ..transport.deadline import Deadline
 from .attempt import Attempt, keep_report, push_report
-from .background import MadeOnce, in_background
 from .report import deadline_report, end_reports, heartbeat_report, start_report
 
 if TYPE_CHECKING:

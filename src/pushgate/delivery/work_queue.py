@@ -10,7 +10,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING
 
-from .background import in_background
+from ..transport.background import in_background
 from .pending import Pending
 from .waiting_work import Undelivered, WaitingWork
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..protocol.groups import Group
     from .clock import ClockOffset
     from .outbox_protocol import OutboxProtocol
+    from .periodic import PeriodicPush
 
 
 class _BlockingCore(GatewayCore):
@@ -196,6 +197,39 @@ class Gateway:
         It is asked once. Returns the seconds that are left of ``timeout``.
         """
         return completed(self.core.require_utf8_names(timeout=timeout))
+
+    def every(
+        self,
+        seconds: float,
+        job: str | GroupingKey,
+        metrics: Metrics,
+        grouping_key: Mapping[str, object] | None = None,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+    ) -> PeriodicPush:
+        """Push beside a job: ``with gateway.every(30, "load", registry):``, also as a decorator.
+
+        Each push is a :meth:`pushadd`: every ``seconds``, from a thread, and once at the end, also
+        of a body that fails. Nothing is raised into the job: a failure goes to ``on_error``, or is
+        logged as a warning once an hour. Leaving takes up to twice ``timeout``, where the gateway
+        hangs. A forked child pushes nothing.
+        """
+        from .periodic import PeriodicPush
+
+        return PeriodicPush(self, seconds, job, metrics, grouping_key, on_error)
+
+    def at_end(
+        self,
+        job: str | GroupingKey,
+        metrics: Metrics,
+        grouping_key: Mapping[str, object] | None = None,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+    ) -> PeriodicPush:
+        """As :meth:`every`, but at the end only: ``@gateway.at_end("load", registry)``."""
+        from .periodic import PeriodicPush
+
+        return PeriodicPush(self, None, job, metrics, grouping_key, on_error)
 
     def groups(self, *, timeout: float | None = None) -> list[Group]:
         """Everything the gateway holds."""

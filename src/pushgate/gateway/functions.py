@@ -72,20 +72,8 @@ def _push(
     compression: Compression,
 ) -> None:
     performer = blocking_performer(handler or default_handler)
-    completed(
-        push_once(
-            BLOCKING,
-            performer,
-            method,
-            gateway,
-            job,
-            registry,
-            grouping_key,
-            timeout,
-            compression,
-            stacklevel=5,
-        )
-    )
+    arguments = gateway, job, registry, grouping_key, timeout, compression
+    completed(push_once(BLOCKING, performer, method, *arguments, stacklevel=5))
 
 
 async def push_once(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import select
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -17,7 +16,7 @@ from ..protocol.steps import finished
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Hashable
     from typing import Any
 
 T = TypeVar("T")
@@ -35,8 +34,8 @@ class Backend(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
-    async def look_up(self, work: Callable[[], T], timeout: float | None) -> T:
-        """What ``work`` returns, which may hang: in a thread that can be left behind.
+    async def look_up(self, name: Hashable, work: Callable[[], T], timeout: float | None) -> T:
+        """What ``work`` returns for ``name``, which may hang: in a thread that can be left behind.
 
         Raises TimeoutError.
         """
@@ -68,11 +67,13 @@ class BlockingBackend:
         """As a Backend's."""
         time.sleep(seconds)
 
-    async def look_up(self, work: Callable[[], T], timeout: float | None) -> T:
+    async def look_up(self, name: Hashable, work: Callable[[], T], timeout: float | None) -> T:  # noqa: ARG002
         """As a Backend's."""
         # No thread would ever start once the interpreter finalizes, when a __del__ may push.
         if timeout is None or sys.is_finalizing():
             return work()
+        from .background import in_background
+
         outcome: list[T | Exception] = []
 
         def run() -> None:
@@ -81,11 +82,8 @@ class BlockingBackend:
             except Exception as failure:  # handed to the waiting thread
                 outcome.append(failure)
 
-        thread = threading.Thread(target=run, name="pushgate-resolve", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            # No new threads while the interpreter shuts down, when an atexit hook may push.
+        thread = in_background(run, "pushgate-resolve")
+        if thread is None:
             run()
         else:
             thread.join(timeout)

@@ -141,6 +141,6 @@ async def _resolve(backend: Backend, host: str, port: int, deadline: Deadline) -
     with suppress(socket.gaierror):
         return found(socket.AI_NUMERICHOST)  # an address needs no look-up
     try:
-        return await backend.look_up(found, left)
+        return await backend.look_up((name, port), found, left)
     except TimeoutError:
         raise TimeoutError(f"timed out while looking up {host}") from None

@@ -4,9 +4,10 @@ The request is sent in one piece, and a plain acceptance is read without http.cl
 urllib3 and http.client's own sending that is what reaches the floor of a bare socket, and it lets
 the deadline bound every step (tests/benchmarks has the figures).
 
-Safe across threads: a list of idle connections, whose methods are atomic, and no lock that a fork
-could copy while it is held. Safe across fork: a connection belongs to the process that opened it;
-another one closes its copy of the descriptor, which sends nothing.
+Safe across threads and event loops: a list of idle connections, whose methods are atomic, and no
+lock that a fork could copy while it is held. Idle, a connection is a socket that no loop watches.
+Safe across fork: a connection belongs to the process that opened it; another one closes its copy
+of the descriptor, which sends nothing.
 """
 
 from __future__ import annotations
@@ -169,6 +170,13 @@ def close_idle(key: _Key | None = None) -> None:
     """Close the idle connections of this process: those of ``key``, or all."""
     for connection in _idle.copy():
         if key in (None, connection.key) and _taken(connection):
+            connection.sock.close()
+
+
+def close_idle_to(origin: Origin) -> None:
+    """Close the idle connections of this process to one origin."""
+    for connection in _idle.copy():
+        if connection.key[0] == origin and _taken(connection):
             connection.sock.close()
 
 

@@ -1,0 +1,202 @@
+"""Waiting by an asyncio event loop: its own, uvloop's, or the one that anyio runs on.
+
+No thread waits for the network. Threads look names up and use the disk, for which no system has a
+call that does not block; they are not the loop's default executor's, which others' work may fill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from ..errors import SettingsError
+from .backend import BLOCKING
+from .background import in_background
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Coroutine, Generator, Hashable
+
+T = TypeVar("T")
+
+_SLICE = 0.005  # seconds; then others have a turn
+_DISK_THREADS = 8  # of each loop
+
+
+class AsyncioBackend:
+    """For the event loop that runs."""
+
+    async def readable(self, sock: socket.socket, timeout: float | None) -> bool:
+        """As a Backend's."""
+        loop = asyncio.get_running_loop()
+        return await _ready(loop, loop.add_reader, loop.remove_reader, sock, timeout)
+
+    async def writable(self, sock: socket.socket, timeout: float | None) -> bool:
+        """As a Backend's."""
+        loop = asyncio.get_running_loop()
+        return await _ready(loop, loop.add_writer, loop.remove_writer, sock, timeout)
+
+    async def sleep(self, seconds: float) -> None:
+        """As a Backend's."""
+        await asyncio.sleep(seconds)
+
+    async def look_up(self, name: Hashable, work: Callable[[], T], timeout: float | None) -> T:
+        """As a Backend's. One thread looks up what several ask for at one time."""
+        under_way = _state().look_ups
+        task = under_way.get(name)
+        if task is None:
+            task = under_way[name] = asyncio.ensure_future(_in_thread(work))
+
+            def settled(task: asyncio.Task[Any]) -> None:
+                under_way.pop(name, None)
+                if not task.cancelled():
+                    task.exception()  # nobody may wait for it any more
+
+            task.add_done_callback(settled)
+        async with asyncio.timeout(timeout):
+            result: T = await asyncio.shield(task)
+            return result
+
+    async def in_slices(self, steps: Generator[None, None, T]) -> T:
+        """As a Backend's."""
+        until = time.monotonic() + _SLICE
+        try:
+            while True:
+                next(steps)
+                if time.monotonic() > until:
+                    await asyncio.sleep(0)
+                    until = time.monotonic() + _SLICE
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def with_disk(self, flow: Callable[[Any], Coroutine[Any, Any, T]], gateway: Any) -> T:
+        """As a Backend's: ``flow`` runs in threads, and its gateway's requests in the loop."""
+        coroutine = flow(_OnLoop(gateway))
+        go_on: Callable[[], Any] = partial(coroutine.send, None)
+        try:
+            while True:
+                async with _state().disk:
+                    request, result = await _in_thread(partial(_advanced, go_on))
+                if request is None:
+                    return result  # type: ignore[no-any-return]
+                try:
+                    go_on = partial(coroutine.send, await request())
+                except Exception as error:
+                    go_on = partial(coroutine.throw, error)
+        finally:
+            with suppress(ValueError):  # a thread is still in it: it ends with the thread
+                coroutine.close()
+
+
+ASYNCIO = AsyncioBackend()
+
+
+class _LoopState:
+    """What the tasks of one event loop share."""
+
+    def __init__(self) -> None:
+        self.look_ups: dict[Hashable, asyncio.Task[Any]] = {}
+        self.disk = asyncio.Semaphore(_DISK_THREADS)
+
+
+_states: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
+
+
+def _state() -> _LoopState:
+    return _states.setdefault(asyncio.get_running_loop(), _LoopState())
+
+
+class _OnLoop:
+    """A gateway for code in a thread: what it awaits of it is handed to the loop."""
+
+    backend = BLOCKING
+
+    def __init__(self, gateway: Any) -> None:
+        self._gateway = gateway
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._gateway, name)
+        if not iscoroutinefunction(value):
+            return value
+        return lambda *arguments, **options: _Request(partial(value, *arguments, **options))
+
+
+class _Request:
+    """Awaited in a thread, it is what ``_advanced`` returns."""
+
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self._call = call
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return (yield self._call)
+
+
+def _advanced(go_on: Callable[[], Any]) -> tuple[Callable[[], Any] | None, Any]:
+    """The next request of a coroutine, or None and its result."""
+    try:
+        return go_on(), None
+    except StopIteration as end:
+        return None, end.value
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """What ``work`` returns, in a thread that is left behind where the caller is cancelled."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(error: BaseException | None, result: T | None) -> None:
+        if future.done():  # cancelled
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        outcome: tuple[BaseException | None, T | None]
+        try:
+            outcome = None, work()
+        except BaseException as failure:
+            outcome = failure, None
+        with suppress(RuntimeError):  # the loop was closed
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    if in_background(run, "pushgate-aside") is None:
+        return work()
+    return await future
+
+
+async def _ready(
+    loop: asyncio.AbstractEventLoop,
+    add: Callable[..., Any],
+    remove: Callable[[int], Any],
+    sock: socket.socket,
+    timeout: float | None,
+) -> bool:
+    future: asyncio.Future[bool] = loop.create_future()
+
+    def settle(is_ready: bool) -> None:
+        if not future.done():
+            future.set_result(is_ready)
+
+    descriptor = sock.fileno()
+    try:
+        add(descriptor, settle, True)
+    except NotImplementedError:
+        raise SettingsError(
+            "this event loop can't watch sockets; use asyncio.SelectorEventLoop in place of"
+            " Windows' ProactorEventLoop"
+        ) from None
+    timer = None if timeout is None else loop.call_later(timeout, settle, False)
+    try:
+        return await future
+    finally:
+        remove(descriptor)
+        if timer is not None:
+            timer.cancel()
