@@ -212,6 +212,7 @@ TASKLINE = {"job": "taskline", "task": "load"}
 ADAPTERS: list[Adapter] = [
     Command(),
     InPython("python", "python_job", {"job": "contract"}),
+    InPython("coroutine", "coroutine_job", {"job": "contract"}),
     InPython("example", "example_adapter", TASKLINE, environment=GATEWAY),
 ]
 if find_spec("apscheduler"):
