@@ -28,12 +28,12 @@ from pushgate import (
 )
 from pushgate_rq._rq_jobs import (
     cause_of_death,
-    failure_outcome,
     job_run,
+    known_outcome,
     outcome,
     packed,
+    read_outcome,
     schedules_of,
-    unpacked,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ else:
 __all__ = ("PushgateSimpleWorker", "PushgateSpawnWorker", "PushgateWorker", "PushgateWorkerMixin")
 
 _PIPE = "PUSHGATE_RQ_PIPE"  # until the horse has begun; the job does not see it
-_MOST_BYTES = 65_536  # of a pipe
 _INTERVAL = 2.0  # seconds between two pushes for a function that is called again and again
 
 
@@ -116,11 +115,11 @@ class PushgateWorkerMixin(_Base):
             os.set_inheritable(self._writer, False)
         super().main_work_horse(job, queue)
 
-    def monitor_work_horse(self, *args: Any, **options: Any) -> None:
+    def monitor_work_horse(self, job: Job, *args: Any, **options: Any) -> None:
         """Wait for the work horse, and tell what it wrote."""
-        super().monitor_work_horse(*args, **options)
+        super().monitor_work_horse(job, *args, **options)
         with self._unharmed():
-            self._read_end()
+            self._read_end(job)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         """A job raised."""
@@ -144,13 +143,13 @@ class PushgateWorkerMixin(_Base):
         """A job failed, was stopped, or lost its work horse; RQ may try it again."""
         super().handle_job_failure(job, *args, **options)
         with self._unharmed():
-            self._tell(job, failure_outcome(job, time.time(), cause=self._cause))
+            self._tell(job, known_outcome(job, time.time(), cause=self._cause))
 
     def handle_job_retry(self, job: Job, *args: Any, **options: Any) -> None:
         """A job returned a Retry."""
         super().handle_job_retry(job, *args, **options)
         with self._unharmed():
-            self._tell(job, failure_outcome(job, time.time(), cause="Retry"))
+            self._tell(job, known_outcome(job, time.time(), cause="Retry"))
 
     def run_maintenance_tasks(self) -> None:
         """Each ten minutes: tell of jobs whose workers are gone, and read the schedules."""
@@ -194,17 +193,19 @@ class PushgateWorkerMixin(_Base):
             self._finished(run, end)
             if self.pushgate_sink is not None:
                 self.pushgate_sink.close()
+        except OSError:  # the job closed the pipe, so the worker asks RQ
+            pass
 
-    def _read_end(self) -> None:
+    def _read_end(self, job: Job) -> None:
         """Tell what the horse wrote; what this process told is newer."""
         reader, self._reader = self._reader, None
-        if reader is None:
+        end = None if reader is None else read_outcome(reader)
+        if self._run is None:
             return
-        with open(reader, "rb", buffering=0) as pipe:
-            os.set_blocking(reader, False)  # a process that the job left behind holds it open
-            data = pipe.read(_MOST_BYTES)
-        if data and self._run is not None:
-            self._finished(self._run, unpacked(data))
+        if end is None:  # it was killed in between, or the job closed the pipe
+            job.refresh()
+            end = known_outcome(job, time.time())
+        self._finished(self._run, end)
 
     def _finished(self, run: JobRun, end: Outcome) -> None:
         self._run, self._cause = None, ""

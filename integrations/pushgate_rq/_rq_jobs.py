@@ -1,4 +1,7 @@
-"""RQ's jobs as values: which run it is, how it ended, and how often the job is due. Pure."""
+"""RQ's jobs as values: which run it is, how it ended, and how often the job is due.
+
+Pure, but for reading the pipe on which a work horse writes how its job ended.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,13 @@ if TYPE_CHECKING:
 
 _OUT_OF_TIME = "timed out"
 _TIME_LIMITS = ("JobTimeoutException", _OUT_OF_TIME)
+_STATUS = {
+    JobStatus.FINISHED: Status.SUCCESS,
+    JobStatus.FAILED: Status.FAILURE,
+    JobStatus.STOPPED: Status.FAILURE,
+}
 _MOST = 200  # characters of a label
+_MOST_BYTES = 65_536  # of a pipe
 
 
 def job_run(job: Job, label: str, *, started_at: float | None = None, host: str = "") -> JobRun:
@@ -52,13 +61,12 @@ def outcome(job: Job, status: Status, now: float, *, cause: str = "") -> Outcome
     )
 
 
-def failure_outcome(job: Job, now: float, *, cause: str) -> Outcome:
-    """How a run ended that RQ counts as failed, by what RQ then made of the job."""
+def known_outcome(job: Job, now: float, *, cause: str = "") -> Outcome:
+    """How a run ended, by what RQ then made of the job."""
     status = job.get_status(refresh=False)
     if status == JobStatus.STOPPED:  # a stop command: the work is not done
-        return outcome(job, Status.FAILURE, now, cause="stopped")
-    has_failed = status == JobStatus.FAILED
-    return outcome(job, Status.FAILURE if has_failed else Status.RETRY, now, cause=cause)
+        cause = "stopped"
+    return outcome(job, _STATUS.get(status, Status.RETRY), now, cause=cause)
 
 
 def cause_of_death(wait_status: int | None) -> str:
@@ -74,9 +82,14 @@ def packed(outcome: Outcome) -> bytes:
     return json.dumps([outcome.status.value, *outcome[1:]]).encode() + b"\n"
 
 
-def unpacked(lines: bytes) -> Outcome:
-    """The last of what :func:`packed` made: RQ may take a success for a failure afterwards."""
-    fields: list[Any] = json.loads(lines.splitlines()[-1])
+def read_outcome(reader: int) -> Outcome | None:
+    """The last outcome in the pipe, which is closed: RQ may call a success a failure afterwards."""
+    with open(reader, "rb", buffering=0) as pipe:
+        os.set_blocking(reader, False)  # a process that the job left behind holds it open
+        data = pipe.read(_MOST_BYTES)
+    if not data:
+        return None
+    fields: list[Any] = json.loads(data.splitlines()[-1])
     return Outcome(Status(fields[0]), *fields[1:])
 
 

@@ -22,7 +22,11 @@ from support.workers import PATIENCE, until
 pytestmark = pytest.mark.end_to_end
 RQ = Path(sys.executable).parent / "rq"
 WORKER = ("worker", "-w", "pushgate_rq.PushgateWorker")
-HORSES = {"killed": ("failed", "signal 9"), "exits": ("failed", "exit 3")}
+HORSES = {
+    "killed": ("failed", "signal 9"),
+    "exits": ("failed", "exit 3"),
+    "closes_the_pipe": ("succeeded", ""),
+}
 # What each job leaves: the row's outcome, and why it failed.
 ENDS = {
     "load": ("succeeded", ""),
