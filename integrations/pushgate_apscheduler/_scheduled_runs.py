@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apscheduler.triggers.date import DateTrigger
@@ -10,8 +11,6 @@ from apscheduler.triggers.date import DateTrigger
 from pushgate import GroupingKey, JobRun
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from apscheduler.job import Job
 
 _ID_OF_APSCHEDULER = re.compile("[0-9a-f]{32}")
@@ -45,8 +44,8 @@ def job_run(job: ScheduledJob, fire_time: datetime, started_at: float, host: str
     after = job.trigger.get_next_fire_time(fire_time, fire_time)
     if after is None:
         return run._replace(expected_interval=0.0)
-    # As Unix seconds: two times of one zone are subtracted without the change to summer time.
-    interval = after.timestamp() - fire_time.timestamp()
+    # In UTC: two times of one zone are subtracted as if it had no summer time.
+    interval = (after.astimezone(UTC) - fire_time.astimezone(UTC)).total_seconds()
     is_exact = not getattr(job.trigger, "jitter", None)
     next_run_at = after.timestamp() if is_exact else None
     return run._replace(expected_interval=interval, next_run_at=next_run_at)
