@@ -38,7 +38,8 @@ def install(
     """
     if sink is None:
         settings = Settings.load({}, os.environ)
-        sink = QueueSink(settings.to_gateway(settings.to_outbox()), timeout=settings.timeout)
+        gateway, timeout = settings.to_gateway(settings.to_outbox()), settings.timeout
+        sink = QueueSink(gateway, timeout=timeout, patience=timeout, interval=2.0)
     return _Listener(scheduler, sink, job).uninstall
 
 

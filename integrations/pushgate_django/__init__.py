@@ -141,8 +141,8 @@ class _TaskReports:
         if self._job is None:
             job, settings = _configuration()
             if self._sink is None and settings is not None:
-                gateway = settings.to_gateway(settings.to_outbox())
-                self._sink = QueueSink(gateway, timeout=settings.timeout)
+                gateway, timeout = settings.to_gateway(settings.to_outbox()), settings.timeout
+                self._sink = QueueSink(gateway, timeout=timeout, patience=timeout, interval=2.0)
             self._job = job
         if self._sink is None:
             return
