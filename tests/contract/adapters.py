@@ -23,7 +23,7 @@ class Job(NamedTuple):
     """What to run. ``folder`` is for all that the process writes: its outbox, state and output.
 
     ``push_timeout``, in seconds, bounds how long the pushes delay the job. ``outage`` says that it
-    is no use to try again within that time.
+    is no use to try again within that time. ``only_later``: no job, but what delivers later.
     """
 
     gateway: str
@@ -32,6 +32,7 @@ class Job(NamedTuple):
     outage: bool = False
     fails: bool = False
     forks: bool = False
+    only_later: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -64,10 +65,14 @@ class Ended(NamedTuple):
 
 
 class Adapter(Protocol):
-    """One way to run a job. ``labels`` is the group that its outcome goes to."""
+    """One way to run a job. ``labels`` is the group that its outcome goes to.
+
+    ``uses_outbox``: what can't be delivered waits there, and not with the framework.
+    """
 
     name: str
     labels: Mapping[str, str]
+    uses_outbox: bool
 
     def start(self, job: Job) -> Process: ...
 
@@ -109,6 +114,7 @@ class Command:
 
     name = "command"
     labels: Mapping[str, str] = {"job": "contract"}
+    uses_outbox = True
 
     def start(self, job: Job) -> Process:
         fork = "echo forked & wait; " if job.forks else ""
@@ -153,9 +159,11 @@ class InPython:
         *,
         job: Mapping[str, object] = {},
         environment: Mapping[str, str] = {},
+        uses_outbox: bool = True,
     ) -> None:
         self.name = name
         self.labels = labels
+        self.uses_outbox = uses_outbox
         self._module = f"contract.jobs.{module}"
         self._job = job
         self._environment = environment
@@ -231,6 +239,11 @@ if find_spec("rq"):
     labels = {"job": "rq", "task": "contract.jobs.rq_worker.load"}
     redis = {**GATEWAY, "REDIS_URL": "{redis}"}
     ADAPTERS.append(InPython("rq", "rq_worker", labels, environment=redis))
+if find_spec("dagster"):
+    labels = {"job": "dagster", "task": "load"}
+    ADAPTERS.append(
+        InPython("dagster", "dagster_sensor", labels, environment=GATEWAY, uses_outbox=False)
+    )
 if find_spec("airflow"):
     ADAPTERS += [
         InPython(

@@ -146,11 +146,13 @@ each_adapter = pytest.mark.parametrize(
 )
 
 
-def flush(place, monkeypatch):
-    """`pushgate flush` on the job's host; its exit status."""
+def deliver_later(place, monkeypatch):
+    """`pushgate flush` on the job's host, or what the framework does; whether nothing is left."""
+    if not place.adapter.uses_outbox:
+        return run(place.adapter, place.job(only_later=True)).lines == []
     for name, value in place.job().environment.items():
         monkeypatch.setenv(name, value)
-    return main(["flush", "--gateway", place.proxy.url])
+    return main(["flush", "--gateway", place.proxy.url]) == 0
 
 
 @each_adapter
@@ -165,7 +167,7 @@ def test_a_gateway_that(adapter, name, outages, monkeypatch):
         assert len(job.lines) == len(set(job.lines))
 
         place.heal(was_down=fault.script is None)
-        assert flush(place, monkeypatch) == 0
+        assert deliver_later(place, monkeypatch)
         arrived = place.run_success() == (not fault.fails)
         # On a busy machine, what is refused may be kept before the answer comes.
         assert arrived or (fault.refuses and fault.refuses in job.errors), job.lines
@@ -206,5 +208,5 @@ def test_after_a_kill_in_a_push_the_next_run_is_as_any(adapter, tmp_path, monkey
         assert job.output == ["ran", "success"], job.errors
         assert "Traceback" not in job.errors
         assert place.run_success() == 1
-        assert flush(place, monkeypatch) == 0
+        assert deliver_later(place, monkeypatch)
         assert place.run_success() == 1

@@ -1,0 +1,97 @@
+"""Translates what Dagster's database says of a run into a run and an outcome. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from dagster import DagsterRunStatus
+
+from pushgate import GroupingKey, JobRun, Outcome, Status
+
+if TYPE_CHECKING:
+    from dagster import DagsterRun, EventLogEntry, RunRecord, ScheduleDefinition
+
+_STATUS = {
+    DagsterRunStatus.SUCCESS: Status.SUCCESS,
+    DagsterRunStatus.FAILURE: Status.FAILURE,
+    DagsterRunStatus.CANCELED: Status.SKIPPED,
+}
+STATUSES = [DagsterRunStatus.STARTED, *_STATUS]
+"""Those that are reported."""
+
+# https://docs.dagster.io/guides/build/assets/metadata-and-tags/tags#system-tags
+_BACKFILL, _OPS, _PARTITION = "dagster/backfill", "dagster/solid_selection", "dagster/partition"
+_WILL_RETRY, _RETRY_NUMBER = "dagster/will_retry", "dagster/retry_number"
+_FAILURE_REASON = "dagster/failure_reason"
+SCHEDULE = "dagster/schedule_name"
+
+_DATE = re.compile(r"\d{4}-\d\d(?:-\d\d(?:[-T ]\d\d:?\d\d)?)?")
+_WORDS = {  # that cron knows, and cronsim does not
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+
+
+def grouping_key(job: str, name: str, location: str) -> GroupingKey:
+    """The job called ``name``. Code locations may have jobs of the same name."""
+    return GroupingKey(job, {"task": name} | ({"code_location": location} if location else {}))
+
+
+def job_run(record: RunRecord, key: GroupingKey, *, webserver_url: str) -> JobRun:
+    """The run. One that failed before it could start counts as started when it was created."""
+    run, started_at = record.dagster_run, record.start_time
+    if started_at is None and run.status is not DagsterRunStatus.CANCELED:
+        started_at = record.create_timestamp.timestamp()
+    url = f"{webserver_url.rstrip('/')}/runs/{run.run_id}" if webserver_url else ""
+    return JobRun(key, started_at, run_id=run.run_id, url=url)
+
+
+def outcome(record: RunRecord, exception: str = "") -> Outcome | None:
+    """How the run ended, by the times of its events; None while it goes on."""
+    tags, status = record.dagster_run.tags, _STATUS.get(record.dagster_run.status)
+    if status is None or record.end_time is None:
+        return None
+    if status is Status.FAILURE and tags.get(_WILL_RETRY) == "true":
+        status = Status.RETRY
+    retry, started_at = tags.get(_RETRY_NUMBER, "0"), record.start_time
+    created_at = record.create_timestamp.timestamp()
+    return Outcome(
+        status,
+        record.end_time,
+        duration=None if started_at is None else record.end_time - started_at,
+        try_number=int(retry) + 1 if retry.isdecimal() else None,
+        queue_wait=None if started_at is None else max(0.0, started_at - created_at),
+        exception=exception or tags.get(_FAILURE_REASON, ""),
+    )
+
+
+def exception(entry: EventLogEntry) -> str:
+    """The class of what a step raised that failed."""
+    event = entry.dagster_event
+    error = event.step_failure_data.error if event else None
+    return str((error.cause or error).cls_name or "") if error else ""
+
+
+def is_real(run: DagsterRun) -> bool:
+    """Whether it is neither a backfill nor a part of a job that a person selected."""
+    return _BACKFILL not in run.tags and _OPS not in run.tags
+
+
+def partition_date(run: DagsterRun) -> str:
+    """The date of the run's partition, as a text that sorts; empty where there is none."""
+    found = _DATE.search(run.tags.get(_PARTITION, ""))
+    return found[0] if found else ""
+
+
+def cron_expression(schedule: ScheduleDefinition) -> str | None:
+    """With its time zone; None for a schedule of several."""
+    cron = schedule.cron_schedule
+    if not isinstance(cron, str):
+        return None
+    return f"{_WORDS.get(cron, cron)} {schedule.execution_timezone or 'UTC'}"
