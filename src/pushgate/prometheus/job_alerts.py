@@ -105,7 +105,7 @@ _ALERTS = (
         f"Batch job {JOB} has missed its deadline.",
         f"A run had not ended at its deadline {AGO} ago.",
         "Until a run has ended, and for an hour at least: a deadline alert of Airflow, or a run\n"
-        "that APScheduler could not begin in time.",
+        "that APScheduler or Dagster could not begin in time.",
     ),
     Alert(
         "BatchJobClockAhead",
