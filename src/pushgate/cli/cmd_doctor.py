@@ -10,7 +10,7 @@ from ..doctor.finding import FAIL, fail
 from ..errors import SettingsError
 from .formatting import colored, print_json, printable
 from .parsed_options import ParsedOptions
-from .parser import Parser
+from .parser import Parser, add_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +25,7 @@ def parser() -> Parser:
         "is written to the gateway without --push.",
         "exit status: 0 no check failed, 1 one did, 2 wrong usage",
     )
-    made.add_argument(
-        "--push",
-        action="store_true",
-        help='also push a group {job="pushgate_doctor"} and delete it',
-    )
+    add_option(made, "--push", "", 'also push a group {job="pushgate_doctor"} and delete it')
     made.add_output("json", "quiet", json="for scripts, a list of the findings")
     made.add_gateway("request", "push", "outbox")
     return made

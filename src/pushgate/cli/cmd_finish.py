@@ -9,7 +9,7 @@ from ..settings import readers
 from .cmd_start import open_gateway
 from .exit_status import UsageError
 from .parsed_options import ParsedOptions
-from .parser import Parser, value_of
+from .parser import Parser, add_option
 
 _TIMEOUT = 10.0  # seconds
 
@@ -17,15 +17,10 @@ _TIMEOUT = 10.0  # seconds
 def parser() -> Parser:
     made = Parser("finish", "Report that a job has ended, after 'pushgate start'.")
     made.add_group()
-    codes = value_of(readers.exit_codes)
-    made.add_argument("--exit-code", type=codes, required=True, metavar="N", help="the job's: $?")
-    made.add_argument(
-        "--success-codes",
-        type=codes,
-        default=frozenset({0}),
-        metavar="N,...",
-        help="exit codes that count as success",
-    )
+    codes = readers.exit_codes
+    add_option(made, "--exit-code", "N", "the job's: $?", read=codes, required=True)
+    text = "exit codes that count as success"
+    add_option(made, "--success-codes", "N,...", text, read=codes, default=frozenset({0}))
     made.add_output("quiet")
     made.add_gateway("request", "push", "outbox")
     return made

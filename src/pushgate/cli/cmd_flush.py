@@ -16,7 +16,7 @@ from ..protocol.names import selector
 from .exit_status import CommandError, UsageError, complain
 from .formatting import print_json, print_table, printable
 from .parsed_options import ParsedOptions, read_matchers
-from .parser import Parser
+from .parser import Parser, add_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +37,7 @@ def parser() -> Parser:
         "exit status: 0 nothing is left for this gateway, 1 something is, 2 wrong usage",
     )
     what = made.add_mutually_exclusive_group()
-    what.add_argument(
-        "--list", action="store_true", help="show what waits for all gateways, and send nothing"
-    )
+    add_option(what, "--list", "", "show what waits for all gateways, and send nothing")
     what.add_argument(
         "--discard",
         nargs="+",
@@ -48,19 +46,14 @@ def parser() -> Parser:
         help="remove what waits for this URL, or for groups that match: job=old, or just old;"
         " show it, and send nothing",
     )
-    what.add_argument(
-        "--from",
-        dest="from_url",
-        metavar="URL",
-        help="also deliver what waits for this former URL of the gateway",
+    text = "also deliver what waits for this former URL of the gateway"
+    add_option(what, "--from", "URL", text, dest="from_url")
+    add_option(made, "--dry-run", "", "only show what would be done")
+    text = (
+        "send all of it without reading the gateway, which may hold newer pushes: for a gateway"
+        " that can't be read"
     )
-    made.add_argument("--dry-run", action="store_true", help="only show what would be done")
-    made.add_argument(
-        "--unseen",
-        action="store_true",
-        help="send all of it without reading the gateway, which may hold newer pushes: for a"
-        " gateway that can't be read",
-    )
+    add_option(made, "--unseen", "", text)
     made.add_output("json", "quiet", json="for scripts")
     made.add_gateway("request", "push", "outbox")
     return made

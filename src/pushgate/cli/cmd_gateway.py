@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..embedded import EmbeddedGateway
 from .exit_status import CommandError, UsageError
 from .parsed_options import ParsedOptions
-from .parser import Parser
+from .parser import Parser, add_option
 from .serving import until_ended, why_not_listening
 
 
@@ -15,12 +15,8 @@ def parser() -> Parser:
         "An in-memory Pushgateway for development and tests. It keeps nothing on disk and\n"
         "asks for no password: leave it on a loopback address.",
     )
-    made.add_argument(
-        "--listen",
-        default="127.0.0.1:9091",
-        metavar="[ADDRESS:]PORT",
-        help="where to listen, by default %(default)s; port 0 takes a free one",
-    )
+    text = "where to listen, by default %(default)s; port 0 takes a free one"
+    add_option(made, "--listen", "[ADDRESS:]PORT", text, default="127.0.0.1:9091")
     return made
 
 

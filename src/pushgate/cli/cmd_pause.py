@@ -19,7 +19,7 @@ from ..settings import readers
 from .exit_status import CommandError, UsageError
 from .formatting import print_json, printable
 from .parsed_options import ParsedOptions, matching_groups
-from .parser import Parser, value_of
+from .parser import Parser, add_option
 
 _LONGEST = 31 * 86_400.0  # seconds
 
@@ -33,14 +33,8 @@ def parser() -> Parser:
         "example: pushgate pause nightly-backup --for 2h",
     )
     made.add_matchers("the jobs to pause")
-    made.add_argument(
-        "--for",
-        dest="seconds",
-        type=value_of(readers.age),
-        required=True,
-        metavar="DURATION",
-        help="for how long, such as 30m, 2h or 3d; 31d at most",
-    )
+    text = "for how long, such as 30m, 2h or 3d; 31d at most"
+    add_option(made, "--for", "DURATION", text, read=readers.age, required=True, dest="seconds")
     made.add_output("json", "quiet")
     made.add_gateway("request", "push")
     return made

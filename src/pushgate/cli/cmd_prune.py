@@ -6,7 +6,7 @@ from ..jobs.prune import prune
 from ..settings import readers
 from .deletion_report import delete_and_report
 from .parsed_options import ParsedOptions
-from .parser import Parser, value_of
+from .parser import Parser, add_option
 
 
 def parser() -> Parser:
@@ -16,13 +16,8 @@ def parser() -> Parser:
         "gateway's clock. A group with an expiry is deleted after it, and not before; the\n"
         "group of a job with a schedule stays for twice the job's interval at least.",
     )
-    made.add_argument(
-        "--older-than",
-        required=True,
-        type=value_of(readers.age),
-        metavar="DURATION",
-        help="such as 7d or 12h",
-    )
+    text = "such as 7d or 12h"
+    add_option(made, "--older-than", "DURATION", text, read=readers.age, required=True)
     made.add_matchers("only groups that match")
     made.add_deletion()
     made.add_output("json", "quiet")

@@ -17,7 +17,7 @@ from ..protocol.parse import parse_text
 from .exit_status import CommandError, complain
 from .keep_option import add_keep_option, send
 from .parsed_options import ParsedOptions
-from .parser import Parser
+from .parser import Parser, add_option
 
 if TYPE_CHECKING:
     from ..gateway.client import Gateway
@@ -37,12 +37,8 @@ def parser() -> Parser:
     )
     made.add_group()
     how = made.add_mutually_exclusive_group()
-    how.add_argument(
-        "--add", action="store_true", help="keep the group's metrics of other names (POST)"
-    )
-    how.add_argument(
-        "--clear", action="store_true", help="allow an empty FILE, which empties the group"
-    )
+    add_option(how, "--add", "", "keep the group's metrics of other names (POST)")
+    add_option(how, "--clear", "", "allow an empty FILE, which empties the group")
     add_keep_option(made)
     made.add_output("quiet", "verbose")
     made.add_gateway("request", "push", "outbox")

@@ -12,7 +12,7 @@ from ..settings.config_file import read_rules_table
 from ..settings.option_table import OptionSource
 from .exit_status import UsageError
 from .parsed_options import ParsedOptions, read_labels
-from .parser import Parser
+from .parser import Parser, add_option
 
 _EPILOG = """\
 What --without and --set change survives an upgrade of pushgate. The
@@ -31,6 +31,36 @@ examples:
 """
 
 
+_LISTS = (
+    ("--selector", "MATCHERS", "only series that match, such as 'job=\"backup\"'"),
+    (
+        *("--label", "LABEL=VALUE"),
+        "add a label to every alert whose job has none of this name; severity=NAME replaces ours",
+    ),
+    ("--without", "NAME", "leave an alert out"),
+    (
+        *("--set", "NAME.KNOB=VALUE"),
+        "change an alert, as by BatchJobFailed.for=10m and GroupStale.threshold=14d; 'pushgate"
+        " status' and the dashboard keep the defaults",
+    ),
+)
+_OPTIONS = (
+    ("--config", "FILE", "read the table [rules] of this TOML file"),
+    (
+        *("--runbook-url", "URL"),
+        "a copy of docs/runbook.md: each alert has its part there as runbook_url",
+    ),
+    (
+        *("--grafana-url", "URL"),
+        "a Grafana with the dashboard: each alert has its job's view as dashboard_url",
+    ),
+    (
+        *("--alertmanager", ""),
+        "print inhibit rules for alertmanager.yml: a task's and its DAG's alert are not both sent",
+    ),
+)
+
+
 def parser() -> Parser:
     made = Parser(
         "rules",
@@ -38,61 +68,18 @@ def parser() -> Parser:
         "vanished, on the gateway, and on Celery's workers.",
         _EPILOG,
     )
-    made.add_argument(
-        "--selector",
-        metavar="MATCHERS",
-        action="append",
-        default=[],
-        help="only series that match, such as 'job=\"backup\"'; may be repeated",
-    )
-    made.add_argument(
-        "--label",
-        metavar="LABEL=VALUE",
-        action="append",
-        default=[],
-        help="add a label to every alert whose job has none of this name;"
-        " severity=NAME replaces ours; may be repeated",
-    )
-    made.add_argument(
-        "--without", metavar="NAME", action="append", help="leave an alert out; may be repeated"
-    )
-    made.add_argument(
-        "--set",
-        metavar="NAME.KNOB=VALUE",
-        action="append",
-        default=[],
-        help="change an alert, as by BatchJobFailed.for=10m and GroupStale.threshold=14d; may be"
-        " repeated; 'pushgate status' and the dashboard keep the defaults",
-    )
-    made.add_argument("--config", metavar="FILE", help="read the table [rules] of this TOML file")
-    made.add_argument(
-        "--runbook-url",
-        metavar="URL",
-        help="a copy of docs/runbook.md: each alert has its part there as runbook_url",
-    )
-    made.add_argument(
-        "--grafana-url",
-        metavar="URL",
-        help="a Grafana with the dashboard: each alert has its job's view as dashboard_url",
-    )
+    for option, placeholder, text in _LISTS:
+        add_option(made, option, placeholder, f"{text}; may be repeated", repeated=True)
+    for option, placeholder, text in _OPTIONS:
+        add_option(made, option, placeholder, text)
     made.add_argument(
         "--format",
         choices=("rules", "prometheusrule"),
         default="rules",
         help="a rule file, or the resource of the Prometheus operator",
     )
-    made.add_argument(
-        "--alertmanager",
-        action="store_true",
-        help="print inhibit rules for alertmanager.yml: a task's and its DAG's alert are not both"
-        " sent",
-    )
-    made.add_argument(
-        "--group-name",
-        metavar="NAME",
-        default="pushgate",
-        help="the beginning of the names of the rule groups (%(default)s)",
-    )
+    text = "the beginning of the names of the rule groups (%(default)s)"
+    add_option(made, "--group-name", "NAME", text, default="pushgate")
     made.add_scrape_job()
     return made
 
@@ -102,17 +89,17 @@ def run(options: ParsedOptions) -> int:
     if options.alertmanager:
         print(INHIBIT_RULES, end="")
         return 0
-    labels = read_labels(options.label, "--label")
+    labels = read_labels(options.label or (), "--label")
     given = {
         "without": options.without,
         "runbook_url": options.runbook_url,
         "grafana_url": options.grafana_url,
-        **dict(map(_knob, options.set)),
+        **dict(map(_knob, options.set or ())),
     }
     file = read_rules_table(options.config, os.environ)
     choices = read_choices(OptionSource(given, _option), file)
     try:
-        matchers = [m for text in options.selector for m in parse_matchers(text)]
+        matchers = [m for text in options.selector or () for m in parse_matchers(text)]
         text = rule_file(
             matchers,
             group_name=options.group_name,

@@ -13,7 +13,8 @@ from ..log import RateLimitedLogger
 from ..settings import readers
 from .exit_status import complain
 from .parsed_options import ParsedOptions
-from .parser import Parser, value_of
+from .parser import Parser, add_option
+from .run_help import EXPECT_EVERY
 
 if TYPE_CHECKING:
     from ..gateway.client import Gateway
@@ -28,13 +29,7 @@ def parser() -> Parser:
         "says otherwise, the script waits for the push for 2 seconds at most.",
     )
     made.add_group()
-    made.add_argument(
-        "--expect-every",
-        type=value_of(readers.schedule),
-        metavar="SCHEDULE",
-        help="for the alert on missed runs: 24h, or cron's times as in '0 9-17 * * mon-fri"
-        " Europe/Berlin'",
-    )
+    add_option(made, "--expect-every", "SCHEDULE", EXPECT_EVERY, read=readers.schedule)
     made.add_output("quiet")
     made.add_gateway("request", "push", "outbox")
     return made

@@ -16,7 +16,7 @@ from .exit_status import UsageError, complain
 from .formatting import is_terminal, print_json, print_table
 from .html_option import write_error_page, write_status_page
 from .parsed_options import ParsedOptions
-from .parser import Parser, value_of
+from .parser import Parser, add_option
 from .waiting import waiting_line
 
 if TYPE_CHECKING:
@@ -41,15 +41,9 @@ def parser() -> Parser:
         "ends, a job never succeeded, or no job matches",
     )
     made.add_matchers("only jobs that match")
-    made.add_argument(
-        "--watch",
-        type=value_of(readers.positive_duration),
-        metavar="DURATION",
-        help="show it again and again, such as every 5s, until Ctrl-C",
-    )
-    made.add_argument(
-        "--html", metavar="FILE", help="write a page to FILE instead: one file, for any browser"
-    )
+    text = "show it again and again, such as every 5s, until Ctrl-C"
+    add_option(made, "--watch", "DURATION", text, read=readers.positive_duration)
+    add_option(made, "--html", "FILE", "write a page to FILE instead: one file, for any browser")
     made.add_output("json", "quiet")
     made.add_gateway("request", "outbox")
     return made

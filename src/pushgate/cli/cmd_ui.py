@@ -8,7 +8,7 @@ from ..ui.live_view import LiveView
 from ..ui.page_server import PageServer
 from .exit_status import CommandError
 from .parsed_options import ParsedOptions
-from .parser import Parser, value_of
+from .parser import Parser, add_option
 from .serving import until_ended, why_not_listening
 from .waiting import waiting_line
 
@@ -21,15 +21,10 @@ def parser() -> Parser:
         "see it; from another host: ssh -L 8080:127.0.0.1:PORT HOST",
     )
     made.add_matchers("only jobs that match")
-    made.add_argument(
-        "--port", type=value_of(_port), default=0, help="where to listen, by default a free one"
-    )
-    made.add_argument(
-        "--prometheus",
-        type=value_of(PrometheusHistory),
-        metavar="URL",
-        help="show each job's last 30 runs, too, from this Prometheus",
-    )
+    text = "where to listen, by default a free one"
+    add_option(made, "--port", "PORT", text, read=_port, default=0)
+    text = "show each job's last 30 runs, too, from this Prometheus"
+    add_option(made, "--prometheus", "URL", text, read=PrometheusHistory)
     made.add_gateway("request", "outbox")
     return made
 

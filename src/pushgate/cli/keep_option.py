@@ -8,6 +8,7 @@ from ..delivery.messages import WAITS
 from ..errors import DeliveryError
 from ..log import RateLimitedLogger
 from .exit_status import CommandError, complain
+from .parser import add_option
 
 if TYPE_CHECKING:
     from ..protocol.grouping_key import GroupingKey
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
 
 def add_keep_option(parser: Parser) -> None:
     """Add ``--keep``."""
-    parser.add_argument(
-        "--keep",
-        action="store_true",
-        help="keep what can't be delivered now in the outbox, for the next push or 'pushgate"
-        " flush'; the exit status is 0 then",
+    text = (
+        "keep what can't be delivered now in the outbox, for the next push or 'pushgate flush';"
+        " the exit status is 0 then"
     )
+    add_option(parser, "--keep", "", text)
 
 
 def send(options: ParsedOptions, method: str, key: GroupingKey, text: bytes) -> int:

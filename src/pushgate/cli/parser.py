@@ -127,23 +127,14 @@ class Parser(argparse.ArgumentParser):
 
     def add_group(self, *, job_required: bool = True) -> None:
         """Add ``--job`` and ``--group``, which name one group."""
-        self.add_argument("--job", required=job_required, metavar="NAME", help="the job's name")
-        self.add_argument(
-            "--group",
-            action="append",
-            default=[],
-            metavar="LABEL=VALUE",
-            help="a further label of the group; may be repeated",
-        )
+        add_option(self, "--job", "NAME", "the job's name", required=job_required)
+        text = "a further label of the group; may be repeated"
+        add_option(self, "--group", "LABEL=VALUE", text, repeated=True, default=[])
 
     def add_scrape_job(self) -> None:
         """Add ``--scrape-job``, which Prometheus's own configuration has, too."""
-        self.add_argument(
-            "--scrape-job",
-            metavar="NAME",
-            default="pushgateway",
-            help="the job_name under which Prometheus scrapes the gateway (%(default)s)",
-        )
+        text = "the job_name under which Prometheus scrapes the gateway (%(default)s)"
+        add_option(self, "--scrape-job", "NAME", text, default="pushgateway")
 
     def add_matchers(self, text: str) -> None:
         """Add MATCHER arguments, which select groups."""
@@ -152,13 +143,12 @@ class Parser(argparse.ArgumentParser):
 
     def add_deletion(self) -> None:
         """Add ``--dry-run`` and ``--yes``, for commands that delete many groups."""
-        self.add_argument("--dry-run", action="store_true", help="only show what would be deleted")
-        self.add_argument(
-            "--yes",
-            action="store_true",
-            help="do not ask before more than half of the gateway's groups are deleted, or one that"
-            " was pushed within an hour; needed for that where there is no terminal",
+        add_option(self, "--dry-run", "", "only show what would be deleted")
+        text = (
+            "do not ask before more than half of the gateway's groups are deleted, or one that was"
+            " pushed within an hour; needed for that where there is no terminal"
         )
+        add_option(self, "--yes", "", text)
 
     def add_output(self, *names: str, json: str = "for scripts, with all numbers") -> None:
         """Add ``--json``, ``-q`` or ``-v``, those of them that ``names`` has."""
@@ -176,6 +166,39 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         # Not the terminal's width: pages of the manual and tests have the same lines.
         super().__init__(prog, max_help_position=27, width=80)
+
+
+def add_option(
+    to: argparse._ActionsContainer,
+    name: str,
+    placeholder: str,
+    text: str,
+    *,
+    read: Callable[[str], Any] = str,
+    default: object = None,
+    required: bool = False,
+    repeated: bool = False,
+    dest: str = "",
+) -> None:
+    """Add an option to a parser or a group of its options; a switch, without a placeholder.
+
+    ``read`` makes the value of what is written, or raises ValueError. ``repeated``: it is a list.
+    ``dest`` is its name in the namespace, by default its own.
+    """
+    dest = dest or name.lstrip("-").replace("-", "_")
+    if not placeholder:
+        to.add_argument(name, dest=dest, action="store_true", help=text)
+        return
+    to.add_argument(
+        name,
+        dest=dest,
+        metavar=placeholder,
+        help=text,
+        type=value_of(read),
+        default=default,
+        required=required,
+        action="append" if repeated else "store",
+    )
 
 
 def value_of(read: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from .parser import Parser
+from .parser import Parser, add_option
+
+EXPECT_EVERY = (
+    "for the alert on missed runs: 24h, or cron's times as in '0 9-17 * * mon-fri Europe/Berlin'"
+)
 
 # Heading; then option, placeholder and help.
 _OPTIONS = (
@@ -28,12 +32,7 @@ _OPTIONS = (
     ),
     (
         "publishing",
-        (
-            "--expect-every",
-            "SCHEDULE",
-            "for the alert on missed runs: 24h, or cron's times as"
-            " in '0 9-17 * * mon-fri Europe/Berlin'",
-        ),
+        ("--expect-every", "SCHEDULE", EXPECT_EVERY),
         ("--heartbeat", "DURATION", "push now and then while the command runs"),
         ("--no-start-push", "", "push the end only"),
         ("--push-timeout", "DURATION", "the longest that pushing the end may take (10s)"),
@@ -70,9 +69,6 @@ def parser() -> Parser:
     for heading, *options in _OPTIONS:
         group = made.add_argument_group(heading)
         for option, placeholder, text in options:
-            if placeholder:
-                group.add_argument(option, metavar=placeholder, help=text)
-            else:
-                group.add_argument(option, action="store_true", help=text)
+            add_option(group, option, placeholder, text)
     made.add_gateway("retries", "push", "outbox")
     return made
