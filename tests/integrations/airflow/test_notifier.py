@@ -87,30 +87,6 @@ def test_a_failure_says_where_to_look(run_dag, pushgateway, gateway_url, monkeyp
     assert told[None]["url"] == page
 
 
-def test_a_try_that_is_tried_again_is_no_failure(run_dag, published, pushgateway):
-    assert run_dag("retries").state == "success"
-
-    task = published(dag_id="retries", task_id="load")
-    assert task["last_retry_timestamp_seconds"] < task["last_success_timestamp_seconds"]
-    assert "last_failure_timestamp_seconds" not in task
-    assert task["last_try_number"] == 2
-    pushgateway.assert_pushed("rows_loaded", 2, dag_id="retries", origin="job")
-
-
-def test_a_task_that_skips_itself_has_ended_and_one_that_is_skipped_has_no_callback(
-    run_dag, published
-):
-    assert run_dag("skips").state == "success"
-
-    itself = published(dag_id="skips", task_id="skips_itself")
-    assert itself.keys() == {*START, *END, "last_skipped_timestamp_seconds"}
-    assert published(dag_id="skips", task_id="not_chosen") is None
-    assert published(dag_id="skips", task_id="stopped") is None
-    for succeeded in ("chooses", "chosen", "stops", "joins"):
-        assert published(dag_id="skips", task_id=succeeded)["last_run_success"] == 1
-    assert published(dag_id="skips")["last_run_success"] == 1
-
-
 def test_labels_are_rendered_anew_for_each_task_that_shares_the_notifier(
     run_dag, published, pushgateway
 ):

@@ -7,7 +7,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from pushgate import Gateway, GatewayRejectedError, GatewayUnreachableError, GroupingKey, gauge
 from pushgate.embedded import EmbeddedGateway
-from pushgate_airflow import PruneGroupsOperator, PushMetricsOperator
+from pushgate_airflow import DeleteGroupOperator, PruneGroupsOperator, PushMetricsOperator
 from support.faults import FaultServer, answer, respond
 
 
@@ -28,27 +28,22 @@ def values(server, **labels):
 
 
 def test_a_dict_a_text_and_a_function_arrive_templated(server, run_dag):
+    server.push("operator_kinds_text", [gauge("old", "", 1)], {"kind": "nightly"})
+    server.push("airflow", [gauge("old", "", 1)])
+
     run = run_dag("operator_kinds", run_conf={"kind": "nightly"})
 
     assert run.state == "success"
     assert values(
         server, job="airflow", dag_id="operator_kinds", task_id="from_dict", origin="operator"
     ) == {"rows_loaded": 42, "rows_by orders": 42, "rows_by users": 7}
+    # It is a PUT, the other one a POST.
     assert values(server, job="operator_kinds_text", kind="nightly") == {"rows_total": 42}
-    assert values(server, job="airflow")["files_seen_total"] == 3
+    found = values(server, job="airflow")
+    assert (found["files_seen_total"], found["old"]) == (3, 1)
     types = {family.name: family.type for group in server.groups() for family in group.families}
     assert types["rows_by"] == "gauge"
     assert types["rows_total"] == "counter"
-
-
-def test_put_replaces_the_group_and_post_only_the_names_it_brings(server, run_dag):
-    server.push("operator_kinds_text", [gauge("old", "", 1)], {"kind": "nightly"})
-    server.push("airflow", [gauge("old", "", 1)])
-
-    run_dag("operator_kinds", run_conf={"kind": "nightly"})
-
-    assert "old" not in values(server, job="operator_kinds_text", kind="nightly")
-    assert values(server, job="airflow")["old"] == 1
 
 
 def test_mapped_tasks_push_each_to_its_own_group(server, run_dag):
@@ -81,12 +76,13 @@ def test_mapped_tasks_without_a_grouping_key_would_overwrite_each_other_and_fail
     assert Gateway(gateway_url).groups() == []
 
 
-def test_deleting_removes_exactly_the_group_and_none_there_is_no_error(server, run_dag):
+def test_deleting_removes_exactly_the_group_and_none_there_is_no_error(server):
     server.push("old", [gauge("m", "", 1)], {"table": "orders"})
     server.push("old", [gauge("m", "", 1)])
+    task = DeleteGroupOperator(task_id="delete", job="old", grouping_key={"table": "orders"})
 
     for _ in range(2):
-        assert run_dag("operator_deletes", run_conf={"table": "orders"}).state == "success"
+        task.execute({})
 
     assert [group.labels for group in server.groups()] == [{"job": "old"}]
 
@@ -149,31 +145,30 @@ def test_a_rejected_push_fails_at_once_with_the_servers_reason(server, run_dag, 
 
 
 @pytest.mark.parametrize(
-    ("conf", "reason"),
+    ("metrics", "grouping_key", "reason"),
     [
-        ({"metrics": {"rows": None}}, "pushed an XCom"),
-        ({"metrics": {"rows": "many"}}, "'many', which is no number"),
-        ({"metrics": {"ro-ws": 1}}, "'ro-ws 1.0'"),
-        ({"metrics": {"rows 1\nmore": 1}}, "no name of a metric"),
-        ({"metrics": {'rows{origin="x"}': 1}, "grouping_key": {"origin": "y"}}, "label origin"),
-        ({"metrics": "rows 1\nrows 2\n"}, "line 2: "),
-        ({"metrics": "rows 1 1700000000000"}, "timestamp"),
-        ({"metrics": {}}, "no metric to push"),
-        ({"metrics": {"rows": 1}, "grouping_key": {"table": None}}, "no value for 'table'"),
-        ({"metrics": {"rows": 1}, "grouping_key": {"table": ""}}, "no value for 'table': it is ''"),
+        ({"rows": None}, {}, "pushed an XCom"),
+        ({"rows": "many"}, {}, "'many', which is no number"),
+        ({"rows": 10**400}, {}, "no number"),
+        ({"ro-ws": 1}, {}, "'ro-ws 1.0'"),
+        ({"rows 1\nmore": 1}, {}, "no name of a metric"),
+        ({'rows{origin="x"}': 1}, {"origin": "y"}, "label origin"),
+        ('rows{name="\ud800"} 1', {}, "UTF-8"),
+        ("rows 1\nrows 2\n", {}, "line 2: "),
+        ("rows 1 1700000000000", {}, "timestamp"),
+        ({}, {}, "no metric to push"),
+        ({"rows": 1}, {"table": None}, "no value for 'table'"),
+        ({"rows": 1}, {"table": ""}, "no value for 'table': it is ''"),
     ],
 )
-def test_what_no_gateway_would_take_fails_at_once_and_is_not_sent(
-    gateway_url, run_dag, failures, conf, reason
+def test_what_no_gateway_would_take_fails_for_good_and_is_not_sent(
+    server, metrics, grouping_key, reason
 ):
-    run = run_dag("operator_fails", run_conf=conf)
-
-    ((attempt, error),) = failures
-    assert run.state == "failed"
-    assert attempt == 1
-    assert isinstance(error, AirflowFailException)
-    assert reason in str(error)
-    assert Gateway(gateway_url).groups() == []
+    task = PushMetricsOperator(task_id="t", metrics=metrics, grouping_key=grouping_key)
+    with pytest.raises(AirflowFailException) as caught:
+        task.execute({})
+    assert reason in str(caught.value)
+    assert server.groups() == []
 
 
 def test_what_may_pass_is_tried_again_as_the_task_says(configure, run_dag, failures, monkeypatch):
@@ -186,24 +181,22 @@ def test_what_may_pass_is_tried_again_as_the_task_says(configure, run_dag, failu
     assert {type(error) for _, error in failures} <= {*GatewayUnreachableError.__subclasses__()}
 
 
-def test_wrong_credentials_fail_at_once_and_are_not_in_the_reason(configure, run_dag, failures):
+def test_wrong_credentials_fail_for_good_and_are_not_in_the_reason(configure):
     with FaultServer(respond(answer("401 Unauthorized"))) as server:
         configure(gateway=server.url.replace("//", "//me:s3cret-word@"))
-        run_dag("operator_fails", run_conf={"metrics": {"m": 1}})
-
-    ((attempt, error),) = failures
-    assert attempt == 1
-    assert "401" in str(error)
-    assert "s3cret-word" not in f"{error!r}{error.__cause__!r}"
+        task = PushMetricsOperator(task_id="t", metrics={"m": 1}, grouping_key={})
+        with pytest.raises(AirflowFailException, match="401") as caught:
+            task.execute({})
+    assert "s3cret-word" not in f"{caught.value!r}{caught.value.__cause__!r}"
 
 
-def test_an_exception_of_the_users_function_is_not_ours(gateway_url, run_dag, failures):
-    run_dag("operator_stumbles")
+def test_an_exception_of_the_users_function_is_not_ours(gateway_url):
+    def stumble(registry):
+        raise ValueError("the user's own")
 
-    assert [(attempt, type(error)) for attempt, error in failures] == [
-        (1, ValueError),
-        (2, ValueError),
-    ]
+    task = PushMetricsOperator(task_id="t", metrics=stumble, grouping_key={})
+    with pytest.raises(ValueError, match="the user's own"):
+        task.execute({})
 
 
 def test_wrong_arguments_fail_where_the_dag_is_written():
@@ -211,10 +204,3 @@ def test_wrong_arguments_fail_where_the_dag_is_written():
         PushMetricsOperator(task_id="t", metrics={}, method="post")
     with pytest.raises(ValueError, match="timeout is 0"):
         PushMetricsOperator(task_id="t", metrics={}, timeout=0)
-
-
-@pytest.mark.parametrize("metrics", ['rows{name="\ud800"} 1', {"rows": 10**400}])
-def test_what_no_text_and_no_metric_holds_is_refused(gateway_url, metrics):
-    task = PushMetricsOperator(task_id="t", metrics=metrics, grouping_key={})
-    with pytest.raises(AirflowFailException):
-        task.execute({})

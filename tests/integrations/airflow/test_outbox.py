@@ -4,7 +4,7 @@ import pytest
 
 from pushgate import Outbox
 from pushgate.embedded import EmbeddedGateway
-from pushgate_airflow import PushgatewayHook, PushgatewayNotifier
+from pushgate_airflow import PushgatewayHook, PushgatewayNotifier, PushMetricsOperator
 from support.faults import FaultServer, hang
 
 MISSED = {
@@ -28,11 +28,13 @@ def path(tmp_path, configure, server):
     return path
 
 
-def test_an_operator_fails_and_leaves_nothing_behind(path, server, run_dag):
+def test_an_operator_fails_and_leaves_nothing_behind(path, server, monkeypatch):
+    monkeypatch.setenv("PUSHGATE_RETRIES", "0")
     server.stop()
-    assert run_dag("operator_fails", run_conf={"metrics": {"m": 1}}).state == "failed"
-    with pytest.raises(OSError, match="refused"):
-        PushgatewayHook().get_conn().push("job", [], clear=True)
+    task = PushMetricsOperator(task_id="push", metrics={"m": 1}, grouping_key={})
+    for push in (lambda: task.execute({}), lambda: PushgatewayHook().get_conn().pushadd("job", [])):
+        with pytest.raises(OSError, match="refused"):
+            push()
     assert not path.exists()
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task
 from prometheus_client import CollectorRegistry, Counter
 
-from pushgate_airflow import DeleteGroupOperator, PruneGroupsOperator, PushMetricsOperator
+from pushgate_airflow import PruneGroupsOperator, PushMetricsOperator
 
 FAILURES = []  # (try number, exception) of operator_fails
 
@@ -16,10 +16,6 @@ def fill(registry: CollectorRegistry) -> None:
 
 def failed(context):
     FAILURES.append((context["ti"].try_number, context["exception"]))
-
-
-def stumble(registry):
-    raise ValueError("the user's own")
 
 
 @dag(schedule=None)
@@ -72,13 +68,6 @@ def operator_mapped_without_a_key():
     )
 
 
-@dag(schedule=None)
-def operator_deletes():
-    DeleteGroupOperator(
-        task_id="delete", job="old", grouping_key={"table": "{{ dag_run.conf['table'] }}"}
-    )
-
-
 @dag(
     schedule=None,
     default_args={"retries": 1, "retry_delay": timedelta(0), "on_failure_callback": failed},
@@ -111,17 +100,8 @@ def operator_fails():
     )
 
 
-@dag(schedule=None, default_args={"retries": 1, "retry_delay": timedelta(0)})
-def operator_stumbles():
-    PushMetricsOperator(
-        task_id="push", metrics=stumble, on_retry_callback=failed, on_failure_callback=failed
-    )
-
-
 operator_kinds()
 operator_mapped()
 operator_mapped_without_a_key()
-operator_deletes()
 operator_prunes()
 operator_fails()
-operator_stumbles()

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from airflow.sdk import TriggerRule, dag, task
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk import dag, task
+from airflow.sdk.exceptions import AirflowException
 
 from pushgate_airflow import PushgatewayNotifier, metrics, push_outcome
 
@@ -34,53 +34,6 @@ def fails():
         """It never runs."""
 
     load() >> after()
-
-
-@dag(default_args=ARGS)
-def retries():
-    @task(retries=1)
-    def load(ti=None):
-        metrics.gauge("rows_loaded", "Rows loaded.").set(ti.try_number)
-        if ti.try_number == 1:
-            raise AirflowException("not yet")
-
-    load()
-
-
-@dag(default_args=ARGS, on_success_callback=notifier)
-def skips():
-    @task
-    def skips_itself():
-        raise AirflowSkipException
-
-    @task.branch
-    def chooses():
-        return "chosen"
-
-    @task.short_circuit
-    def stops():
-        return False
-
-    @task
-    def chosen():
-        pass
-
-    @task
-    def not_chosen():
-        pass
-
-    @task
-    def stopped():
-        pass
-
-    @task(trigger_rule=TriggerRule.NONE_FAILED)
-    def joins():
-        pass
-
-    join = joins()
-    skips_itself() >> join
-    chooses() >> [chosen(), not_chosen()] >> join
-    stops() >> stopped()
 
 
 def by_owner(event, context):
@@ -123,7 +76,5 @@ def plain():
 
 succeeds()
 fails()
-retries()
-skips()
 labelled()
 plain()
