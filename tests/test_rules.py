@@ -18,9 +18,9 @@ VOCABULARY = {
     if isinstance(value, str) and re.fullmatch(r"batch_job_\w+[a-z]", value)
 }
 CELERY = {
-    *(f"{name}_total" for name in COUNTERS),
-    *(f"{name}_bucket" for name in HISTOGRAMS),
-    *GAUGES,
+    *(f"{spec.name}_total" for spec in COUNTERS),
+    *(f"{spec.name}_bucket" for spec in HISTOGRAMS),
+    *(spec.name for spec in GAUGES),
 }
 GATEWAY = {
     *("push_time_seconds", "push_failure_time_seconds", "pushgateway_http_requests_total"),

@@ -27,84 +27,75 @@ class Spec(NamedTuple):
     documentation: str
 
 
-COUNTERS = {
-    spec.name: spec
-    for spec in (
-        Spec("celery_task_started", ("task", "queue"), "Runs that began."),
-        Spec(
-            "celery_task_finished",
-            ("task", "queue", "state"),
-            "Runs that ended, by how: success, failure, ignored, rejected or revoked.",
-        ),
-        Spec("celery_task_retried", ("task", "queue"), "Runs that ended in a retry."),
-        Spec(
-            "celery_task_exceptions",
-            ("task", "exception"),
-            "Exceptions that ended runs, those that made a task retry included.",
-        ),
-        Spec(
-            "celery_task_redelivered",
-            ("task", "queue"),
-            "Runs of messages that the broker had delivered before.",
-        ),
-        Spec(
-            "celery_task_revoked",
-            ("task", "reason"),
-            "Tasks revoked or expired before they ran, or terminated while they did.",
-        ),
-        Spec("celery_task_unknown", (), "Messages for a task that the worker does not have."),
-        Spec("celery_task_message_rejected", (), "Messages that were no task and were rejected."),
-        Spec("celery_worker_children_lost", (), "Child processes that died while they ran a task."),
-        Spec("pushgate_records", (), "Records that the pusher took from the worker's processes."),
-        Spec(
-            "pushgate_records_dropped",
-            (),
-            "Records that the worker could not hand to the pusher: what they told is not counted.",
-        ),
-        Spec("pushgate_pushes", ("result",), "Pushes by result: success, failure or rejected."),
-        Spec(
-            "pushgate_series_overflowed",
-            (),
-            "Updates that went to label values of 'other', or nowhere, because of max_series.",
-        ),
-        Spec("pushgate_metrics_refused", (), "Updates of tasks' own metrics that were refused."),
-    )
-}
+COUNTERS = (
+    Spec("celery_task_started", ("task", "queue"), "Runs that began."),
+    Spec(
+        "celery_task_finished",
+        ("task", "queue", "state"),
+        "Runs that ended, by how: success, failure, ignored, rejected or revoked.",
+    ),
+    Spec("celery_task_retried", ("task", "queue"), "Runs that ended in a retry."),
+    Spec(
+        "celery_task_exceptions",
+        ("task", "exception"),
+        "Exceptions that ended runs, those that made a task retry included.",
+    ),
+    Spec(
+        "celery_task_redelivered",
+        ("task", "queue"),
+        "Runs of messages that the broker had delivered before.",
+    ),
+    Spec(
+        "celery_task_revoked",
+        ("task", "reason"),
+        "Tasks revoked or expired before they ran, or terminated while they did.",
+    ),
+    Spec("celery_task_unknown", (), "Messages for a task that the worker does not have."),
+    Spec("celery_task_message_rejected", (), "Messages that were no task and were rejected."),
+    Spec("celery_worker_children_lost", (), "Child processes that died while they ran a task."),
+    Spec("pushgate_records", (), "Records that the pusher took from the worker's processes."),
+    Spec(
+        "pushgate_records_dropped",
+        (),
+        "Records that the worker could not hand to the pusher: what they told is not counted.",
+    ),
+    Spec("pushgate_pushes", ("result",), "Pushes by result: success, failure or rejected."),
+    Spec(
+        "pushgate_series_overflowed",
+        (),
+        "Updates that went to label values of 'other', or nowhere, because of max_series.",
+    ),
+    Spec("pushgate_metrics_refused", (), "Updates of tasks' own metrics that were refused."),
+)
 
-HISTOGRAMS = {
-    spec.name: spec
-    for spec in (
-        Spec("celery_task_runtime_seconds", ("task", "queue"), "Duration of runs that ended."),
-        Spec(
-            "celery_task_queue_wait_seconds",
-            ("task", "queue"),
-            "Time from publication, or the ETA if later, to the start of a run.",
-        ),
-        Spec(
-            "celery_task_latency_seconds",
-            ("task", "queue"),
-            "Time from first publication to success, retries included.",
-        ),
-    )
-}
+HISTOGRAMS = (
+    Spec("celery_task_runtime_seconds", ("task", "queue"), "Duration of runs that ended."),
+    Spec(
+        "celery_task_queue_wait_seconds",
+        ("task", "queue"),
+        "Time from publication, or the ETA if later, to the start of a run.",
+    ),
+    Spec(
+        "celery_task_latency_seconds",
+        ("task", "queue"),
+        "Time from first publication to success, retries included.",
+    ),
+)
 
-GAUGES = {
-    spec.name: spec
-    for spec in (
-        Spec("celery_worker_up", (), "Whether the worker runs: 0 once it stopped or crashed."),
-        Spec(
-            "celery_worker_crashed",
-            (),
-            "Whether an error or a signal ended the worker: 1 from then until its next start.",
-        ),
-        Spec("celery_worker_start_timestamp_seconds", (), "Unix time at which it started."),
-        Spec("celery_worker_concurrency", (), "Tasks that the worker can run at the same time."),
-        Spec("celery_worker_tasks_active", (), "Tasks that the worker is running."),
-        Spec("celery_worker_tasks_prefetched", (), "Tasks it has taken and not begun."),
-        Spec(
-            "celery_worker_oldest_task_start_timestamp_seconds",
-            (),
-            "Unix time at which the task that has been running longest began; absent if none runs.",
-        ),
-    )
-}
+GAUGES = (
+    Spec("celery_worker_up", (), "Whether the worker runs: 0 once it stopped or crashed."),
+    Spec(
+        "celery_worker_crashed",
+        (),
+        "Whether an error or a signal ended the worker: 1 from then until its next start.",
+    ),
+    Spec("celery_worker_start_timestamp_seconds", (), "Unix time at which it started."),
+    Spec("celery_worker_concurrency", (), "Tasks that the worker can run at the same time."),
+    Spec("celery_worker_tasks_active", (), "Tasks that the worker is running."),
+    Spec("celery_worker_tasks_prefetched", (), "Tasks it has taken and not begun."),
+    Spec(
+        "celery_worker_oldest_task_start_timestamp_seconds",
+        (),
+        "Unix time at which the task that has been running longest began; absent if none runs.",
+    ),
+)

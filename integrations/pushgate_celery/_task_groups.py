@@ -19,7 +19,6 @@ from pushgate import (
     start_families,
 )
 from pushgate_celery._series import clean
-from pushgate_celery._task_records import PerRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,13 +113,13 @@ class TaskGroups:
         """The changes for a run that began."""
         group = self._groups.get(run.task) or self._new(run.task)
         changes = [] if group is None else [group.started(run)]
-        return changes if run.per_run is None else changes + self._own_group(run, None)
+        return changes + self._own_group(run, None)
 
     def ended(self, run: TaskRun, end: End) -> list[Change]:
         """The changes for a run that ended."""
         group = self._groups.get(run.task) or self._new(run.task)
         changes = [] if group is None else [group.ended(run, end)]
-        return changes if run.per_run is None else changes + self._own_group(run, end)
+        return changes + self._own_group(run, end)
 
     def delivered(self, key: GroupingKey) -> None:
         """A push of this group has arrived."""
@@ -128,11 +127,13 @@ class TaskGroups:
             group.delivered()
 
     def _own_group(self, run: TaskRun, end: End | None) -> list[Change]:
-        per_run = PerRun._make(run.per_run or ())
+        if run.per_run is None:
+            return []
+        labels, lifetime = run.per_run
         now = run.started_at if end is None else end.at
         try:
-            labels = {name: clean(value) for name, value in per_run.labels.items()}
-            key = GroupingKey(self._job, {**labels, "task": clean(run.task)})
+            own = {name: clean(value) for name, value in labels.items()}
+            key = GroupingKey(self._job, {**own, "task": clean(run.task)})
         except InvalidGroupingKeyError as error:
             self._log.warning(
                 f"a run of {run.task} gets no group of its own: {error}",
@@ -148,7 +149,7 @@ class TaskGroups:
             )
             self._overflow()
             return []
-        expiry = max(now + per_run.lifetime, self._expiries.get(key, 0.0))
+        expiry = max(now + lifetime, self._expiries.get(key, 0.0))
         self._expiries[key] = expiry
         job = JobRun(key, run.started_at, expires_at=expiry, host=self._host, run_id=run.task_id)
         families = start_families(job) if end is None else end_families(job, _outcome(run, end))

@@ -25,20 +25,13 @@ KNOWN = "k"  # {task: queue}, of tasks that the worker could run, for zeros
 GOODBYE = "g"  # whether an error ended the worker
 
 
-class PerRun(NamedTuple):
-    """A run's own group: ``labels`` beside job and task, of use for ``lifetime`` seconds."""
-
-    labels: dict[str, str]
-    lifetime: float
-
-
 class TaskRun(NamedTuple):
     """A run of a task, as its process saw it begin. ``pid`` and ``number`` name it.
 
     ``stamp`` is the message's header (`_stamp`), in a record as it was found; ``eta`` is when it
     was due. ``after_loss`` says what becomes of the message if the process is killed: 0 it is lost,
-    1 it is delivered again if the worker is killed, 2 also if the child is. ``per_run`` is a
-    PerRun's fields.
+    1 it is delivered again if the worker is killed, 2 also if the child is. ``per_run`` is for
+    a group of the run's own: labels beside job and task, and for how many seconds it is of use.
     """
 
     pid: int

@@ -38,13 +38,13 @@ class WorkerGroup:
                 closed=("state", "reason"),
                 crowded="exception" if "exception" in spec.labels else None,
             )
-            for spec in COUNTERS.values()
+            for spec in COUNTERS
         }
         self._histograms = {
             spec.name: Histogram(
                 spec.name, spec.documentation, spec.labels, budget, buckets=TASK_SECONDS
             )
-            for spec in HISTOGRAMS.values()
+            for spec in HISTOGRAMS
         }
         self._gauges = {
             "celery_worker_up": 1.0,
@@ -66,7 +66,7 @@ class WorkerGroup:
 
     def collect(self) -> Iterator[Family]:
         """All families, as they are now."""
-        for spec in GAUGES.values():
+        for spec in GAUGES:
             if (value := self._gauges.get(spec.name)) is not None:
                 sample = Sample(spec.name, {}, value)
                 yield Family(spec.name, spec.documentation, "gauge", [sample])

@@ -48,10 +48,7 @@ class Aggregator(Protocol):
         """So many records were lost since the last call, because the writers could not write."""
 
     def abandoned(self, now: float) -> Iterable[Change]:
-        """The process that started the relay is gone without a word; its children may go on.
-
-        An aggregator may do without this method.
-        """
+        """The process that started the relay is gone without a word; its children may go on."""
 
     def closed(self, now: float) -> Iterable[Change]:
         """The relay was closed, or every writer is gone: what waits is pushed a last time."""

@@ -49,7 +49,6 @@ _BOOTSTRAP = (
 # Version 4 is read by every Python from 3.4 on.
 _MARSHAL_VERSION = 4
 _SEND_SECONDS = 10.0
-_REAP_TRIES = 10_000
 
 
 class PusherProcess:
@@ -92,12 +91,9 @@ class PusherProcess:
         """How a process that is gone ended; "" if it ended well, or if that is not known."""
         self.channel.close()
         with suppress(OSError):  # libev, for example, reaps children, too
-            # Its descriptors are closed some microseconds before it can be waited for.
-            for _ in range(_REAP_TRIES):
-                pid, status = posix.waitpid(self.pid, posix.WNOHANG)
-                if pid:
-                    return _exit_text(os.waitstatus_to_exitcode(status))
-                posix.sched_yield()
+            # Its descriptors are closed some microseconds before this returns.
+            _, status = posix.waitpid(self.pid, 0)
+            return _exit_text(os.waitstatus_to_exitcode(status))
         return ""
 
     def _wait(self, is_over: Callable[[], bool], timeout: float) -> None:

@@ -34,7 +34,7 @@ _PIPE_BYTES = 1 << 20  # Linux lets anyone have so much; the default of 64 KiB i
 _BEGIN_SECONDS = 10.0  # how long start() waits to hear whether the pusher could begin
 _FLUSH_STEP = 0.01  # seconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 300.0  # seconds until a pusher that died young is replaced
-_EXIT_SECONDS = 0.1  # for a pusher that has delivered all, to save a zombie
+_EXIT_SECONDS = 0.1  # for a pusher that has nothing left to do, to save a zombie
 
 _log = logging.getLogger("pushgate")
 _started: WeakSet[Relay] = WeakSet()
@@ -105,9 +105,9 @@ class Relay:
             if complaint := self._pusher.answer(_BEGIN_SECONDS):
                 raise OSError(f"the pusher process could not begin: {complaint}")
         except BaseException:
-            self.detach()
-            if self._pusher is not None:
+            if self._pusher is not None and self._pusher.is_gone(_EXIT_SECONDS):
                 self._pusher.reap()
+            self.detach()
             raise
         self._owner = posix.getpid()
         self._writer = Writer(self._write_end)

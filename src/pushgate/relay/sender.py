@@ -85,8 +85,7 @@ class Sender:
 
     def abandoned(self) -> None:
         """The process that started us is gone; records may go on to arrive."""
-        if (abandoned := getattr(self._aggregator, "abandoned", None)) is not None:
-            self._ask(abandoned, time.time())
+        self._ask(self._aggregator.abandoned, time.time())
 
     def closed(self) -> None:
         """There will be no more records: all that waits is due now."""
