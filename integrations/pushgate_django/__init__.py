@@ -16,13 +16,11 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand
 
 from pushgate import (
-    DirectSink,
     GroupingKey,
     JobRun,
     OptionSource,
     OwnMetrics,
     PushError,
-    QueueSink,
     RateLimitedLogger,
     Settings,
     read_options,
@@ -78,7 +76,12 @@ class _CommandReport:
     def __init__(self, command: PushgateMixin, options: Mapping[str, Any]) -> None:
         self._process, self._clock = os.getpid(), time.monotonic()
         self._own = command.pushgate.collect
+        self._sink: Sink | None = None
         job, settings = _configuration()
+        if settings is None:
+            return
+        from pushgate import DirectSink  # takes a while, which most processes need not wait
+
         name = type(command).__module__.rpartition(".")[2]
         key = GroupingKey(job, {"task": name, **command.pushgate_group(**options)})
         every = command.pushgate_expect_every
@@ -87,11 +90,8 @@ class _CommandReport:
             None if every is None else readers.schedule(every),
             _log.warning,
         )
-        self._sink: Sink | None = None
-        if settings is not None:
-            gateway = settings.to_gateway(settings.to_outbox())
-            self._sink = DirectSink(gateway, timeout=settings.timeout)
-            self._sink.started(self._run)
+        self._sink = DirectSink(settings.to_gateway(settings.to_outbox()), timeout=settings.timeout)
+        self._sink.started(self._run)
 
     def end(self, error: BaseException | None) -> None:
         if self._sink is not None and os.getpid() == self._process:  # no fork of it
@@ -99,12 +99,12 @@ class _CommandReport:
             self._sink.finished(self._run, outcome, self._own)
 
 
-def install(*, sink: Sink | None = None) -> Callable[[], None]:
+def install(*, sink: Sink | None = None, job: str = "django") -> Callable[[], None]:
     """Report tasks from now on, as the app in INSTALLED_APPS does. Returns what uninstalls.
 
-    Without ``sink``, the gateway is that of Django's settings, which are read when a task starts.
+    Without ``sink``, Django's settings say the gateway and ``job``, as soon as a task starts.
     """
-    reports = _TaskReports(sink)
+    reports = _TaskReports(sink, job)
     hooked = []
     for name in _SIGNALS:
         try:
@@ -126,9 +126,9 @@ def install(*, sink: Sink | None = None) -> Callable[[], None]:
 class _TaskReports:
     """Receives the signals of tasks. What a receiver raises would be a failure of the task."""
 
-    def __init__(self, sink: Sink | None) -> None:
+    def __init__(self, sink: Sink | None, job: str) -> None:
         self._sink = sink
-        self._job: str | None = None  # until the settings are read
+        self._job = job
         self._host = socket.gethostname()
 
     def started(self, **event: Any) -> None:
@@ -138,14 +138,14 @@ class _TaskReports:
         _guarded(self._tell, event["task_result"], ended=True)
 
     def _tell(self, result: Any, *, ended: bool) -> None:
-        if self._job is None:
-            job, settings = _configuration()
-            if self._sink is None and settings is not None:
-                gateway, timeout = settings.to_gateway(settings.to_outbox()), settings.timeout
-                self._sink = QueueSink(gateway, timeout=timeout, patience=timeout, interval=2.0)
-            self._job = job
         if self._sink is None:
-            return
+            self._job, settings = _configuration()
+            if settings is None:
+                return
+            from pushgate import QueueSink
+
+            gateway, timeout = settings.to_gateway(settings.to_outbox()), settings.timeout
+            self._sink = QueueSink(gateway, timeout=timeout, patience=timeout, interval=2.0)
         run = task_run(self._job, result, self._host)
         if ended:
             self._sink.finished(run, task_outcome(result, time.time()))

@@ -1,6 +1,5 @@
 """Jobs of real schedulers and executors: what the gateway holds of them afterwards."""
 
-import asyncio
 import logging.handlers
 import queue
 import subprocess
@@ -18,7 +17,6 @@ pytest.importorskip("apscheduler")
 from apscheduler import events
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.executors.pool import ProcessPoolExecutor
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.interval import IntervalTrigger
@@ -86,40 +84,26 @@ def site(server):
         yield site
 
 
-def run_in_threads(site):
+@pytest.mark.parametrize(
+    "make",
+    [
+        BackgroundScheduler,
+        BlockingScheduler,
+        # Here runs end before it is told that they were submitted.
+        partial(BackgroundScheduler, executors={"default": DebugExecutor()}),
+    ],
+    ids=["background", "blocking", "debug"],
+)
+def test_a_success_and_a_failure_of_any_scheduler_are_told(make, gateway_url):
+    site = Site(gateway_url, make(**OPTIONS))
+    now = datetime.now(UTC)
+    site.scheduler.add_job(time.sleep, args=[0.1], id="a mail", name="send")
+    site.scheduler.add_job(**FAILS, trigger=HOURLY, id="prices", next_run_time=now)
     thread = threading.Thread(target=site.scheduler.start)
     thread.start()
     site.wait_for(events.EVENT_JOB_SUBMITTED)
     site.scheduler.shutdown()  # waits for the ends
     thread.join(PATIENCE)
-
-
-def run_asyncio(site):
-    async def main():
-        with site.running():
-            ends = events.EVENT_JOB_EXECUTED, events.EVENT_JOB_ERROR
-            await asyncio.to_thread(site.wait_for, *ends)
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize(
-    ("make", "run"),
-    [
-        (BackgroundScheduler, run_in_threads),
-        (BlockingScheduler, run_in_threads),
-        # Here runs end before it is told that they were submitted.
-        (partial(BackgroundScheduler, executors={"default": DebugExecutor()}), run_in_threads),
-        (AsyncIOScheduler, run_asyncio),
-    ],
-    ids=["background", "blocking", "debug", "asyncio"],
-)
-def test_a_success_and_a_failure_of_any_scheduler_are_told(make, run, gateway_url):
-    site = Site(gateway_url, make(**OPTIONS))
-    now = datetime.now(UTC)
-    site.scheduler.add_job(time.sleep, args=[0.1], id="a mail", name="send")
-    site.scheduler.add_job(**FAILS, trigger=HOURLY, id="prices", next_run_time=now)
-    run(site)
 
     sent = site.row("send")  # a job that runs once goes by its name
     assert (sent.outcome, sent.interval) == ("succeeded", None)

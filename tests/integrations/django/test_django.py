@@ -44,15 +44,41 @@ def run(end, **options):
         print(repr(error))
 
 """
-ENQUEUE = """
-import django
+WORK = """
+import sys, django
 from django.core.management import call_command
 
 django.setup()
 call_command("migrate", verbosity=0)
 import hurting
+from django_tasks_db.models import DBTaskResult
 from shop import tasks
 
+for task in sys.argv[1:]:
+    eval(task).enqueue(1)
+call_command("db_worker", batch=True, startup_delay=False, verbosity=0)
+print(*DBTaskResult.objects.order_by("enqueued_at").values_list("status", flat=True))
+"""
+IN_THE_CALLER = """
+import django
+from django.conf import settings
+
+settings.configure()
+django.setup()
+from pushgate_django import install
+from shop import tasks
+
+class Printed:
+    def started(self, run):
+        print("started", run.key)
+
+    def finished(self, run, outcome):
+        print(outcome.status.value)
+
+uninstall = install(sink=Printed())
+tasks.send_receipt.enqueue(1)
+uninstall()
+tasks.send_receipt.enqueue(2)
 """
 TASKS = """
 import os
@@ -61,7 +87,7 @@ from pushgate import Gateway
 from shop.tasks import task
 
 @task
-def kill_the_worker():
+def kill_the_worker(_):
     while not Gateway(os.environ["PUSHGATE_GATEWAY"]).groups():
         time.sleep(0.01)
     os.kill(os.getpid(), 9)
@@ -74,7 +100,7 @@ class Project:
     def __init__(self, url, folder):
         self.gateway = Gateway(url)
         self._folder = folder
-        self._environment = {
+        self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "shop.settings",
             "PUSHGATE_GATEWAY": url,
@@ -88,7 +114,7 @@ class Project:
         """Runs Python with these; returns what it printed, and then its lines on stderr."""
         done = subprocess.run(
             [sys.executable, *arguments],
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -100,22 +126,11 @@ class Project:
     def manage(self, *arguments, code=0):
         return self.python(str(PROJECT / "manage.py"), *arguments, code=code)
 
-    def settings(self, text):
-        (self._folder / "changed.py").write_text(f"from shop.settings import *\n{text}")
-        self._environment["DJANGO_SETTINGS_MODULE"] = "changed"
-
-    def work(self, *enqueued, code=0):
-        """Enqueue tasks, and run a worker until none is left; its lines on stderr."""
+    def work(self, *tasks, code=0):
+        """Enqueue the tasks and run a worker; their states in Django, and its lines on stderr."""
         (self._folder / "hurting.py").write_text(TASKS)
-        self.python("-c", ENQUEUE + "\n".join(enqueued))
-        worker = ("db_worker", "--batch", "--no-startup-delay", "--verbosity=0")
-        return self.manage(*worker, code=code)[1]
-
-    def states(self):
-        """How Django says that the tasks went."""
-        query = "print(*DBTaskResult.objects.values_list('status', flat=True))"
-        query = f"from django_tasks_db.models import DBTaskResult; {query}"
-        return self.manage("shell", "-v0", "-c", query)[0]
+        output, lines = self.python("-c", WORK, *tasks, code=code)
+        return output, "\n".join(lines)
 
     def row(self, later=0.0, **labels):
         rows = job_rows(self.gateway.groups(), now=time.time() + later)
@@ -180,7 +195,8 @@ def test_only_real_runs_are_told(run, server, tmp_path):
 
 
 def test_tasks_are_told_by_the_worker(project):
-    assert project.work("tasks.send_receipt.enqueue(11)", "tasks.charge.enqueue(12)") == []
+    told = project.work("tasks.send_receipt", "tasks.charge")
+    assert told == (["SUCCESSFUL FAILED"], "")
     good, bad = project.row(task="shop.tasks.send_receipt"), project.row(task="shop.tasks.charge")
     assert (good.outcome, bad.outcome) == ("succeeded", "failed")
     assert bad.info["exception"] == "ConnectionError"
@@ -192,8 +208,8 @@ def test_tasks_are_told_by_the_worker(project):
 def test_a_gateway_that_is_down_gets_the_tasks_later_and_they_do_not_notice(server, tmp_path):
     project = Project(server.url, tmp_path)
     server.stop()
-    assert "wait in the outbox" in "\n".join(project.work("tasks.send_receipt.enqueue(11)"))
-    assert project.states() == ["SUCCESSFUL"]
+    states, lines = project.work("tasks.send_receipt")
+    assert (states, "wait in the outbox" in lines) == (["SUCCESSFUL"], True)
     server.start()
     project.python("-m", "pushgate", "flush")
     assert project.row(task="shop.tasks.send_receipt").outcome == "succeeded"
@@ -202,18 +218,23 @@ def test_a_gateway_that_is_down_gets_the_tasks_later_and_they_do_not_notice(serv
 @pytest.mark.end_to_end
 def test_settings_that_are_wrong_are_said_and_fail_nothing(server, tmp_path):
     project = Project(server.url, tmp_path)
-    project.settings("PUSHGATE = {'timeouts': 3}")
-    [line] = project.work("tasks.send_receipt.enqueue(11)")
+    (tmp_path / "wrong.py").write_text("from shop.settings import *\nPUSHGATE = {'timeouts': 3}")
+    project.environment["DJANGO_SETTINGS_MODULE"] = "wrong"
+    states, line = project.work("tasks.send_receipt")
+    assert states == ["SUCCESSFUL"]
     assert "PUSHGATE['timeouts']" in line
     assert "did you mean 'timeout'" in line
-    assert project.states() == ["SUCCESSFUL"]
-    output, [again] = project.manage("import_prices", "1200")
-    assert (output, again) == (["1200 prices imported"], line)
+    assert project.manage("import_prices", "1200") == (["1200 prices imported"], [line])
 
 
 @pytest.mark.end_to_end
 def test_a_task_whose_worker_was_killed_is_stuck(server, tmp_path):
     project = Project(server.url, tmp_path)
-    project.work("hurting.kill_the_worker.enqueue()", code=-9)
+    project.work("hurting.kill_the_worker", code=-9)
     row = project.row(later=2 * DAY, task="hurting.kill_the_worker")
     assert (row.outcome, row.stuck) == ("running", True)
+
+
+def test_until_it_is_uninstalled_a_sink_gets_the_tasks(server, tmp_path):
+    output, _ = Project(server.url, tmp_path).python("-c", IN_THE_CALLER)
+    assert output == ['started {job="django",task="shop.tasks.send_receipt"}', "success"]
