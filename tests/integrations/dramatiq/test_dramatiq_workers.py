@@ -52,10 +52,10 @@ class Site:
         self.actors = module_from_spec(spec)
         spec.loader.exec_module(self.actors)
 
-    def start(self, *options, **environment):
+    def start(self, *options, program="dramatiq", **environment):
         """dramatiq's command, with the processes that it starts."""
-        dramatiq_ = Path(sys.executable).parent / "dramatiq"
-        command = [dramatiq_, "dramatiq_work", "--path", HERE, "--threads", "2", *options]
+        program = Path(sys.executable).parent / program
+        command = [program, "dramatiq_work", "--path", HERE, "--threads", "2", *options]
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -112,14 +112,15 @@ def site(redis_url, server, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "environment"),
+    ("options", "more"),
     [
         (["--processes", "2"], {}),
         (["--processes", "1", "--use-spawn"], {"PUSHGATE_FIRST": "1"}),
+        (["--processes", "1"], {"program": "dramatiq-gevent"}),
     ],
-    ids=["fork", "spawn, before Retries"],
+    ids=["fork", "spawn, before Retries", "gevent"],
 )
-def test_each_end_is_told(site, options, environment):
+def test_each_end_is_told(site, options, more):
     actors = site.actors
     actors.too_old.send()
     for name in ENDS.keys() - {"load", "too_old", "unknown"}:
@@ -131,9 +132,10 @@ def test_each_end_is_told(site, options, environment):
     piped = actors.load.message(1) | actors.load.message()
     piped.run()
     together = dramatiq.group([actors.load.message(i) for i in range(3)]).run()
-    worker = site.start(*options, **environment)
-    assert piped.get_result(block=True, timeout=PATIENCE * 1000) == 3
-    assert list(together.get_results(block=True, timeout=PATIENCE * 1000)) == [1, 2, 3]
+    worker = site.start(*options, **more)
+    until(lambda: piped.completed and together.completed, site.log)
+    assert piped.get_result() == 3
+    assert list(together.get_results()) == [1, 2, 3]
     site.until_rows(ENDS)
     site.stop(worker)
     assert site.rows() == ENDS
