@@ -67,6 +67,7 @@ def test_a_run_that_began_and_then_skipped_is_no_longer_running():
         "last_completion_timestamp_seconds": 130.0,
         "last_skipped_timestamp_seconds": 130.0,
         "last_duration_seconds": 30.0,
+        "last_run_info": 1,
     }
 
 
@@ -78,6 +79,7 @@ def test_a_try_that_is_tried_again_is_neither_a_failure_nor_an_end():
         "last_retry_timestamp_seconds": 130.0,
         "last_try_number": 1,
         "last_queue_wait_seconds": 2.0,
+        "last_run_info": 1,
     }
 
 
@@ -112,7 +114,7 @@ def test_a_failed_run_says_where_to_look_and_a_success_names_its_host_alone():
     for status in ("success", "skipped"):  # no new series with each run of a job that goes well
         assert info_of(run, FAILED._replace(status=status, duration=1.0)) == {"host": "db1"}
     assert info_of(run, Outcome(Status.SKIPPED, 130.0)) is None, "no run took place"
-    assert info_of(RUN, Outcome(Status.FAILURE, 130.0)) is None, "nothing is known"
+    assert info_of(RUN, Outcome(Status.FAILURE, 130.0)) == {}, "nothing is known"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_a_failed_run_says_where_to_look_and_a_success_names_its_host_alone():
 def test_a_command_says_how_it_failed(command, words):
     outcome = Outcome(Status.FAILURE, 130.0, command=command)
     assert info_of(RUN, outcome) == {"exception": words}
-    assert info_of(RUN, outcome._replace(status=Status.SUCCESS)) is None
+    assert info_of(RUN, outcome._replace(status=Status.SUCCESS)) == {}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,9 @@ def test_the_next_end_replaces_what_the_last_one_said_and_the_groups_labels_stay
     (row,) = job_rows([group], now=140.0)
     assert row.info == {**WHERE, "host": "db9"}
     assert "last_run_info" not in row.numbers
+    gateway.pushadd(run.key, end_families(run._replace(host=""), Outcome("success", 150.0)))
+    (row,) = job_rows(gateway.groups(), now=160.0)
+    assert row.info == {"host": "db9"}, "a success tells of no run that failed before"
 
 
 def test_a_status_may_be_its_value_and_nothing_else():

@@ -166,7 +166,8 @@ def _run_info(run: JobRun, status: Status, exception: str) -> list[Family]:
         for name, limit in RUN_INFO_LABELS.items()
         if name not in run.key.labels and (text := _one_line(known.get(name, ""), limit))
     }
-    return [gauge(RUN_INFO, _HELP[RUN_INFO], 1, labels)] if labels else []
+    # Also without a label: it replaces what the run before has told.
+    return [gauge(RUN_INFO, _HELP[RUN_INFO], 1, labels)]
 
 
 def _words(end: CommandEnd | None) -> str:
