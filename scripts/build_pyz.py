@@ -25,7 +25,8 @@ def build(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
         subprocess.run([*pip, "--target", folder, f"{CHECKOUT}[cli]"], check=True)
-        for needless in ("bin", "pushgate_airflow", "pushgate_celery"):
+        adapters = {path.name for path in Path(folder).glob("pushgate_*")} - {"pushgate_subprocess"}
+        for needless in ("bin", *adapters):
             shutil.rmtree(Path(folder, needless))
         zipapp.create_archive(
             folder,
