@@ -91,8 +91,9 @@ class _Listener:
         job = self._scheduler.get_job(event.job_id, event.jobstore)
         if job is not None:
             known = self._learn(job)
-            if event.code == events.EVENT_JOB_MODIFIED:  # paused, resumed, rescheduled, …
-                self._tell_schedule(known, job.next_run_time)
+            is_modified = event.code == events.EVENT_JOB_MODIFIED  # paused, resumed, …
+            if is_modified and not known.runs_once:
+                self._sink.started(schedule(known, job.next_run_time))
 
     def _jobs_removed(self, _event: Any) -> None:
         for job_id in [id_ for id_ in list(self._jobs) if self._scheduler.get_job(id_) is None]:
@@ -112,11 +113,8 @@ class _Listener:
             if len(self._removed) >= _MOST_REMOVED:
                 self._removed.pop(next(iter(self._removed)), None)
             self._removed[job_id] = known
-            self._tell_schedule(known, None)
-
-    def _tell_schedule(self, job: ScheduledJob, fire_time: datetime | None) -> None:
-        if not job.runs_once:
-            self._sink.started(schedule(job, fire_time))
+            if not known.runs_once:
+                self._sink.started(schedule(known, None))
 
     def _job(self, job_id: str) -> ScheduledJob | None:
         return self._jobs.get(job_id) or self._removed.get(job_id)
@@ -126,25 +124,26 @@ class _Listener:
         if (job := self._job(event.job_id)) is None:
             return
         times = event.scheduled_run_times
-        mine = (job_run(job, times[-1], time.time(), self._host), time.monotonic())
+        run = job_run(job, times[-1], time.time(), self._host)
+        mine = (run, time.monotonic())
         if self._runs.pop((event.job_id, None), mine) is None:
             return
         met = [self._meet((event.job_id, fire_time), mine) for fire_time in times]
-        if any(start is mine for start in met):
-            self._sink.started(mine[0])
+        if any(start is mine for start in met) and run.started_at is not None:
+            self._sink.started(run)
 
     def _skipped(self, event: Any) -> None:
-        """As many runs of the job go on as may at a time."""
         if (job := self._job(event.job_id)) is not None:
             run = job_run(job, event.scheduled_run_times[-1], time.time())
             self._sink.finished(run, Outcome(Status.SKIPPED, time.time()))
 
     def _missed(self, event: Any) -> None:
-        """An executor found the run too late to begin: its submission was no start after all."""
+        """An executor found the run too late to begin. If a start was told, it was none."""
         if (start := self._start(event)) is not None:
             run, _ = start
-            usual = self._durations.get(run.key, 0.0)  # what the gateway holds stays
-            self._sink.finished(run, Outcome(Status.SKIPPED, run.started_at or 0.0, usual))
+            if run.started_at is not None:
+                usual = self._durations.get(run.key, 0.0)  # what the gateway holds stays
+                self._sink.finished(run, Outcome(Status.SKIPPED, run.started_at, usual))
             self._sink.missed_deadline(run, time.time())
 
     def _ended(self, event: Any) -> None:
@@ -183,9 +182,9 @@ class _Listener:
         if (job := self._job(job_id)) is None:
             return  # another scheduler's
         runs = {of: start for of, start in self._runs.copy().items() if of[0] == job_id and start}
-        start = next(iter(runs.values()), None)
-        if start is None:
-            self._runs[job_id, None] = None
-        for of in [of for of in runs if runs[of] is start]:
+        for of in runs:
             self._runs.pop(of, None)
-        self._finish(*(start or (JobRun(job.key, time.time()), time.monotonic())), error)
+        if not runs:
+            self._runs[job_id, None] = None
+        start = next(iter(runs.values()), (JobRun(job.key, time.time()), time.monotonic()))
+        self._finish(*start, error)

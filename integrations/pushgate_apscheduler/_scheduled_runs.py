@@ -13,8 +13,6 @@ from pushgate import GroupingKey, JobRun
 if TYPE_CHECKING:
     from apscheduler.job import Job
 
-_ID_OF_APSCHEDULER = re.compile("[0-9a-f]{32}")
-
 
 class ScheduledJob(NamedTuple):
     """What is needed of a job, also after it was removed. What runs once has no schedule."""
@@ -22,6 +20,7 @@ class ScheduledJob(NamedTuple):
     key: GroupingKey
     trigger: Any
     runs_once: bool
+    grace: float | None  # seconds, in which a run may begin late
 
 
 def scheduled_job(job: Job, name: str) -> ScheduledJob:
@@ -31,14 +30,15 @@ def scheduled_job(job: Job, name: str) -> ScheduledJob:
     one each: their own name, by default that of their function, bounds the groups.
     """
     runs_once = isinstance(job.trigger, DateTrigger)
-    is_bounded = not runs_once and not _ID_OF_APSCHEDULER.fullmatch(job.id)
+    is_bounded = not runs_once and not re.fullmatch("[0-9a-f]{32}", job.id)
     key = GroupingKey(name, {"task": job.id if is_bounded else job.name})
-    return ScheduledJob(key, job.trigger, runs_once)
+    return ScheduledJob(key, job.trigger, runs_once, getattr(job, "misfire_grace_time", None))
 
 
-def job_run(job: ScheduledJob, fire_time: datetime, started_at: float, host: str = "") -> JobRun:
-    """The run of ``job`` that was scheduled for ``fire_time``, as its log lines say."""
-    run = JobRun(job.key, started_at, host=host, run_id=fire_time.isoformat())
+def job_run(job: ScheduledJob, fire_time: datetime, now: float, host: str = "") -> JobRun:
+    """The run of ``fire_time``, as log lines say. It starts ``now``, or never if far too late."""
+    is_missed = job.grace is not None and now - fire_time.timestamp() > 2 * job.grace
+    run = JobRun(job.key, None if is_missed else now, host=host, run_id=fire_time.isoformat())
     if job.runs_once:
         return run
     after = job.trigger.get_next_fire_time(fire_time, fire_time)
@@ -46,8 +46,7 @@ def job_run(job: ScheduledJob, fire_time: datetime, started_at: float, host: str
         return run._replace(expected_interval=0.0)
     # In UTC: two times of one zone are subtracted as if it had no summer time.
     interval = (after.astimezone(UTC) - fire_time.astimezone(UTC)).total_seconds()
-    is_exact = not getattr(job.trigger, "jitter", None)
-    next_run_at = after.timestamp() if is_exact else None
+    next_run_at = None if getattr(job.trigger, "jitter", None) else after.timestamp()
     return run._replace(expected_interval=interval, next_run_at=next_run_at)
 
 
@@ -55,5 +54,5 @@ def schedule(job: ScheduledJob, fire_time: datetime | None) -> JobRun:
     """No run, but when ``job`` is due next: at ``fire_time``, or never (an interval of 0)."""
     if fire_time is None:
         return JobRun(job.key, None, expected_interval=0.0)
-    run = job_run(job, fire_time, 0.0)
-    return run._replace(started_at=None, next_run_at=fire_time.timestamp())
+    at = fire_time.timestamp()
+    return job_run(job, fire_time, at)._replace(started_at=None, next_run_at=at)
