@@ -137,7 +137,7 @@ def throughput(gateway, rounds, tasks):
 
 
 def handlers(gateway, rounds, tasks):
-    """The CPU that install() adds to a task, by Signal.send and a real pipe."""
+    """The CPU that install() adds to a task in a child, by Signal.send and a real pipe."""
     app = Celery("handlers", broker="memory://", set_as_current=False)
 
     @app.task(name="bench.noop")
@@ -161,6 +161,17 @@ def handlers(gateway, rounds, tasks):
     }
 
     def measured():
+        ours, childs = os.pipe()
+        if os.fork() == 0:
+            signals.worker_process_init.send(sender=None)
+            os.write(childs, str(one_round()).encode())
+            os._exit(0)
+        os.wait()
+        os.close(childs)
+        with open(ours) as answer:
+            return float(answer.read())
+
+    def one_round():
         began = time.process_time()
         for number in range(tasks):
             task_id = str(number)
