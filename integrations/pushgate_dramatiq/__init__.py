@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dramatiq.errors import ActorNotFound
@@ -37,8 +38,8 @@ class Pushgate(Middleware):
 
     ``job`` is the grouping label ``job``. ``sink`` takes the runs; without one they go to the
     gateway that is configured, as by PUSHGATE_GATEWAY. An actor's option ``schedule`` says how
-    often something sends it a message: seconds, or a cron expression. The place among the other
-    middleware does not matter.
+    often something sends it a message: seconds, a timedelta, or a cron expression. The place among
+    the other middleware does not matter.
     """
 
     def __init__(
@@ -126,6 +127,8 @@ class Pushgate(Middleware):
     def _run(self, broker: Broker, message: MessageProxy) -> JobRun:
         actor = broker.actors.get(message.actor_name)
         schedule = None if actor is None else actor.options.get("schedule")
+        if isinstance(schedule, timedelta):
+            schedule = schedule.total_seconds()
         run = message_run(message, self._job, started_at=time.time(), host=self._host)
         return with_schedule(run, schedule, self._log.warning)
 

@@ -28,9 +28,11 @@ def with_schedule(
     ``0 9-17 * * mon-fri Europe/Berlin``; without one, the host's. Needs the extra ``cli`` for that.
     Raises nothing: what is wrong with it is told to ``complain``, and the run has no schedule.
     """
-    if not isinstance(schedule, str):
+    if schedule is None or isinstance(schedule, (int, float)):
         return run._replace(expected_interval=schedule)
     try:
+        if not isinstance(schedule, str):
+            raise ValueError("give seconds, or a cron expression")
         before, after = _around(schedule, run.started_at or 0.0)
     except (ValueError, MissingExtraError) as error:
         complain(f"the schedule {schedule!r} is not published: {error}")

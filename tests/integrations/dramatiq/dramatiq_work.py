@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import dramatiq
@@ -30,12 +31,12 @@ def load(number=1):
     return number + 1
 
 
-@dramatiq.actor
+@dramatiq.actor(schedule=timedelta(days=1))
 async def load_later():
     await asyncio.sleep(0)
 
 
-@dramatiq.actor(max_retries=0)
+@dramatiq.actor(max_retries=0, schedule=["each night"])
 def charge():
     raise KeyError("card")
 

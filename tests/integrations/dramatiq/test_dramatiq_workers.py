@@ -141,6 +141,8 @@ def test_each_end_is_told(site, options, more):
     assert site.rows() == ENDS
     groups = site.groups()
     assert groups["load"].value("batch_job_expected_interval_seconds") == 3600
+    assert groups["load_later"].value("batch_job_expected_interval_seconds") == 24 * 3600
+    assert "the schedule ['each night'] is not published" in site.log()
     assert groups["too_long"].value("batch_job_last_timed_out") == 1
     assert groups["flaky"].value("batch_job_last_try_number") == 2
     assert groups["flaky"].value("batch_job_last_retry_timestamp_seconds")
