@@ -42,7 +42,7 @@ CORE = Path(pushgate.__file__).parent
 ADAPTERS = sorted(CORE.parent.glob("pushgate_*/")) or sorted(
     (Path(__file__).parents[1] / "integrations").glob("pushgate_*/")
 )
-FOREIGN = ("airflow", "apscheduler", "celery", "dagster", "django", "dramatiq", "rq")
+FOREIGN = ("airflow", "apscheduler", "celery", "dagster", "django", "dramatiq", "prefect", "rq")
 METRIC_NAME = re.compile(r"batch_job_[a-z]")
 
 

@@ -235,6 +235,9 @@ if find_spec("django"):
 if find_spec("dramatiq"):
     labels = {"job": "dramatiq", "task": "load"}
     ADAPTERS.append(InPython("dramatiq", "dramatiq_worker", labels, environment=GATEWAY))
+if find_spec("prefect"):
+    labels = {"job": "prefect", "task": "load"}
+    ADAPTERS.append(InPython("prefect", "prefect_flow", labels, environment=GATEWAY))
 if find_spec("rq"):
     labels = {"job": "rq", "task": "contract.jobs.rq_worker.load"}
     redis = {**GATEWAY, "REDIS_URL": "{redis}"}

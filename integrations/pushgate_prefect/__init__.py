@@ -1,0 +1,172 @@
+"""Reports how Prefect's flow runs go to a Pushgateway, by state hooks: ``@flow(**hooks())``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+from pushgate import DirectSink, RateLimitedLogger, Settings
+from pushgate_prefect import _flow_runs as translate
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from uuid import UUID
+
+    from prefect import Flow, State
+    from prefect.client.schemas.objects import FlowRun
+
+    from pushgate import JobRun, Sink
+
+__all__ = ("FlowHooks", "hooks")
+
+Hook = Callable[..., Any]
+T = TypeVar("T")
+
+_LONGEST_LOOK_UP = 5.0  # seconds, for the name and the schedule of a run's deployment
+_UPCOMING = 20  # scheduled runs among which the next two of the schedule are
+
+_log = RateLimitedLogger()
+
+
+class FlowHooks(TypedDict):
+    """Arguments of ``@flow``."""
+
+    on_running: list[Hook]
+    on_completion: list[Hook]
+    on_failure: list[Hook]
+    on_crashed: list[Hook]
+    on_cancellation: list[Hook]
+
+
+def hooks(*, job: str = "prefect", sink: Sink | None = None) -> FlowHooks:
+    """Hooks that report each run of a flow: ``@flow(**hooks())``.
+
+    ``job`` is the label of that name. ``sink`` takes the reports; without one, the gateway is taken
+    from ``PUSHGATE_GATEWAY`` and the other settings when the first run starts. The hooks raise
+    nothing, and can be pickled with their flow where ``sink`` can be.
+    """
+    hook = _Reporter(job, sink).push_outcome
+    return FlowHooks(
+        on_running=[hook],
+        on_completion=[hook],
+        on_failure=[hook],
+        on_crashed=[hook],
+        on_cancellation=[hook],
+    )
+
+
+class _Reporter:
+    def __init__(self, job: str, sink: Sink | None) -> None:
+        self._job = job
+        self._sink = sink
+        self._runs: dict[UUID, JobRun | None] = {}  # that go on in this process; None: not real
+
+    def push_outcome(
+        self, flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
+    ) -> Coroutine[Any, Any, None] | None:
+        """The hook, whose name Prefect logs. Where a loop runs, it must be awaited.
+
+        Prefect does so: other coroutines of the flow go on meanwhile.
+        """
+        report = partial(self._report, flow, flow_run, state)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            report()
+            return None
+        return _awaited(report)
+
+    def _report(self, flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+        try:
+            sink = self._sink or _configured_sink()
+            is_known = flow_run.id in self._runs
+            run = self._runs.pop(flow_run.id) if is_known else self._new_run(flow, flow_run)
+            if not state.is_running():
+                if run is not None:
+                    outcome = translate.outcome(flow, flow_run, state, run.started_at)
+                    sink.finished(run, outcome)
+                return
+            started_at = state.timestamp.timestamp()
+            run = run and run._replace(started_at=started_at)
+            self._runs[flow_run.id] = run
+            if run is not None and is_known:
+                sink.finished(run, translate.retry(flow, flow_run, started_at))
+            elif run is not None:
+                sink.started(run)
+        except Exception as error:  # the settings', Prefect's API, or a mistake of ours
+            text = f"that a run of {flow.name!r} is {state.name} is not pushed: {error!r}"
+            _log.warning(text, subject=(flow.name, state.name))
+
+    def _new_run(self, flow: Flow[..., Any], flow_run: FlowRun) -> JobRun | None:
+        """None where the run is not to be reported."""
+        from prefect.utilities.urls import url_for
+
+        deployment = None
+        if flow_run.deployment_id is not None:
+            read = partial(_read_deployment, flow_run.deployment_id)
+            deployment = _in_thread(read).result(_LONGEST_LOOK_UP)
+        if translate.is_real(flow_run, deployment):
+            return translate.job_run(self._job, flow, flow_run, deployment, url_for(flow_run) or "")
+        why = "a person started it with other parameters than the schedule's"
+        _log.info(f"nothing is pushed of the run {flow_run.id} of {flow.name!r}: {why}")
+        return None
+
+
+@cache
+def _configured_sink() -> Sink:
+    settings = Settings.load({}, os.environ)
+    return DirectSink(settings.to_gateway(settings.to_outbox()), timeout=settings.timeout)
+
+
+def _read_deployment(deployment_id: UUID) -> translate.Deployment:
+    """Raises what Prefect's client raises."""
+    from prefect import get_client
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment(deployment_id)
+        upcoming = []
+        if any(schedule.active for schedule in found.schedules):
+            upcoming = client.read_flow_runs(
+                flow_run_filter=filters.FlowRunFilter(
+                    deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment_id]),
+                    state=filters.FlowRunFilterState(
+                        name=filters.FlowRunFilterStateName(any_=["Scheduled"])
+                    ),
+                    expected_start_time=filters.FlowRunFilterExpectedStartTime(
+                        after_=datetime.now(UTC)
+                    ),
+                ),
+                sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+                limit=_UPCOMING,
+            )
+    next_starts = [run.expected_start_time.timestamp() for run in upcoming if run.auto_scheduled]
+    return translate.Deployment(found.name, found.parameters, next_starts)
+
+
+def _in_thread(call: Callable[[], T]) -> Future[T]:
+    """The result of a call in a thread of its own, which may be left behind."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    context = contextvars.copy_context()  # Prefect's settings and log lines depend on it
+    threading.Thread(target=context.run, args=(run,), name="pushgate-prefect", daemon=True).start()
+    return future
+
+
+async def _awaited(call: Callable[[], None]) -> None:
+    """Without the loop's own threads, of which there are few: others may hang in them."""
+    await asyncio.wrap_future(_in_thread(call))
