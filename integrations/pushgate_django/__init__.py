@@ -87,7 +87,7 @@ class _CommandReport:
         every = command.pushgate_expect_every
         self._run = with_schedule(
             JobRun(key, time.time(), host=socket.gethostname()),
-            None if every is None else readers.schedule(every),
+            None if every is None else _guarded(readers.schedule, every),
             _log.warning,
         )
         self._sink = DirectSink(settings.to_gateway(settings.to_outbox()), timeout=settings.timeout)
@@ -173,5 +173,5 @@ def _guarded(call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         return call(*arguments, **keywords)
     except Exception as error:
         why = str(error) if isinstance(error, (PushError, ValueError)) else repr(error)
-        _log.warning(f"a run is not reported: {why}")
+        _log.warning(f"a run is not reported, or not all of it: {why}")
         return None

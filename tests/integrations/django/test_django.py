@@ -235,6 +235,14 @@ def test_a_task_whose_worker_was_killed_is_stuck(server, tmp_path):
     assert (row.outcome, row.stuck) == ("running", True)
 
 
+def test_a_schedule_that_is_none_costs_a_line(server, tmp_path):
+    project = Project(server.url, tmp_path)
+    run = "Command.pushgate_expect_every = 'daily'; run('SystemExit()')"
+    _, [line] = project.python("-c", COMMANDS + run, server.url)
+    assert "'daily' is no schedule" in line
+    assert project.row(task="__main__", end="SystemExit()").outcome == "succeeded"
+
+
 def test_until_it_is_uninstalled_a_sink_gets_the_tasks(server, tmp_path):
     output, _ = Project(server.url, tmp_path).python("-c", IN_THE_CALLER)
     assert output == ['started {job="django",task="shop.tasks.send_receipt"}', "success"]
