@@ -15,6 +15,7 @@ import pytest
 
 from pushgate import Gateway, job_rows
 from support import brokers
+from support.gateways import NEW
 from support.workers import PATIENCE, until
 
 pytestmark = pytest.mark.end_to_end
@@ -43,11 +44,9 @@ def redis_url():
 class Site:
     """A redis database of the test's own, and workers on it."""
 
-    def __init__(self, url, gateway, folder, stack):
+    def __init__(self, gateway, folder, stack):
         self.gateway, self.folder, self._stack = gateway, folder, stack
-        self._environment = {"REDIS_URL": url, "PUSHGATE_GATEWAY": gateway}
         self._log = folder / "log"
-        os.environ["REDIS_URL"] = url
         spec = spec_from_file_location("dramatiq_work", HERE / "dramatiq_work.py")
         self.actors = module_from_spec(spec)
         spec.loader.exec_module(self.actors)
@@ -59,7 +58,7 @@ class Site:
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 command,
-                env=os.environ | self._environment | environment,
+                env={**os.environ, "PUSHGATE_GATEWAY": self.gateway, **environment},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -105,10 +104,12 @@ class Site:
 
 
 @pytest.fixture
-def site(redis_url, server, tmp_path, monkeypatch):
-    monkeypatch.setenv("REDIS_URL", "")  # is set again afterwards
+def site(redis_url, shared_gateway, tmp_path, monkeypatch):
+    monkeypatch.setenv("REDIS_URL", f"{redis_url}/{next(_databases)}")
+    gateway = shared_gateway(NEW)
+    gateway.wipe()
     with ExitStack() as stack:
-        yield Site(f"{redis_url}/{next(_databases)}", server.url, tmp_path, stack)
+        yield Site(gateway.url, tmp_path, stack)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +174,7 @@ def test_what_a_killed_worker_had_is_running_until_the_next_one_ends_it(site):
 
 
 def test_messages_are_processed_while_the_gateway_is_down_and_told_later(site, server):
+    site.gateway = server.url
     server.stop()
     site.actors.charge.send()
     worker = site.start("--processes", "1")
@@ -184,3 +186,11 @@ def test_messages_are_processed_while_the_gateway_is_down_and_told_later(site, s
     site.start("--processes", "1")
     told = {name: ENDS[name] for name in ("load", "charge")}
     site.until_rows(told | {"tell_and_wait": ("succeeded", "")})
+
+
+def test_a_worker_without_a_gateway_says_so_and_works(site):
+    site.gateway = ""
+    worker = site.start("--processes", "1")
+    site.send_waiting()
+    log = site.stop(worker)
+    assert "this worker's messages are not reported: no gateway is configured" in log

@@ -17,6 +17,7 @@ from rq.cron import CronScheduler
 
 from pushgate import Gateway, job_rows
 from support import brokers
+from support.gateways import NEW
 from support.workers import PATIENCE, until
 
 pytestmark = pytest.mark.end_to_end
@@ -104,9 +105,11 @@ class Site:
 
 
 @pytest.fixture
-def site(redis, server, tmp_path):
+def site(redis, shared_gateway, tmp_path):
+    gateway = shared_gateway(NEW)
+    gateway.wipe()
     with ExitStack() as stack:
-        yield Site(redis, server.url, tmp_path, stack)
+        yield Site(redis, gateway.url, tmp_path, stack)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +196,7 @@ def test_a_job_of_a_cron_scheduler_has_its_schedule(site):
 
 
 def test_jobs_run_while_the_gateway_is_down_and_what_waits_is_delivered_later(site, server):
+    site.gateway = server.url
     server.stop()
     site.enqueue("load")
     job = site.enqueue("charge")
@@ -203,3 +207,10 @@ def test_jobs_run_while_the_gateway_is_down_and_what_waits_is_delivered_later(si
     site.enqueue_waiting()  # a worker that ends at once pushes what is its own alone
     waited = {name: ENDS[name] for name in ("load", "charge")}
     until(lambda: site.rows().items() >= waited.items(), site.rows)
+
+
+def test_a_worker_without_a_gateway_says_so_and_works(site):
+    site.gateway = ""
+    job = site.enqueue("load")
+    assert "this worker's jobs are not reported: no gateway is configured" in site.run(*WORKER)
+    assert job.is_finished
