@@ -207,7 +207,8 @@ class Sender:
     def _answered(self) -> None:
         self.last_error = None
         self._blocked_until = float("-inf")
-        if self._backoff.succeeded() and self._outage_is_logged:
+        self._backoff.succeeded()
+        if self._outage_is_logged:
             groups = self.undelivered
             self._log.info(f"the gateway {self._url} answers again, groups that wait: {groups}")
             self._outage_is_logged = False
