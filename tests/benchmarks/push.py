@@ -191,23 +191,16 @@ def environment(source):
 
 
 def tls_files(folder):
-    import trustme
+    """A gateway's configuration that asks for a client's certificate, and the client's files."""
+    from support.certificates import Certificates
 
-    authority = trustme.CA()
-    files = {name: f"{folder}/{name}.pem" for name in ("ca", "client", "server")}
-    authority.cert_pem.write_to_path(files["ca"])
-    for name, certificate in (
-        ("server", authority.issue_cert("127.0.0.1")),
-        ("client", authority.issue_cert("client@example")),
-    ):
-        certificate.private_key_and_cert_chain_pem.write_to_path(files[name])
+    files = Certificates(Path(folder))
     config = Path(folder, "web.yml")
     config.write_text(
-        "tls_server_config:\n"
-        f"  cert_file: {files['server']}\n  key_file: {files['server']}\n"
-        f"  client_ca_file: {files['ca']}\n  client_auth_type: RequireAndVerifyClientCert\n"
+        f"tls_server_config: {{cert_file: {files.server}, key_file: {files.server},"
+        f" client_ca_file: {files.ca}, client_auth_type: RequireAndVerifyClientCert}}\n"
     )
-    return config, (files["ca"], files["client"])
+    return config, (files.ca, files.both)
 
 
 def main():
