@@ -105,7 +105,7 @@ class Rest:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with _opener.open(request, timeout=30) as response:
+            with _opener.open(request, timeout=PATIENCE) as response:
                 text = response.read()
         except urllib.error.HTTPError as error:
             with error:
