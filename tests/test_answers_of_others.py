@@ -66,7 +66,7 @@ def test_a_success_without_a_page_is_a_delivery(data):
 
 def test_a_success_that_names_no_length_is_a_delivery_at_once():
     with FaultServer(faults.respond_and_hang(b"HTTP/1.1 200 OK\r\n\r\n")) as server:
-        push_to_gateway(server.url, "j", METRICS, timeout=20)
+        push_to_gateway(server.url, "j", METRICS, timeout=60)
 
 
 UNREADABLE = {
@@ -86,7 +86,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("script", UNREADABLE.values(), ids=UNREADABLE)
 def test_a_status_counts_also_where_the_rest_cannot_be_read(script):
     with FaultServer(script) as server, pytest.raises(GatewayRejectedError, match="Who") as caught:
-        push_to_gateway(server.url, "j", METRICS, timeout=20)
+        push_to_gateway(server.url, "j", METRICS, timeout=60)
     assert caught.value.status == 407
 
 

@@ -344,7 +344,7 @@ def test_a_reader_that_goes_away_early_makes_no_noise(pushgateway, arguments):
         *arguments, stdout=write, env={**os.environ, "PUSHGATE_GATEWAY": pushgateway.url}
     )
     os.close(write)
-    assert process.communicate(timeout=20)[1] == b""
+    assert process.communicate(timeout=60)[1] == b""
     assert process.returncode == 128 + signal.SIGPIPE
 
 
@@ -397,7 +397,7 @@ def test_a_full_disk_is_one_line_and_1():
         pytest.skip("this system has no /dev/full")
     with open("/dev/full", "wb") as full:
         process = pushgate("--help", stdout=full)
-        errors = process.communicate(timeout=20)[1].splitlines()
+        errors = process.communicate(timeout=60)[1].splitlines()
     assert process.returncode == 1
     assert errors == [b"pushgate: can't write the output: No space left on device"]
 
@@ -406,7 +406,7 @@ def test_a_terminal_that_is_not_utf8_gets_escapes(pushgateway):
     Gateway(pushgateway.url).send("PUT", GroupingKey("été"), b"a 1\n")
     environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     process = pushgate("show", "--gateway", pushgateway.url, stdout=subprocess.PIPE, env=environ)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
     assert out.startswith(b'{job="\\xe9t\\xe9"}')
 
@@ -422,7 +422,7 @@ def test_the_gateway_serves_until_it_is_asked_to_end(cli, number):
         assert (code, out, len(errors)) == (1, "", 1)
         assert "another process listens on" in errors[0]
         server.send_signal(number)
-        assert server.communicate(timeout=20) == (b"", b"")
+        assert server.communicate(timeout=60) == (b"", b"")
         assert server.returncode == 0
     finally:
         server.kill()

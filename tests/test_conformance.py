@@ -427,7 +427,7 @@ def test_a_chunked_body(gateway):
     ],
 )
 def test_then_the_connection_is_closed(gateway, request_, status):
-    with socket.create_connection(address(gateway), timeout=10) as connection:
+    with socket.create_connection(address(gateway), timeout=60) as connection:
         connection.sendall(request_)
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     assert answer.split(b"\r\n")[0].split(b" ", 1)[1].startswith(status)

@@ -58,7 +58,7 @@ def test_stop_ends_kept_connections_and_their_threads():
     before = threading.active_count()
     gateway = EmbeddedGateway()
     gateway.start()
-    with closing(http.client.HTTPConnection(*address(gateway), timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(*address(gateway), timeout=60)) as connection:
         connection.request("PUT", JOB, b"m 1\n")
         connection.getresponse().read()
         gateway.stop()
@@ -72,12 +72,12 @@ def test_serve_forever_returns_on_stop():
         server = threading.Thread(target=gateway.serve_forever)
         server.start()
         gateway.stop()
-        server.join(timeout=10)
+        server.join(timeout=60)
         assert not server.is_alive()
 
 
 def test_a_push_cut_short_changes_nothing(server):
-    with socket.create_connection(address(server), timeout=10) as connection:
+    with socket.create_connection(address(server), timeout=60) as connection:
         connection.sendall(
             b"PUT /metrics/job/x HTTP/1.1\r\nHost: h\r\nContent-Length: 8\r\n\r\nm 1\n"
         )
@@ -87,7 +87,7 @@ def test_a_push_cut_short_changes_nothing(server):
 
 
 def test_a_client_that_resets_does_no_harm(server):
-    connection = socket.create_connection(address(server), timeout=10)
+    connection = socket.create_connection(address(server), timeout=60)
     connection.sendall(b"PUT /metrics/job/x HTTP/1.1\r\n")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

@@ -35,7 +35,7 @@ from support.fresh_process import fork, in_fresh_process, wait_for
 NOWHERE = "http://gateway.invalid:9091"
 KEY = GroupingKey("job")
 GAUGE = b"# TYPE x gauge\nx 1\n"
-PATIENCE = 20.0  # seconds; what takes longer hangs
+PATIENCE = 50.0  # seconds; what takes longer hangs
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from support.faults import FaultServer
 from support.gateways import NEW, OLD, open_gateway
 
 pytestmark = pytest.mark.end_to_end
-DEADLINE = 30.0
+DEADLINE = 50.0
 
 
 @pytest.fixture(params=[OLD, NEW])

@@ -109,7 +109,7 @@ class FaultProxy:
 _PASSED = {"content-type", "content-encoding", "date"}
 
 
-def forward(seen: Seen, port: int, timeout: float = 10) -> tuple[int, bytes]:
+def forward(seen: Seen, port: int, timeout: float = PATIENCE) -> tuple[int, bytes]:
     """The status, and the whole response, of a server on loopback to the same request."""
     upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     with closing(upstream):

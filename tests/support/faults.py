@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-PATIENCE = 20.0  # seconds; what takes longer hangs
+PATIENCE = 50.0  # seconds; what takes longer hangs
 OK = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n"
 
 

@@ -61,7 +61,7 @@ class GatewayUnderTest:
         self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
         address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
         try:
             connection.request(method, target, body, dict(headers))
             response = connection.getresponse()

@@ -43,7 +43,7 @@ from support.servers import Pushgateway, ServerError
 from support.worker_pool import Worker
 
 TIMEOUT = 0.2  # seconds, of each push
-PATIENCE = 20.0  # seconds; what takes longer hangs
+PATIENCE = 50.0  # seconds; what takes longer hangs
 LOOKS = 1.0  # seconds, until what the gateway shows must fit
 
 

@@ -83,14 +83,14 @@ class Prometheus(Server):
         )
         url = f"http://127.0.0.1:{self.port}/api/v1/write"
         try:
-            urlopen(Request(url, snappy.compress(body)), timeout=10).close()
+            urlopen(Request(url, snappy.compress(body)), timeout=PATIENCE).close()
         except HTTPError as error:
             raise AssertionError(error.read().decode()) from None
 
     def _get(self, what: str, **parameters: str) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urlencode(parameters)}"
         try:
-            with urlopen(url, timeout=10) as response:
+            with urlopen(url, timeout=PATIENCE) as response:
                 data: dict[str, Any] = json.load(response)["data"]
                 return data
         except HTTPError as error:

@@ -16,7 +16,7 @@ from typing import Any
 from pushgate import Gateway, Outbox, PushError, RateLimitedLogger
 from support import outbox_families
 
-PATIENCE = 30.0  # seconds; what takes longer hangs
+PATIENCE = 60.0  # seconds; what takes longer hangs
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["pushgate.outbox.flush", "pushgate.outbox.folder", __name__])

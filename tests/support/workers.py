@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 APPS = Path(__file__).parents[1] / "integrations" / "celery" / "apps"
-PATIENCE = 30.0  # seconds; what takes longer hangs
+PATIENCE = 60.0  # seconds; what takes longer hangs
 # A warm shutdown takes 31 s longer where a child of the prefork pool had not yet taken the message
 # that was written to it: docs/celery/outages.md has the place in Celery.
 _END_PATIENCE = 75.0  # seconds

@@ -24,7 +24,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 import pushgate_apscheduler
 from pushgate import Gateway, QueueSink, job_rows
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 OPTIONS = {"timezone": "UTC", "job_defaults": {"misfire_grace_time": 60}}
 DAY = 86_400.0
 HOURLY = IntervalTrigger(hours=1)

@@ -13,7 +13,7 @@ from pushgate.cli import main
 from support.faults import OK, FaultServer
 
 # A hang is a failure of its own test, not of the whole run.
-DEADLINE = 30.0
+DEADLINE = 50.0
 NOBODY = "http://127.0.0.1:1"
 
 

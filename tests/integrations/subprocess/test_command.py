@@ -10,7 +10,7 @@ import pytest
 
 from support.faults import OK, FaultServer, answer
 
-DEADLINE = 30.0
+DEADLINE = 50.0
 
 
 def executable(path, text):

@@ -18,7 +18,7 @@ from pushgate import Gateway, Outbox
 from pushgate_subprocess import Result, job, run
 from support.faults import FaultServer, hang
 
-DEADLINE = 30.0
+DEADLINE = 50.0
 NOBODY = "http://127.0.0.1:1"
 
 pytestmark = pytest.mark.usefixtures("isolated")

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-DEADLINE = 30.0
+DEADLINE = 50.0
 MAX_BYTES = 1_048_576
 FILE = '"$PUSHGATE_METRICS_FILE"'
 

@@ -15,7 +15,7 @@ from pushgate.embedded import EmbeddedGateway
 from pushgate.embedded.pytest_plugin import PushgatewayFixture
 from support.faults import OK, FaultServer, answer, hang, respond_and_close
 
-DEADLINE = 30.0
+DEADLINE = 50.0
 NOBODY = "http://127.0.0.1:1"
 WAITS = "it waits in the outbox and will be delivered later"
 JOB = ("--", "sh", "-c", "echo out; echo err >&2; exit 5")

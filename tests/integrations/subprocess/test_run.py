@@ -14,7 +14,7 @@ import pytest
 from pushgate import Gateway, gauge
 from pushgate.cli import main
 
-DEADLINE = 30.0
+DEADLINE = 50.0
 NOBODY = "http://127.0.0.1:1"
 
 

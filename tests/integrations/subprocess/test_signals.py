@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-DEADLINE = 30.0
+DEADLINE = 50.0
 
 # Says "ready", then each signal it gets. Not a shell: a trap that comes just before its `read`
 # waits for a line.

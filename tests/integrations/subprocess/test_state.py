@@ -10,7 +10,7 @@ import pytest
 from pushgate_subprocess import job
 from support.fresh_process import fork, in_fresh_process
 
-DEADLINE = 30.0
+DEADLINE = 50.0
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.end_to_end  # real terminals, which no fast suite waits for
 
-DEADLINE = 30
+DEADLINE = 50
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
