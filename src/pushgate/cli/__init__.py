@@ -21,6 +21,7 @@ COMMANDS = {
     "start": "a script's job starts",
     "finish": "a script's job has ended",
     "push": "push Prometheus text",
+    "dbt": "push how dbt's last invocation went",
     "status": "how each job is doing, the worst first",
     "ui": "a page of all jobs, on loopback",
     "pause": "no alarms of a job for a while",
@@ -44,7 +45,7 @@ pushgate - the outcome of every batch job in Prometheus, through a Pushgateway
 usage: pushgate COMMAND [options], help COMMAND, -V or --version
   run --job NAME -- COMMAND ...      run a command, push how it went
   start, finish --job NAME           in a script: the job starts, has ended
-  push --job NAME [--add] [FILE|-]   push Prometheus text
+  push --job NAME [FILE|-], dbt      push Prometheus text; what dbt wrote
   flush [--list]                     deliver what waits in this host's outbox
   status [MATCHER ...], ui           how each job is doing, worst first; a page
   pause JOB --for 2h, resume JOB     no alarms of a job for a while
