@@ -405,6 +405,19 @@ def test_what_a_pusher_left_in_the_outbox_the_next_one_delivers_but_not_over_new
     assert "outbox" in capfd.readouterr().err
 
 
+def test_what_a_push_failed_with_outlives_a_pusher_that_is_killed(make_relay, server):
+    with fault_proxy(port_of(server), down=True) as proxy:
+        relay = make_relay(proxy.url)
+        assert relay.write(["g", 1])
+        until(the_outbox().waiting, "it is not kept")
+        os.kill(pid_of(relay), signal.SIGKILL)
+        until(relay.ensure_running, "the pusher is not replaced")
+        proxy.listen()
+        assert relay.write(["other", 1])
+        until(lambda: values(server.url).get("g") == page([1]), "it is not delivered")
+        assert relay.close(PATIENCE)
+
+
 def test_what_hangs_at_the_end_is_in_the_outbox_before_the_worker_takes_the_pusher_along(
     make_relay, server
 ):
