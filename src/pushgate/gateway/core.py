@@ -23,7 +23,7 @@ from ..transport.request import refuse_headers_of_the_request
 from .reader import GatewayReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from ..transport.deadline import Deadline
     from .outbox_protocol import OutboxProtocol
@@ -169,10 +169,11 @@ class GatewayCore(GatewayReader):
         _check_method(method)
         if key.needs_utf8_names:
             timeout = await self.require_utf8_names(timeout=timeout)
-        compression = None if method == "DELETE" else self._compression
-        body, headers = await self.backend.in_slices(
-            compress_steps(body, compression, content_type)
-        )
+        if self._compression is None or method == "DELETE":
+            body, headers = compress(body, None, content_type)
+        else:
+            steps = compress_steps(body, self._compression, content_type)
+            body, headers = await self.backend.in_slices(steps)
 
         async def attempt(left: float | None) -> None:
             if before_each_try is not None:
@@ -250,7 +251,7 @@ class GatewayCore(GatewayReader):
             return False
         return True
 
-    async def _send(
+    def _send(
         self,
         method: str,
         key: GroupingKey,
@@ -258,12 +259,12 @@ class GatewayCore(GatewayReader):
         timeout: float | None,
         content_type: str,
         text: Callable[[], bytes] | None,
-    ) -> None:
-        options: dict[str, Any] = {"timeout": timeout, "content_type": content_type}
+    ) -> Coroutine[Any, Any, None]:
         if self._outbox is None:
-            await self.send_directly(method, key, body, **options)
-        else:
-            await self._outbox.deliver(self, method, key, body, **options, text=text)
+            return self.send_directly(method, key, body, timeout=timeout, content_type=content_type)
+        return self._outbox.deliver(
+            self, method, key, body, timeout=timeout, content_type=content_type, text=text
+        )
 
 
 def _check_method(method: str) -> None:

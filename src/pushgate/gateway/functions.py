@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from ..protocol.compression import Compression, compress_steps
+from ..protocol.compression import Compression, compress, compress_steps
 from ..protocol.families import Metrics
 from ..protocol.grouping_key import GroupingKey
 from ..protocol.text import encode_steps
@@ -101,5 +101,8 @@ async def push_once(
             " delete_from_gateway to remove it, or pushadd_to_gateway to keep what it holds",
             stacklevel=stacklevel,
         )
-    body, headers = await backend.in_slices(compress_steps(payload.text, compression))
+    if compression is None:
+        body, headers = compress(payload.text, None)
+    else:
+        body, headers = await backend.in_slices(compress_steps(payload.text, compression))
     await perform(backend, performer, base_url(gateway), method, key, body, headers, timeout)

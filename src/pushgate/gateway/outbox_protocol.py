@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..protocol.text import CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from ..protocol.grouping_key import GroupingKey
     from .core import GatewayCore
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class OutboxProtocol(Protocol):
     """Outbox is one. The gateway can't import it: that room comes after this one."""
 
-    async def deliver(
+    def deliver(
         self,
         gateway: GatewayCore,
         method: str,
@@ -26,7 +26,7 @@ class OutboxProtocol(Protocol):
         timeout: float | None = None,
         content_type: str = CONTENT_TYPE,
         text: Callable[[], bytes] | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Deliver now by ``gateway``, or store it and raise what kept it from arriving.
 
         ``text`` makes what is stored where ``body`` is not text.

@@ -189,10 +189,10 @@ class GatewayReader:
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else timeout)
 
-    async def _bounded(
+    def _bounded(
         self, attempt: Callable[[float | None], Coroutine[Any, Any, _Result]], timeout: float | None
-    ) -> _Result:
-        return await with_retries(
+    ) -> Coroutine[Any, Any, _Result]:
+        return with_retries(
             self.backend,
             attempt,
             timeout=self._timeout if timeout is None else timeout,

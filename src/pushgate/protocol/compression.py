@@ -31,16 +31,15 @@ def compress(
     ``compression`` is None, "gzip" or "snappy" in any case. Raises ValueError for others and
     MissingExtraError, also a RuntimeError, for snappy without python-snappy.
     """
+    if compression is None:
+        return text, [("Content-Type", content_type)]
     return finished(compress_steps(text, compression, content_type))
 
 
 def compress_steps(
-    text: bytes, compression: str | None, content_type: str = CONTENT_TYPE
+    text: bytes, compression: str, content_type: str = CONTENT_TYPE
 ) -> Generator[None, None, tuple[bytes, Headers]]:
     """As :func:`compress`, a slice of the text at each step."""
-    headers: Headers = [("Content-Type", content_type)]
-    if compression is None:
-        return text, headers
     encoding = compression.lower()
     if encoding == "gzip":
         body = yield from _gzipped(text)
@@ -50,8 +49,7 @@ def compress_steps(
         raise ValueError(
             f"Unsupported compression type: {compression}; use 'gzip', 'snappy' or None"
         )
-    headers.append(("Content-Encoding", encoding))
-    return body, headers
+    return body, [("Content-Type", content_type), ("Content-Encoding", encoding)]
 
 
 def _slices(text: bytes) -> Iterator[memoryview]:

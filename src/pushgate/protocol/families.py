@@ -11,6 +11,8 @@ from contextlib import suppress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+from .steps import SAMPLES_OF_A_STEP
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
@@ -90,11 +92,15 @@ def families_of(metrics: Metrics) -> Iterable[FamilyLike]:
 
 
 def collect_steps(metrics: Metrics) -> Generator[None, None, list[FamilyLike]]:
-    """The list of the families, collected one at each step. Raises TypeError."""
+    """The list of the families, some collected at each step. Raises TypeError."""
     families: list[FamilyLike] = []
+    count = 0
     for family in families_of(metrics):
         families.append(family)
-        yield
+        count += len(family.samples)
+        if count > SAMPLES_OF_A_STEP:
+            count = 0
+            yield
     return families
 
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SAMPLES_OF_A_STEP = 200
+
 
 def finished(steps: Generator[None, None, T]) -> T:
     """Take all steps at once: what the generator returns."""

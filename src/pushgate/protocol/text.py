@@ -19,7 +19,7 @@ from .metric_types import BOUNDS, text_type
 from .names import from_path, naming, quoted, quoted_metric, underscored_label
 from .payload_errors import bad_sample, no_time, not_unicode, overwritten
 from .sample_heads import schema_of
-from .steps import finished
+from .steps import SAMPLES_OF_A_STEP, finished
 from .timestamps import is_possible_time, is_time_name
 
 if TYPE_CHECKING:
@@ -61,16 +61,18 @@ def encode(
 def encode_steps(
     metrics: Metrics, key: GroupingKey | None = None, *, utf8_names: bool = False
 ) -> Generator[None, None, Payload]:
-    """As :func:`encode`, a family at each step, so that an event loop can do others' work between.
+    """As :func:`encode`, some families at each step, so that an event loop can do others' work.
 
     The payload is what the generator returns.
     """
     checks = PayloadChecks(_grouping_labels(key) if key else {})
     out: list[str] = []
-    count = 0
+    count, step = 0, SAMPLES_OF_A_STEP
     for family in families_of(metrics):
         count += _write_family(family, out, checks, utf8_names)
-        yield
+        if count > step:
+            step = count + SAMPLES_OF_A_STEP
+            yield
     checks.finish()
     text = "".join(out)
     try:

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 async def send(backend: Backend, sock: socket.socket, data: bytes, deadline: Deadline) -> None:
     """Send all of ``data``."""
     deadline.remaining()
-    view = memoryview(data)
+    rest: bytes | memoryview = data
     while True:
         try:
-            sent = sock.send(view)
+            sent = sock.send(rest)
         except OSError as error:
             await wait_for(backend, sock, error, deadline, is_sending=True)
         else:
-            if sent == len(view):
+            if sent == len(rest):
                 return
-            view = view[sent:]
+            rest = memoryview(rest)[sent:]
 
 
 async def receive_some(
