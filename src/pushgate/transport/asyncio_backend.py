@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from ..errors import SettingsError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SLICE = 0.005  # seconds; then others have a turn
-_DISK_THREADS = 8  # of each loop
+_MOST_BEGIN = 8  # with the disk at a time, in each loop
 
 
 class AsyncioBackend:
@@ -78,17 +78,18 @@ class AsyncioBackend:
     async def with_disk(self, flow: Callable[[Any], Coroutine[Any, Any, T]], gateway: Any) -> T:
         """As a Backend's: ``flow`` runs in threads, and its gateway's requests in the loop."""
         coroutine = flow(_OnLoop(gateway))
-        go_on: Callable[[], Any] = partial(coroutine.send, None)
         try:
-            while True:
-                async with _state().disk:
-                    request, result = await _in_thread(partial(_advanced, go_on))
-                if request is None:
-                    return result  # type: ignore[no-any-return]
+            # No more than this begins at a time, and none that has begun waits for the others: it
+            # may hold a lock of the outbox, for which they wait.
+            async with _state().disk:
+                step = await _in_thread(partial(_advanced, coroutine.send, None))
+            while step.request is not None:
                 try:
-                    go_on = partial(coroutine.send, await request())
+                    go_on = partial(_advanced, coroutine.send, await step.request())
                 except Exception as error:
-                    go_on = partial(coroutine.throw, error)
+                    go_on = partial(_advanced, coroutine.throw, error)
+                step = await _in_thread(go_on)
+            return step.result  # type: ignore[no-any-return]
         finally:
             with suppress(ValueError):  # a thread is still in it: it ends with the thread
                 coroutine.close()
@@ -102,7 +103,7 @@ class _LoopState:
 
     def __init__(self) -> None:
         self.look_ups: dict[Hashable, asyncio.Task[Any]] = {}
-        self.disk = asyncio.Semaphore(_DISK_THREADS)
+        self.disk = asyncio.Semaphore(_MOST_BEGIN)
 
 
 _states: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
@@ -137,12 +138,18 @@ class _Request:
         return (yield self._call)
 
 
-def _advanced(go_on: Callable[[], Any]) -> tuple[Callable[[], Any] | None, Any]:
-    """The next request of a coroutine, or None and its result."""
+class _Step(NamedTuple):
+    """What a coroutine came to: its next request, or None and its result."""
+
+    request: Callable[[], Coroutine[Any, Any, Any]] | None
+    result: Any = None
+
+
+def _advanced(go_on: Callable[[Any], Any], value: Any) -> _Step:
     try:
-        return go_on(), None
+        return _Step(go_on(value))
     except StopIteration as end:
-        return None, end.value
+        return _Step(None, end.value)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:
