@@ -25,8 +25,8 @@ def build(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
         subprocess.run([*pip, "--target", folder, f"{CHECKOUT}[cli]"], check=True)
-        adapters = {path.name for path in Path(folder).glob("pushgate_*")} - {"pushgate_subprocess"}
-        for needless in ("bin", *adapters):
+        adapters = {path.name for path in Path(folder).glob("pushgate_*")}
+        for needless in ("bin", *adapters - {"pushgate_dbt", "pushgate_subprocess"}):
             shutil.rmtree(Path(folder, needless))
         zipapp.create_archive(
             folder,

@@ -12,6 +12,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
+
+RUN_RESULTS = Path(__file__).parents[1] / "examples/dbt/run_results.json"
 
 
 def smoke(pushgate: list[str]) -> None:
@@ -43,6 +46,7 @@ def smoke(pushgate: list[str]) -> None:
                 raise RuntimeError("the output of the command was changed")
             if "ok" not in step("status"):
                 raise RuntimeError("status does not call the job ok")
+            step("dbt", str(RUN_RESULTS), "--max-age", "36500d")
             step("rules")
             step("dashboard")
         finally:
