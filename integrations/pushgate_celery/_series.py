@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import accumulate
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from pushgate import Family, Sample
 
@@ -25,7 +25,7 @@ _MAX_VALUE = 120  # characters; task and exception names are far shorter
 _MAX_CROWD = 20  # exceptions of one task
 
 Labels = tuple[str, ...]
-Cell = TypeVar("Cell")
+Cell = list[float]
 
 
 class Budget:
@@ -55,8 +55,8 @@ def clean(value: object) -> str:
     return str(value)[:_MAX_VALUE].encode("utf-8", "replace").decode()
 
 
-class _Series(Generic[Cell]):
-    """One metric's cells by label values, in the order of ``labels``.
+class _Series:
+    """One metric's cells of ``width`` numbers by label values, in the order of ``labels``.
 
     ``closed`` are labels of few values, which stay when the others become ``other``. ``crowded``
     is a label that may have so many values that it gets a bound of its own for each set of the
@@ -72,6 +72,7 @@ class _Series(Generic[Cell]):
         labels: Labels,
         budget: Budget,
         *,
+        width: int = 1,
         closed: Labels = (),
         crowded: str | None = None,
     ) -> None:
@@ -79,6 +80,7 @@ class _Series(Generic[Cell]):
         self.documentation = documentation
         self.labels = labels
         self._budget = budget
+        self._width = width
         self._closed = closed
         self._crowded = labels.index(crowded) if crowded else None
         self._crowds: dict[Labels, int] = {}
@@ -96,11 +98,8 @@ class _Series(Generic[Cell]):
             samples += self._samples(dict(zip(self.labels, values, strict=True)), cell)
         return Family(self.name, self.documentation, self.type, samples)
 
-    def _new(self) -> Cell:
-        raise NotImplementedError
-
     def _samples(self, labels: dict[str, str], cell: Cell) -> Iterable[Sample]:
-        raise NotImplementedError
+        return (Sample(self.name, labels, cell[0]),)
 
     def _cell(self, values: Labels) -> Cell:
         """The cell for label values that are new, or not as they should be."""
@@ -114,7 +113,7 @@ class _Series(Generic[Cell]):
                 value if label in self._closed or not value else OTHER
                 for label, value in zip(self.labels, values, strict=True)
             )
-        return self._cells.setdefault(values, self._new())
+        return self._cells.setdefault(values, [0.0] * self._width)
 
     def _thinned(self, values: Labels) -> Labels:
         at = self._crowded
@@ -129,7 +128,7 @@ class _Series(Generic[Cell]):
         return values
 
 
-class Counter(_Series[list[float]]):
+class Counter(_Series):
     """A counter. Its name has no ``_total``; the samples' does."""
 
     type = "counter"
@@ -145,14 +144,11 @@ class Counter(_Series[list[float]]):
         """Make a series that the worker's code will have, at 0; it takes no room of the budget."""
         self._cells.setdefault(tuple(map(clean, values)), [0.0])
 
-    def _new(self) -> list[float]:
-        return [0.0]
-
-    def _samples(self, labels: dict[str, str], cell: list[float]) -> Iterable[Sample]:
+    def _samples(self, labels: dict[str, str], cell: Cell) -> Iterable[Sample]:
         return (Sample(f"{self.name}_total", labels, cell[0]),)
 
 
-class Gauge(_Series[list[float]]):
+class Gauge(_Series):
     """A gauge. What finds no room is left out: one value can't stand for many."""
 
     type = "gauge"
@@ -166,11 +162,8 @@ class Gauge(_Series[list[float]]):
                 return
         self._cells[values] = [float(value)]
 
-    def _samples(self, labels: dict[str, str], cell: list[float]) -> Iterable[Sample]:
-        return (Sample(self.name, labels, cell[0]),)
 
-
-class Histogram(_Series[list[float]]):
+class Histogram(_Series):
     """A histogram of these upper bounds, rising and finite; a cell ends with overflow and sum."""
 
     type = "histogram"
@@ -184,7 +177,7 @@ class Histogram(_Series[list[float]]):
         *,
         buckets: tuple[float, ...],
     ) -> None:
-        super().__init__(name, documentation, labels, budget)
+        super().__init__(name, documentation, labels, budget, width=len(buckets) + 2)
         self._buckets = buckets
         self._bounds = (*map(repr, buckets), "+Inf")
 
@@ -196,10 +189,7 @@ class Histogram(_Series[list[float]]):
         cell[bisect_left(self._buckets, value)] += 1.0
         cell[-1] += value
 
-    def _new(self) -> list[float]:
-        return [0.0] * (len(self._buckets) + 2)
-
-    def _samples(self, labels: dict[str, str], cell: list[float]) -> Iterable[Sample]:
+    def _samples(self, labels: dict[str, str], cell: Cell) -> Iterable[Sample]:
         counts = list(accumulate(cell[:-1]))
         for bound, count in zip(self._bounds, counts, strict=True):
             yield Sample(f"{self.name}_bucket", {**labels, "le": bound}, count)
