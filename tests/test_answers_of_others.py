@@ -18,7 +18,7 @@ from pushgate import (
     push_to_gateway,
 )
 from support import faults
-from support.faults import OK, FaultServer, answer, respond
+from support.faults import FaultServer, answer, respond
 
 METRICS = [gauge("m", "h", 1)]
 HTML = (("Content-Type", "text/html"),)
@@ -196,43 +196,6 @@ def test_what_a_reader_holds_of_an_answer_is_bounded(script, timeout, error):
     name, growth = ran.stdout.split()
     assert name == error
     assert int(growth) < 20 * 1024
-
-
-class _FallsSilent:
-    """Answers the first request of each connection, and then nothing."""
-
-    def __init__(self):
-        self.requests = 0
-
-    def __call__(self, peer):
-        peer.request()
-        self.requests += 1
-        peer.send(OK)
-        peer.request()
-        faults.hang(peer)
-
-
-def test_a_kept_connection_that_is_dead_is_replaced_in_time():
-    script = _FallsSilent()
-    with FaultServer(script) as server:
-        gateway = Gateway(server.url, retries=0, timeout=2)
-        gateway.push("j", METRICS)
-        gateway.push("j", METRICS)
-        assert (server.accepted, script.requests) == (2, 2)
-
-
-def test_a_server_that_gave_up_a_kept_connection_is_asked_on_a_new_one():
-    def impatient(peer):
-        peer.request()
-        peer.send(OK)
-        peer.request()
-        peer.send(answer("408 Request Timeout", headers=(("Connection", "close"),)))
-
-    with FaultServer(impatient) as server:
-        gateway = Gateway(server.url, retries=0)
-        gateway.push("j", METRICS)
-        gateway.push("j", METRICS)
-        assert server.accepted == 2
 
 
 def test_of_a_long_complaint_the_beginning_is_told():

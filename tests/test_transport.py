@@ -458,47 +458,54 @@ def test_each_origin_has_its_own_connections():
         assert (one.accepted, other.accepted) == (1, 1)
 
 
-@pytest.mark.parametrize("ending", ["closed", "reset"])
-def test_a_connection_closed_while_idle_is_replaced_silently(ending):
-    gone = threading.Event()
+def close(peer):
+    faults.wait_sent(peer.sock)
+    peer.sock.close()
 
-    def end(peer):
+
+def reset(peer):
+    faults.wait_sent(peer.sock)
+    peer.reset()
+
+
+def at_the_next(end):
+    """``end`` once the next request is there."""
+
+    def ending(peer):
         peer.request()
-        peer.send(OK)
-        faults.wait_sent(peer.sock)
-        if ending == "reset":
-            peer.reset()
-        else:
-            peer.sock.close()
-        gone.set()
+        end(peer)
 
-    with FaultServer(end, faults.accept) as server:
-        push(server.url)
-        assert gone.wait(PATIENCE)
-        push(server.url)
-        assert (server.accepted, len(server.requests)) == (2, 2)
+    return ending
 
 
-@pytest.mark.parametrize(
-    "ending", [lambda peer: peer.sock.close(), lambda peer: peer.reset()], ids=["closed", "reset"]
-)
-def test_a_kept_connection_that_dies_under_the_next_request_is_replaced_silently(
-    ending, serve, client_tls
-):
+ENDS_OF_KEPT = {
+    "closed while idle": close,
+    "reset while idle": reset,
+    "closed under the next request": at_the_next(close),
+    "reset under the next request": at_the_next(reset),
+    "reset in the next body": lambda peer: (peer.head(), peer.reset()),
+    "silent from then on": at_the_next(faults.hang),
+    "given up by the server": at_the_next(
+        lambda peer: peer.send(answer("408 Timeout", headers=(("Connection", "close"),)))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDS_OF_KEPT)
+def test_a_kept_connection_that_has_ended_is_replaced_silently(name, serve, client_tls):
     def script(peer):
         peer.request()
         peer.send(OK)
-        peer.request()
-        ending(peer)
+        ENDS_OF_KEPT[name](peer)
 
+    data = BIG if "body" in name else b"m 2\n"
     with serve(script, faults.accept) as server:
-        push(server.url, b"m 1\n", tls=client_tls)
-        push(server.url, b"m 2\n", tls=client_tls)
-        assert [(seen.body, seen.connection) for seen in server.requests] == [
-            (b"m 1\n", 0),
-            (b"m 2\n", 0),
-            (b"m 2\n", 1),
-        ]
+        push(server.url, tls=client_tls)
+        if "idle" in name:
+            server.wait_closed(1)
+        push(server.url, data, 4.0 if "silent" in name else PATIENCE, client_tls)
+        assert [seen.body for seen in server.requests if seen.connection == 1] == [data]
+        assert server.accepted == 2
 
 
 def test_a_kept_connection_is_replaced_once_and_not_for_ever():
@@ -513,19 +520,6 @@ def test_a_kept_connection_is_replaced_once_and_not_for_ever():
         with pytest.raises(GatewayUnreachableError):
             push(server.url)
         assert server.accepted == 2
-
-
-def test_a_big_body_on_a_connection_that_dies_is_sent_whole_on_the_next():
-    def once(peer):
-        peer.request()
-        peer.send(OK)
-        peer.head()
-        peer.reset()
-
-    with FaultServer(once, faults.accept) as server:
-        push(server.url)
-        push(server.url, data=BIG)
-        assert server.requests[-1].body == BIG
 
 
 def test_an_old_idle_connection_is_not_trusted(monkeypatch):
