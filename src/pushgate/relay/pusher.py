@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..gateway.client import Gateway
-    from .outbox_copy import OutboxCopy
+    from ..log import RateLimitedLogger
+    from ..outbox.outbox import Outbox
     from .sender import ReadyPush, Sender
 
 _CHUNK = 1 << 17  # bytes
@@ -31,81 +32,94 @@ _NAP = 0.05  # seconds
 _LEAST_TIMEOUT = 0.1  # seconds
 _KEEP_AFTER = 0.5  # seconds after the end
 _LATE = 0.5  # seconds after the stop, in which a process that has the pipe still may write
+_LOOK_EVERY = 60.0  # seconds, between two looks into the outbox
+_FLUSH_SECONDS = 5.0  # pushes wait as long at most
+_LAST_FLUSH_SECONDS = 2.0
 _LONGEST_WAIT = 86_400.0  # seconds; beyond, another record will wake us
 
 
 class Pusher:
     """Feeds the records on the descriptor RECORDS to ``sender``, and its requests to ``gateway``.
 
-    It tries for ``linger`` seconds after the stop or the end of the records, and keeps the rest by
-    ``copy``. As soon as all is delivered after a stop, it tells the worker. Each
-    request takes ``timeout`` seconds at most. While no push waits, the outbox is flushed when the
-    gateway has answered and every minute.
+    It tries for ``linger`` seconds after the stop or the end of the records, and keeps the rest in
+    ``outbox``. As soon as all is delivered after a stop, it tells the worker. Each request takes
+    ``timeout`` seconds at most. While no push waits, the outbox is flushed when the gateway has
+    answered and every minute. What a push fails for is there by itself, as the outbox is the
+    gateway's; what waits behind it is copied each minute, because the pusher may be killed.
     """
 
     def __init__(
         self,
         sender: Sender,
         gateway: Gateway,
-        copy: OutboxCopy,
+        outbox: Outbox | None,
+        log: RateLimitedLogger,
         *,
         linger: float,
         timeout: float,
     ) -> None:
         self._sender = sender
         self._gateway = gateway
-        self._copy = copy
+        self._outbox = outbox
+        self._log = log
         self._linger = linger
         self._timeout = timeout
         self._changed = threading.Condition()
         self._deadline: float | None = None  # on the monotonic clock, after the stop or the end
         self._may_read = True
         self._has_told = False
-        self._sleeps_until = float("-inf")  # the sending thread
+        # The sending thread's:
+        self._sleeps_until = float("-inf")
+        self._answers: bool | None = None  # whether the gateway does
+        self._look_at: float | None = None  # into the outbox
 
     def run(self) -> None:
         """Read and push until the stop or the end of file, and then push what is left."""
         thread = threading.Thread(target=self._send_all, name="pushgate-send", daemon=True)
         thread.start()
         self._read_all()
-        is_kept = self._linger_on(thread)
+        kept_in = self._linger_on(thread)
         with self._changed:
             left = self._sender.undelivered
             why = self._sender.last_error or f"no answer within {self._linger:g} s"
         if not left:
-            self._copy.forget()
+            if self._outbox is not None:  # what was copied while it was under way
+                self._outbox.flush(self._gateway, timeout=_LAST_FLUSH_SECONDS)
             return
-        fate = f"they wait in the outbox {self._copy.path}" if is_kept else "they are lost"
+        fate = f"they wait in the outbox {kept_in}" if kept_in else "they are lost"
         to_stderr(
             f"at the end, groups whose last push could not be delivered: {left}; {fate}; the"
             f" gateway {self._gateway.url}: {why}"
         )
 
-    def _linger_on(self, thread: threading.Thread) -> bool:
-        """Let ``thread`` try until its time is over. Whether what is left is kept.
+    def _linger_on(self, thread: threading.Thread) -> str:
+        """Let ``thread`` try until its time is over. Where what is left is kept, if it is.
 
         It is kept as soon as nothing arrives any more: if we run in a container, the end of the
         worker may end us, too.
         """
-        is_kept, is_over, left = False, False, self._sender.undelivered
+        kept_in, is_over, left = "", False, self._sender.undelivered
         while left and not is_over:
             rest = max(0.0, (self._deadline or 0.0) - time.monotonic())
-            thread.join(rest if is_kept else min(rest, _KEEP_AFTER))
+            thread.join(rest if kept_in else min(rest, _KEEP_AFTER))
             with self._changed:
                 before, left = left, self._sender.undelivered
                 is_stuck = left == before or self._sender.last_error is not None
-            is_over = rest <= _KEEP_AFTER or is_kept or not thread.is_alive()
-            if left and not is_kept and (is_stuck or is_over):
-                is_kept = self._keep()
-        return is_kept
+            is_over = rest <= _KEEP_AFTER or bool(kept_in) or not thread.is_alive()
+            if left and not kept_in and (is_stuck or is_over):
+                kept_in = self._keep()
+        return kept_in
 
-    def _keep(self) -> bool:
-        """Copy to the outbox what is not delivered: whether it is there now."""
+    def _keep(self) -> str:
+        """Copy what is not delivered to the outbox. The outbox's path if it is there now."""
+        if self._outbox is None:
+            return ""
         with self._changed:
             changes, sent = self._sender.changes(), self._sender.under_way
         # The gateway may yet do what it was sent, and hold that after this copy was made.
         unanswered = [] if sent is None else [(sent.push.method, sent.key, sent.body)]
-        return self._copy.keep(changes, unanswered) if changes else False
+        is_kept = changes and self._outbox.keep(self._gateway.url, changes, unanswered=unanswered)
+        return self._outbox.path if is_kept else ""
 
     # The reading thread.
 
@@ -175,8 +189,9 @@ class Pusher:
                 with self._changed:
                     self._sender.settle(request, error, time.monotonic() - began)
                     answers = self._sender.last_error is None
-                if self._copy.is_due(time.monotonic(), gateway_answers=answers):
-                    self._keep()
+                    if self._outbox is not None and answers != self._answers:
+                        self._answers = answers
+                        self._look_at = time.monotonic() + (0.0 if answers else _LOOK_EVERY)
         except BaseException as error:
             to_stderr(f"the pusher failed: {describe(error)}")
             os._exit(1)  # the worker starts another one; a reader alone would only look alive
@@ -196,9 +211,9 @@ class Pusher:
                 if (request := self._sender.take()) is not None:
                     return request
                 now = time.monotonic()
-                flush_at = None if self._deadline is not None else self._copy.next_flush()
-                if flush_at is None or flush_at > now:
-                    turns = (self._sender.next_due(), self._deadline, flush_at)
+                look_at = None if self._deadline is not None else self._look_at
+                if look_at is None or look_at > now:
+                    turns = (self._sender.next_due(), self._deadline, look_at)
                     self._sleeps_until = min(
                         (turn for turn in turns if turn is not None), default=float("inf")
                     )
@@ -206,7 +221,19 @@ class Pusher:
                     self._changed.wait(max(0.0, pause) if pause < _LONGEST_WAIT else None)
                     self._sleeps_until = float("-inf")
                     continue
-            self._copy.flush(now)
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        """Deliver what waits in the outbox; in an outage, copy there what waits here."""
+        self._look_at = now + _LOOK_EVERY
+        if not self._answers or self._outbox is None:
+            self._keep()
+            return
+        flushed = self._outbox.flush(self._gateway, timeout=_FLUSH_SECONDS)
+        if flushed.delivered:
+            self._log.info(f"groups of the outbox that were delivered: {flushed.delivered}")
+            if flushed.left:
+                self._look_at = now  # after the pushes that wait
 
     def _send(self, request: ReadyPush) -> Exception | None:
         try:

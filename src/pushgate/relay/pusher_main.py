@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ..log import RateLimitedLogger
 from ..settings.loader import Settings
 from .aggregator import load_aggregator
-from .outbox_copy import OutboxCopy
 from .pusher import Pusher
 from .pusher_process import ANSWER, CHANNEL, IGNORED
 from .sender import Sender
@@ -57,7 +56,8 @@ def _make(configuration: Mapping[str, Any]) -> Pusher:
     return Pusher(
         sender,
         gateway,
-        OutboxCopy(gateway, outbox, log),
+        outbox,
+        log,
         linger=configuration["linger"],
         timeout=settings.timeout,
     )
