@@ -37,11 +37,10 @@ class InlineRelay:
         self._log = RateLimitedLogger()
         self._sender = Sender(
             load_aggregator(aggregator, options_text(options)),
-            url=gateway.url,
+            gateway,
+            self._log,
             interval=0.0,
             slow_interval=0.0,
-            log=self._log,
-            utf8_names=gateway.utf8_names,
         )
         self._lock = threading.RLock()
         self._is_closed = False

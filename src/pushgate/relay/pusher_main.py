@@ -47,11 +47,10 @@ def _make(configuration: Mapping[str, Any]) -> Pusher:
     gateway = settings._replace(retries=0).to_gateway(outbox)
     sender = Sender(
         load_aggregator(configuration["aggregator"], configuration["options"]),
-        url=gateway.url,
+        gateway,
+        log,
         interval=configuration["interval"],
         slow_interval=configuration["slow_interval"],
-        log=log,
-        utf8_names=gateway.utf8_names,
     )
     return Pusher(
         sender,

@@ -16,6 +16,7 @@ from .stretch import Stretch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ..gateway.client import Gateway
     from ..log import RateLimitedLogger
     from ..protocol.grouping_key import GroupingKey
     from .aggregator import Aggregator, Change
@@ -35,25 +36,24 @@ class ReadyPush(NamedTuple):
 class Sender:
     """Turns records into requests: for a group at once, and then once in ``interval`` seconds.
 
-    Slow groups have ``slow_interval``, and wait until no other is due. ``url`` is the gateway's,
-    for log lines. Never raises: an exception of an aggregator or a collector is logged. Two threads
+    Slow groups have ``slow_interval``, and wait until no other is due. The caller sends them to
+    ``gateway``. Never raises: an exception of an aggregator or a collector is logged. Two threads
     must not use it at the same time.
     """
 
     def __init__(
         self,
         aggregator: Aggregator,
+        gateway: Gateway,
+        log: RateLimitedLogger,
         *,
-        url: str,
         interval: float,
         slow_interval: float,
-        log: RateLimitedLogger,
-        utf8_names: bool = False,
     ) -> None:
         self._aggregator = aggregator
-        self._url = url
+        self._url = gateway.url
+        self._utf8_names = gateway.utf8_names
         self._log = log
-        self._utf8_names = utf8_names
         self._interval = interval
         self._stretch = Stretch(slow_interval)
         self._normal: Pending[GroupingKey, PendingPush] = Pending(combine, interval=interval)
@@ -76,8 +76,7 @@ class Sender:
 
     def feed(self, record: Any) -> None:
         """A record arrived."""
-        now = time.time()
-        self._ask(self._aggregator.feed, record, now)
+        self._ask(self._aggregator.feed, record, time.time())
 
     def dropped(self, count: int) -> None:
         """So many records did not arrive."""
