@@ -29,7 +29,7 @@ __all__ = ("FlowHooks", "hooks")
 Hook = Callable[..., Any]
 T = TypeVar("T")
 
-_LONGEST_LOOK_UP = 5.0  # seconds, for the name and the schedule of a run's deployment
+_LONGEST_LOOK_UP = 10.0  # seconds, for the name and the next runs of a run's deployment
 _UPCOMING = 20  # scheduled runs among which the next two of the schedule are
 
 _log = RateLimitedLogger()
@@ -101,7 +101,7 @@ class _Reporter:
             elif run is not None:
                 sink.started(run)
         except Exception as error:  # the settings', Prefect's API, or a mistake of ours
-            text = f"that a run of {flow.name!r} is {state.name} is not pushed: {error!r}"
+            text = f"the push for a run of {flow.name!r} that is {state.name} is lost: {error!r}"
             _log.warning(text, subject=(flow.name, state.name))
 
     def _new_run(self, flow: Flow[..., Any], flow_run: FlowRun) -> JobRun | None:
@@ -111,7 +111,10 @@ class _Reporter:
         deployment = None
         if flow_run.deployment_id is not None:
             read = partial(_read_deployment, flow_run.deployment_id)
-            deployment = _in_thread(read).result(_LONGEST_LOOK_UP)
+            try:
+                deployment = _in_thread(read).result(_LONGEST_LOOK_UP)
+            except TimeoutError:
+                raise TimeoutError("Prefect's API does not tell of the deployment") from None
         if translate.is_real(flow_run, deployment):
             return translate.job_run(self._job, flow, flow_run, deployment, url_for(flow_run) or "")
         why = "a person started it with other parameters than the schedule's"

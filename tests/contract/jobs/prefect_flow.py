@@ -11,7 +11,7 @@ from support import prefect_server
 
 os.environ["PREFECT__SERVER_WEBSERVER_ONLY"] = "1"  # no scheduler, and nothing else beside the API
 os.environ["PREFECT_LOGGING_LEVEL"] = "CRITICAL"
-os.environ["PREFECT_API_URL"] = prefect_server.start(Path.cwd() / "prefect").url
+os.environ["PREFECT_API_URL"] = (server := prefect_server.start(Path.cwd() / "prefect")).url
 
 import prefect
 import prefect.flow_engine  # what a run needs is loaded once, before the forks
