@@ -10,21 +10,23 @@ from dagster import DagsterRunStatus
 from pushgate import GroupingKey, JobRun, Outcome, Status
 
 if TYPE_CHECKING:
-    from dagster import DagsterRun, EventLogEntry, RunRecord, ScheduleDefinition
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from dagster import AssetKey, DagsterEvent, DagsterRun, RunRecord, ScheduleDefinition
 
 _STATUS = {
     DagsterRunStatus.SUCCESS: Status.SUCCESS,
     DagsterRunStatus.FAILURE: Status.FAILURE,
     DagsterRunStatus.CANCELED: Status.SKIPPED,
 }
-STATUSES = [DagsterRunStatus.STARTED, *_STATUS]
-"""Those that are reported."""
-
 # https://docs.dagster.io/guides/build/assets/metadata-and-tags/tags#system-tags
 _BACKFILL, _OPS, _PARTITION = "dagster/backfill", "dagster/solid_selection", "dagster/partition"
 _WILL_RETRY, _RETRY_NUMBER = "dagster/will_retry", "dagster/retry_number"
 _FAILURE_REASON = "dagster/failure_reason"
 SCHEDULE = "dagster/schedule_name"
+
+_ASSET_JOB = "__ASSET_JOB"  # of assets that are materialized without a job of the user's
+_MOST_ASSETS = 100  # of one run that are told one by one
 
 _DATE = re.compile(r"\d{4}-\d\d(?:-\d\d(?:[-T ]\d\d:?\d\d)?)?")
 _WORDS = {  # that cron knows, and cronsim does not
@@ -71,11 +73,39 @@ def outcome(record: RunRecord, exception: str = "") -> Outcome | None:
     )
 
 
-def exception(entry: EventLogEntry) -> str:
-    """The class of what a step raised that failed."""
-    event = entry.dagster_event
-    error = event.step_failure_data.error if event else None
-    return str((error.cause or error).cls_name or "") if error else ""
+def failure(events: Iterable[DagsterEvent]) -> str:
+    """The class of what the first step that failed raised."""
+    for event in events:
+        if event.is_step_failure and (error := event.step_failure_data.error):
+            return str((error.cause or error).cls_name or "")
+    return ""
+
+
+def names(run: DagsterRun) -> Mapping[str, AssetKey | None]:
+    """What the run's outcome is told of: its job or, where Dagster made up one, its assets."""
+    assets = run.asset_selection or ()
+    if run.job_name != _ASSET_JOB or not 0 < len(assets) <= _MOST_ASSETS:
+        return {run.job_name: None}
+    return {f"asset:{asset.to_user_string()}": asset for asset in assets}
+
+
+def outcome_of_asset(
+    ended: Outcome, asset: AssetKey, selection: Collection[AssetKey], events: Sequence[DagsterEvent]
+) -> Outcome:
+    """How a run of the assets ``selection`` that ended so has ended for one of them."""
+    if any(event.asset_key == asset for event in events if not event.is_step_failure):
+        return ended._replace(status=Status.SUCCESS, exception="")
+    if ended.status is Status.SUCCESS:  # an output that the asset left out
+        return ended._replace(status=Status.SKIPPED, duration=None)
+    failed = {event.step_key for event in events if event.is_step_failure}
+    steps = {_step(other) for other in selection}
+    if failed and failed <= steps - {_step(asset)}:  # a step may have several assets
+        return ended._replace(status=Status.UPSTREAM_FAILED, duration=None)
+    return ended
+
+
+def _step(asset: AssetKey) -> str:
+    return "__".join(asset.path)
 
 
 def is_real(run: DagsterRun) -> bool:

@@ -7,7 +7,7 @@ import dagster
 import pytest
 
 import pushgate_dagster
-from pushgate import DirectSink, Gateway
+from pushgate import DirectSink, Gateway, job_rows
 from pushgate.embedded import EmbeddedGateway
 from support.fault_proxy import fault_proxy
 
@@ -24,6 +24,24 @@ def work(context):
 @dagster.job(partitions_def=DAYS)
 def load():
     work()
+
+
+@dagster.asset(key_prefix="shop")
+def orders():
+    pass
+
+
+@dagster.asset(deps=[orders])
+def totals():
+    raise LookupError("nothing there")
+
+
+@dagster.asset(deps=[totals])
+def report():
+    pass
+
+
+ASSETS = dagster.Definitions(assets=[orders, totals, report])
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +159,22 @@ def test_a_schedule_that_runs_tells_its_interval(site, status, interval):
     site.tick(schedule)
     told = site.told()["batch_job_expected_interval_seconds"]
     assert told == pytest.approx(interval, nan_ok=True)
+
+
+def test_assets_without_a_job_are_told_one_by_one(site):
+    made_up = ASSETS.resolve_implicit_global_asset_job_def()
+    assets = [orders.key, totals.key, report.key]
+    run = made_up.execute_in_process(
+        QUIET, site.instance, asset_selection=assets, raise_on_error=False
+    )
+    site.tick()
+    rows = job_rows(Gateway(site.gateway.url).groups(), now=time.time())
+    assert {row.labels["task"]: row.outcome for row in rows} == {
+        "asset:shop/orders": "succeeded",
+        "asset:totals": "failed",
+        "asset:report": "upstream failed",
+    }
+    assert rows[0].info == {"exception": "LookupError", "run_id": run.run_id}
 
 
 def test_while_the_gateway_is_away_runs_wait_in_order(instance):
