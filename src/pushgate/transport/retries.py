@@ -36,13 +36,14 @@ async def with_retries(
     Pauses grow exponentially, and are no shorter than the server's Retry-After. A pause that does
     not fit into ``timeout`` is not begun.
     """
-    deadline, backoff = Deadline(timeout), Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
-    left = timeout
+    deadline, left = Deadline(timeout), timeout
+    backoff: Backoff | None = None
     for tried in range(retries + 1):
         try:
             return await attempt(left)
         except DeliveryError as error:
             asked = error.retry_after if isinstance(error, GatewayRejectedError) else None
+            backoff = backoff or Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
             pause = max(backoff.failed(), asked or 0.0)
             left = deadline.left(0.0)
             longest = _LONGEST_ASKED if left is None else left
