@@ -51,7 +51,7 @@ class _PushesBeside:
         return type(self)(self._gateway, self._seconds, *self._what, self._on_error)
 
     def _is_of_a_fork(self) -> bool:
-        """Whether the process that entered it is another one, whose pushes these are."""
+        """Whether this process is a fork of the one that entered it, and pushes."""
         return os.getpid() != self._process
 
     def _tell(self, error: Exception) -> None:

@@ -79,8 +79,8 @@ class AsyncioBackend:
         """As a Backend's: ``flow`` runs in threads, and its gateway's requests in the loop."""
         coroutine = flow(_OnLoop(gateway))
         try:
-            # No more than this begins at a time, and none that has begun waits for the others: it
-            # may hold a lock of the outbox, for which they wait.
+            # Few begin at a time. One that has begun waits for none: it may hold the outbox's lock,
+            # for which the others wait.
             async with _state().disk:
                 step = await _in_thread(partial(_advanced, coroutine.send, None))
             while step.request is not None:
