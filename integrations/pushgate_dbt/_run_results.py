@@ -87,8 +87,9 @@ def _invocation(data: Any) -> Invocation:
     ended_at = _timestamp(metadata["generated_at"])
     started = metadata.get("invocation_started_at")  # since dbt 1.10
     started_at = _timestamp(started) if started else ended_at - float(data["elapsed_time"])
-    nodes = tuple(_node(result) for result in data["results"])
-    return Invocation(str(metadata.get("invocation_id") or ""), started_at, ended_at, nodes)
+    nodes = {result["unique_id"]: _node(result) for result in data["results"]}  # none twice
+    invocation_id = str(metadata.get("invocation_id") or "")
+    return Invocation(invocation_id, started_at, ended_at, tuple(nodes.values()))
 
 
 def _node(result: Any) -> Node:
