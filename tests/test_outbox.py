@@ -22,6 +22,7 @@ from pushgate import (
     DeliveryError,
     Gateway,
     GatewayRejectedError,
+    GatewayUnreachableError,
     GroupingKey,
     InvalidPayloadError,
     Outbox,
@@ -29,6 +30,7 @@ from pushgate import (
     default_handler,
     gauge,
 )
+from support import debian, servers
 from support.faults import FaultServer, answer
 from support.fresh_process import fork, in_fresh_process, wait_for
 
@@ -586,6 +588,29 @@ def test_exemplars_wait_as_text_and_a_native_histogram_that_can_not_wait_says_so
     (line,) = lines
     assert "can't hold a push, which is lost" in line
     assert "native histogram" in line
+
+
+@pytest.mark.end_to_end
+def test_exemplars_and_dotted_names_wait_as_well(outbox):
+    counter = Counter("rows", "Rows.", registry=None)
+    counter.inc(2, {"trace_id": "x"})
+    flags = ("--push.enable-utf8-names",)
+    with servers.pushgateway(debian.require("pushgateway-1.11"), *flags) as server:
+        gateway = Gateway(server.url, outbox=outbox, retries=0, utf8_names=True)
+        gateway.pushadd("warm", [counter])  # it has learned what the gateway knows
+        server.kill()
+        for push in (
+            lambda: gateway.push("a", [counter], {"dotted.name": "v"}),
+            lambda: gateway.pushadd("a", [gauge("my.metric", "", 1)], {"dotted.name": "v"}),
+        ):
+            with pytest.raises(GatewayUnreachableError) as caught:
+                push()
+            assert caught.value.kept
+        server.restart()
+        assert outbox.flush(gateway).delivered == 1
+        (group,) = gateway.groups()
+    assert group.labels == {"job": "a", "dotted.name": "v"}
+    assert (group.value("my.metric"), group.value("rows_total")) == (1, 2)
 
 
 class KilledError(BaseException):

@@ -13,7 +13,15 @@ from prometheus_client.core import (
     UnknownMetricFamily,
 )
 
-from pushgate import Family, GroupingKey, InvalidPayloadError, Sample, encode, gauge
+from pushgate import (
+    Family,
+    GroupingKey,
+    InvalidPayloadError,
+    Sample,
+    checked_text,
+    encode,
+    gauge,
+)
 from support.metrics import registries
 
 
@@ -264,3 +272,11 @@ def test_metrics_may_come_in_a_list():
 def test_label_values_that_only_look_alike_are_no_duplicates():
     metrics = of_samples("m", "gauge", ("m", {"a": 'x",b="y', "b": ""}, 1), ("m", {"a": "x"}, 2))
     assert encode(metrics).text == prometheus_client.generate_latest(metrics)
+
+
+def test_checked_text_stays_as_it_was_but_for_what_editors_and_windows_do():
+    key = GroupingKey("load", {"table": "orders"})
+    text = b'# HELP rows Rows\n# TYPE rows counter\nrows 1\n# a remark\nfree{x="1"} 2e3\n'
+    assert checked_text(text, key)[:2] == (text, 2)
+    assert checked_text(b"\xef\xbb\xbfrows 1\r\nmore 2", key)[:2] == (b"rows 1\nmore 2\n", 2)
+    assert checked_text(b"", key)[:2] == (b"", 0)
