@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from pushgate import Outbox
 from pushgate.embedded import EmbeddedGateway
@@ -18,11 +20,25 @@ from pushgate.transport import pool as transport
 from support.frameworks import is_missing
 from support.gateways import KINDS, GatewayUnderTest, open_gateway
 
+AIRFLOW = "tests/integrations/airflow/"
+
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Two for each core, as tests mostly wait; none for tests named on the command line."""
     whole_suite = config.args_source == pytest.Config.ArgsSource.TESTPATHS
     return 2 * (os.cpu_count() or 1) if whole_suite else 0
+
+
+class FolderScheduling(LoadFileScheduling):
+    """A file's tests share a worker; all of Airflow's do, whose database and import take long."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return AIRFLOW if file.startswith(AIRFLOW) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderScheduling:
+    return FolderScheduling(config, log)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -69,8 +69,11 @@ def is_tls(sock: socket.socket) -> bool:
 
 def is_closed(error: OSError) -> bool:
     """Whether the other side has closed the connection."""
-    names = ("SSLEOFError", "SSLZeroReturnError")
-    return isinstance(error, ConnectionError) or type(error).__name__ in names
+    if isinstance(error, ConnectionError):
+        return True
+    # After a reset while it sent, newer OpenSSLs raise an SSLError that has no class of its own.
+    is_end = getattr(error, "reason", "") == "UNEXPECTED_EOF_WHILE_READING"
+    return is_end or type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError")
 
 
 def is_tls_error(error: OSError) -> bool:
