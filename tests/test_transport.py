@@ -250,6 +250,7 @@ FINE = {
     "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "with trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n",
     "204": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "0.9": b"HTTP/0.9 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
 }
 
 
@@ -356,6 +357,10 @@ BROKEN = {
     "a chunk size that is none": faults.respond_and_close(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"
     ),
+    "a chunk that is longer than its size": faults.respond_and_close(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok, more\r\n0\r\n\r\n"
+    ),
+    "an interim answer of HTTP/2": faults.respond_and_close(b"HTTP/2 103 Early Hints\r\n\r\n"),
 }
 
 

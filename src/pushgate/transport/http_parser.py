@@ -30,9 +30,9 @@ _FAILURE_SECONDS = 0.5  # a body that takes longer is not worth the job's time
 _PIECE = 64 * 1024  # bytes
 _LONGEST_LINE, _MOST_HEADERS = 64 * 1024, 100  # bytes; http.client has the same limits
 _ENDLESS = 1 << 62
-_STATUS_LINE = re.compile(rb"HTTP/1\.\S* +[1-9]\d\d\s")
-_INTERIM = re.compile(rb"HTTP/1\.\S* +1\d\d\s")  # such as 103 (RFC 9110, section 15.2)
+_STATUS_LINE = re.compile(rb"HTTP/(?:1\.\S*|0\.9) +([1-9])\d\d\s")
 _HEAD_END = re.compile(rb"\n\r?\n")
+_LINE_ENDS = (b"\r\n", b"\n")
 # What http.client raises for sizes and lengths that make no sense, beside its own exceptions.
 _UNREADABLE = (HTTPException, ValueError, ArithmeticError, MemoryError)
 
@@ -77,14 +77,14 @@ async def receive_connected(backend: Backend, sock: socket.socket, deadline: Dea
 async def _begin(source: _Source, method: str) -> HTTPResponse:
     """Read the status and the headers."""
     head = await source.head()
-    while _INTERIM.match(head):
-        head = await source.head()
+    while (line := _STATUS_LINE.match(head)) and line[1] == b"1":
+        head = await source.head()  # that was interim, such as 103 (RFC 9110, section 15.2)
     response = HTTPResponse(_Received(head), method=method)  # type: ignore[arg-type]
     try:
         response.begin()
     except HTTPException:  # more than a hundred headers, or a header of more than 64 KiB
         status = response.status  # a text, before it came
-        if not isinstance(status, int) or is_success(status):
+        if not isinstance(status, int) or status < 200 or is_success(status):
             raise
         response.headers, response.chunked, response.length = HTTPMessage(), False, 0
         response.will_close = True
@@ -214,15 +214,15 @@ class _Body:
         return piece
 
     async def _begin_chunk(self) -> None:
-        if not self._is_first:
-            await self._source.line()  # which ends the chunk before
+        if not self._is_first and (await self._source.line()) not in _LINE_ENDS:
+            raise ValueError("a chunk is longer than its size")
         self._is_first = False
         size, _, _ = (await self._source.line()).partition(b";")
         self._left = int(size, 16)
         if self._left < 0:
             raise ValueError("a chunk of less than nothing")
         if self._left == 0:
-            while (await self._source.line()) not in (b"\r\n", b"\n", b""):
+            while (await self._source.line()) not in (*_LINE_ENDS, b""):
                 pass  # a trailer
             self.is_whole = True
 
