@@ -27,6 +27,7 @@ from pushgate import (
 from support import faults
 from support.certificates import Certificates
 from support.faults import OK, FaultServer, answer
+from support.fresh_process import in_fresh_process
 
 METRICS = [gauge("x", "", 1)]
 LARGE = [gauge(f"m{number}", "help " * 20_000, 1) for number in range(40)]  # 4 MB
@@ -329,6 +330,20 @@ def test_a_cancelled_push_is_not_kept(run, outbox):
 
         run(main())
     assert outbox.is_empty()
+
+
+def push_more_than_there_are_descriptors(url):
+    import resource  # which Windows has not
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+    gateway = AsyncGateway(url, retries=0)
+    errors = asyncio.run(outcomes(gateway.push("a", METRICS) for _ in range(100)))
+    assert {type(error) for error in errors if error} == {GatewayUnreachableError}
+
+
+def test_pushes_that_use_up_all_descriptors_fail_as_others_do():
+    with FaultServer(faults.accept) as server:
+        in_fresh_process(push_more_than_there_are_descriptors, server.url)
 
 
 def test_it_runs_on_the_loop_of_anyio(gateway_url):

@@ -407,9 +407,10 @@ def test_a_handler_may_alter_its_headers_at_each_attempt(clock):
         assert len(server.requests) == 2
 
 
-def test_prometheus_clients_handler_serves_a_gateway():
+def test_prometheus_clients_handler_serves_a_gateway_also_in_another_process():
     with FaultServer(faults.accept) as server:
         gateway = Gateway(server.url, handler=prometheus_client.exposition.default_handler)
+        gateway = pickle.loads(pickle.dumps(gateway))
         gateway.push("j", METRICS)
         assert server.requests[0].body == BODY
 

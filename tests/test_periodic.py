@@ -151,6 +151,8 @@ def test_what_makes_no_sense_is_refused_at_once(gateway):
         gateway.at_end("j", [])(wrong)
     with pytest.raises(TypeError, match="generator"):
         gateway.at_end("j", [])(generator)
+    with pytest.raises(TypeError, match="on_error is a coroutine function"):
+        gateway.at_end("j", [], on_error=coroutine)
     for seconds in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="give seconds above 0"):
             gateway.every(seconds, "j", [])

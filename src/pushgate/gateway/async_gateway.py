@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..transport.asyncio_backend import ASYNCIO
 from ..transport.performer import Performer, async_performer
-from ..transport.pool import close_idle_to
+from ..transport.pool import close_idle
 from ..transport.urls import parse
 from .core import GatewayCore
 from .periodic import AsyncPeriodicPush
@@ -25,8 +25,9 @@ class AsyncGateway(GatewayCore):
 
     One object serves any number of tasks, event loops and threads. No thread waits for the gateway:
     a push that hangs delays only its own task, and one that is cancelled closes its connection and
-    returns at once; it is not kept, for whoever cancelled it knows. A large registry is collected
-    and encoded family by family, and others have a turn between.
+    returns at once; it is not kept, for whoever cancelled it knows, but where something waits for
+    its group it was written down before. A large registry is collected and encoded in slices, and
+    others have a turn between.
 
     Threads do what no system can do without blocking: one looks up the name of a gateway that is
     not given as an address, and some use the disk where an ``outbox`` stores or delivers what
@@ -55,7 +56,7 @@ class AsyncGateway(GatewayCore):
 
     async def aclose(self) -> None:
         """Close idle connections to the gateway. The process's end does it, too."""
-        close_idle_to(parse(self._url).origin)
+        close_idle(parse(self._url).origin)
 
     def every(
         self,

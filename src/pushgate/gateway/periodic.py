@@ -40,6 +40,8 @@ class _PushesBeside:
     ) -> None:
         if seconds is not None and not 0 < seconds <= threading.TIMEOUT_MAX:
             raise ValueError(f"{seconds!r} is no time between pushes; give seconds above 0")
+        if inspect.iscoroutinefunction(on_error):
+            raise TypeError("on_error is a coroutine function, which nobody would await")
         self._gateway = gateway
         self._seconds = seconds
         self._what = (job, metrics, grouping_key)

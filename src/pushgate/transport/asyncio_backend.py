@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from ..errors import SettingsError
+from . import error_mapping, http_parser  # noqa: F401 - later, sockets may have left no descriptor
 from .backend import BLOCKING
 from .background import in_background
 

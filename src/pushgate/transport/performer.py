@@ -8,6 +8,7 @@ any handler written for it works here. One for an AsyncGateway is a coroutine fu
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import DeliveryError
@@ -60,11 +61,11 @@ def blocking_performer(handler: AnyHandler) -> Performer:
         return DEFAULT
     if isinstance(handler, HTTPHandler):
         return handler
+    return partial(_call, handler)
 
-    async def call(**request: Any) -> None:
-        handler(**request)()
 
-    return call
+async def _call(handler: AnyHandler, **request: Any) -> None:
+    handler(**request)()
 
 
 def async_performer(handler: HTTPHandler | AsyncHandler | AnyHandler) -> Performer:

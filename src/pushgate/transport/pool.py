@@ -89,7 +89,7 @@ async def exchange(backend: Backend, request: Request, deadline: Deadline) -> Re
         except OSError as error:
             if not is_closed(error):
                 raise
-        close_idle(key)
+        close_idle(origin)
     proxy = proxy_for(origin.scheme, origin.authority)
     sock = await dial(backend, origin.host, origin.port, request.tls, proxy, deadline)
     return await _attempt(backend, _Connection(key, sock, proxy), request, data, deadline)
@@ -166,17 +166,10 @@ def _put_idle(connection: _Connection) -> None:
         close_idle()
 
 
-def close_idle(key: _Key | None = None) -> None:
-    """Close the idle connections of this process: those of ``key``, or all."""
+def close_idle(origin: Origin | None = None) -> None:
+    """Close the idle connections of this process: those to ``origin``, or all."""
     for connection in _idle.copy():
-        if key in (None, connection.key) and _taken(connection):
-            connection.sock.close()
-
-
-def close_idle_to(origin: Origin) -> None:
-    """Close the idle connections of this process to one origin."""
-    for connection in _idle.copy():
-        if connection.key[0] == origin and _taken(connection):
+        if origin in (None, connection.key[0]) and _taken(connection):
             connection.sock.close()
 
 
