@@ -30,7 +30,7 @@ Hook = Callable[..., Any]
 T = TypeVar("T")
 
 _LONGEST_LOOK_UP = 10.0  # seconds, for the name and the next runs of a run's deployment
-_UPCOMING = 20  # scheduled runs among which the next two of the schedule are
+_PLANNED = 20  # runs among which the next two of the schedule are
 
 _log = RateLimitedLogger()
 
@@ -136,9 +136,10 @@ def _read_deployment(deployment_id: UUID) -> translate.Deployment:
 
     with get_client(sync_client=True) as client:
         found = client.read_deployment(deployment_id)
-        upcoming = []
-        if any(schedule.active for schedule in found.schedules):
-            upcoming = client.read_flow_runs(
+        is_scheduled = any(schedule.active for schedule in found.schedules)
+        planned = []
+        if is_scheduled:
+            planned = client.read_flow_runs(
                 flow_run_filter=filters.FlowRunFilter(
                     deployment_id=filters.FlowRunFilterDeploymentId(any_=[deployment_id]),
                     state=filters.FlowRunFilterState(
@@ -149,10 +150,10 @@ def _read_deployment(deployment_id: UUID) -> translate.Deployment:
                     ),
                 ),
                 sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-                limit=_UPCOMING,
+                limit=_PLANNED,
             )
-    next_starts = [run.expected_start_time.timestamp() for run in upcoming if run.auto_scheduled]
-    return translate.Deployment(found.name, found.parameters, next_starts)
+    next_starts = [run.expected_start_time.timestamp() for run in planned if run.auto_scheduled]
+    return translate.Deployment(found.name, found.parameters, is_scheduled, next_starts)
 
 
 def _in_thread(call: Callable[[], T]) -> Future[T]:

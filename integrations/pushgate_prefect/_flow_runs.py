@@ -23,13 +23,14 @@ _LEAST_PAUSE = 0.001  # seconds between a try that failed and the next one
 class Deployment(NamedTuple):
     """What is to be known of a run's deployment.
 
-    ``next_starts`` are the times of its next runs by its schedules, in Unix seconds, the first one
-    first; empty without a schedule that is active.
+    ``next_starts`` are the times of the next runs that are planned by its schedules, in Unix
+    seconds, the first one first. ``is_scheduled``: it has a schedule that is active.
     """
 
     name: str
     parameters: Mapping[str, Any]
-    next_starts: Sequence[float] = ()
+    is_scheduled: bool
+    next_starts: Sequence[float]
 
 
 def job_run(
@@ -48,11 +49,12 @@ def job_run(
     )
     if deployment is None:
         return run
-    starts = deployment.next_starts
-    if not starts:  # it has no schedule; one that it had before is withdrawn
+    if not deployment.is_scheduled:  # a schedule that it had before is withdrawn
         return run._replace(expected_interval=math.nan)
-    interval = starts[1] - starts[0] if len(starts) > 1 else None
-    return run._replace(next_run_at=starts[0], expected_interval=interval)
+    if len(deployment.next_starts) < 2:
+        return run
+    first, second, *_ = deployment.next_starts
+    return run._replace(next_run_at=first, expected_interval=second - first)
 
 
 def is_real(flow_run: FlowRun, deployment: Deployment | None) -> bool:
@@ -60,7 +62,7 @@ def is_real(flow_run: FlowRun, deployment: Deployment | None) -> bool:
 
     It may be of an old date. A run without a deployment has a group of its own.
     """
-    if deployment is None or not deployment.next_starts or flow_run.auto_scheduled:
+    if deployment is None or not deployment.is_scheduled or flow_run.auto_scheduled:
         return True
     is_by_hand = (
         flow_run.parent_task_run_id is None  # else a flow has started it

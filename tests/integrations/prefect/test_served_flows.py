@@ -4,6 +4,7 @@ The first run ends while the gateway is down.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,11 @@ class Runs:
 
     def is_deployed(self, name: str) -> bool:
         return self._api.get(f"/deployments/name/{name}").is_success
+
+    def is_planned(self, name: str) -> bool:
+        """Whether Prefect's scheduler has planned its next runs."""
+        of_deployment = {"deployments": {"name": {"any_": [name.partition("/")[2]]}}}
+        return int(self._order("/flow_runs/count", of_deployment)) > 2
 
     def start(self, name: str, **parameters: object) -> str:
         deployment = self._api.get(f"/deployments/name/{name}").json()["id"]
@@ -87,7 +93,7 @@ def proxy(tmp_path_factory):
             "PUSHGATE_TIMEOUT": "5",
         }
         runner = subprocess.Popen(
-            [sys.executable, SHOP],
+            [sys.executable, shutil.copy(SHOP, folder)],  # Prefect 3.4 wants it below its folder
             cwd=folder,
             env=os.environ | environment,
             stdout=log,
@@ -106,6 +112,7 @@ def proxy(tmp_path_factory):
 
 def use(runs, proxy):
     until(lambda: runs.is_deployed("cancelled/demand"), "all flows are deployed")
+    until(lambda: runs.is_planned("load/nightly"), "its next runs are planned")
     runs.await_state(runs.start("load/nightly"), "COMPLETED")
     assert not proxy.took
     proxy.listen()
