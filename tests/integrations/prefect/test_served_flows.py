@@ -82,7 +82,8 @@ def proxy(tmp_path_factory):
         gateways.open_gateway(gateways.NEW) as gateway,
         fault_proxy(int(gateway.url.rpartition(":")[2]), down=True) as proxy,
         prefect_server(folder / "prefect") as api_url,
-        httpx.Client(base_url=api_url, timeout=60) as api,
+        # uvicorn closes idle connections after 5 s, perhaps just when the next request is sent.
+        httpx.Client(base_url=api_url, timeout=60, headers={"Connection": "close"}) as api,
         (folder / "log").open("wb") as log,
     ):
         environment = {
