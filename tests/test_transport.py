@@ -650,6 +650,36 @@ def test_threads_are_not_disturbed_by_connections_that_others_find_dead():
         list(pool.map(work, range(threads)))
 
 
+PATCHED = {
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+    "eventlet": "import eventlet; eventlet.monkey_patch()",
+}
+
+
+@pytest.mark.parametrize("library", PATCHED)
+def test_greenlets_of_a_patched_process_have_their_turn_while_others_wait(library):
+    script = f"""
+import warnings; warnings.simplefilter("ignore")
+{PATCHED[library]}
+import {library}, os, sys
+from pushgate import TLS, Gateway, gauge
+hanging, good = sys.argv[1:]
+for number in range(10):
+    for url in (f"http://{{hanging}}", f"https://{{hanging}}"):
+        gateway = Gateway(url, tls=TLS(insecure_skip_verify=True), timeout=600, retries=0)
+        {library}.spawn(gateway.push, "j", gauge("x", "", 1))
+for _ in range(5):
+    {library}.sleep(0)
+    Gateway(good, retries=0).push("j", gauge("x", "", 1))
+os._exit(0)
+"""
+    with FaultServer(faults.hang) as hanging, FaultServer(faults.accept) as server:
+        urls = (hanging.url.removeprefix("http://"), f"localhost:{server.port}")
+        subprocess.run([sys.executable, "-c", script, *urls], check=True, timeout=PATIENCE)
+        assert hanging.accepted == 20
+        assert len(server.requests) == 5
+
+
 # Fork.
 
 

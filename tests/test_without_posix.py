@@ -6,9 +6,11 @@ from support.fresh_process import in_fresh_process
 
 
 def hide_posix():
+    import errno
     import os
     import select
     import signal
+    import socket
     import sys
 
     hidden = ("fcntl", "resource", "pwd", "grp", "posix", "termios", "tty", "pty")
@@ -22,10 +24,14 @@ def hide_posix():
     }.items():
         for name in names.split():
             delattr(module, name)
+    os.strerror = lambda _: "Unknown error"
+    socket.errorTab = {errno.ECONNREFUSED: "Connection refused."}
 
 
 def pushes_work():
     hide_posix()
+    import asyncio
+
     import pushgate
     from pushgate.embedded import EmbeddedGateway
 
@@ -40,11 +46,14 @@ def pushes_work():
         for _ in range(2):
             gateway.push("b", [pushgate.gauge("x", "", 1)])
         assert len(gateway.groups()) == 2
+        asyncio.run(pushgate.AsyncGateway(server.url).pushadd("b", [pushgate.gauge("y", "", 1)]))
         sink = pushgate.DirectSink(gateway)
         run = pushgate.JobRun(pushgate.GroupingKey("c"), started_at=1.0)
         sink.started(run)
         sink.finished(run, pushgate.Outcome(pushgate.Status.SUCCESS, 2.0, 1.0))
         assert sink.last_error is None
+    with pytest.raises(pushgate.GatewayUnreachableError, match="refused"):
+        pushgate.delete_from_gateway(gateway.url, "b")
 
 
 def the_rest_refuses():

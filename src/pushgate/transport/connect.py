@@ -124,7 +124,8 @@ async def _connect(
             raise TimeoutError("timed out")
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
-        raise OSError(code, os.strerror(code))
+        texts = getattr(socket, "errorTab", {})  # on Windows, whose strerror knows none of these
+        raise OSError(code, texts.get(code) or os.strerror(code))
 
 
 async def _resolve(backend: Backend, host: str, port: int, deadline: Deadline) -> list[Any]:
