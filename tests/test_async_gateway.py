@@ -279,6 +279,8 @@ def test_a_handler_is_a_coroutine_function(run):
     assert seen == [("http://gateway:1/metrics/job/a", "PUT", "text/plain", b"x 1.0\n")]
     with pytest.raises(TypeError, match="would block the event loop"):
         AsyncGateway("gateway:1", handler=basic_auth_handler)
+    with pytest.raises(TypeError, match="take an AsyncGateway"):
+        Gateway("gateway:1", handler=handler)
 
 
 def test_what_fails_is_kept_and_delivered_later_in_order(run, outbox, server):

@@ -29,9 +29,9 @@ def hide_posix():
 
 
 def pushes_work():
-    hide_posix()
-    import asyncio
+    import asyncio  # which takes these names where the system is not Windows
 
+    hide_posix()
     import pushgate
     from pushgate.embedded import EmbeddedGateway
 

@@ -56,12 +56,20 @@ Performer = HTTPHandler | AsyncHandler
 
 
 def blocking_performer(handler: AnyHandler) -> Performer:
-    """For code that may block."""
+    """For code that may block. Raises TypeError for a handler that needs an event loop."""
     if handler is default_handler:
         return DEFAULT
     if isinstance(handler, HTTPHandler):
         return handler
+    if _is_async(handler):
+        raise TypeError(f"the handler {handler!r} is a coroutine function; take an AsyncGateway")
     return partial(_call, handler)
+
+
+def _is_async(handler: Any) -> bool:
+    from inspect import iscoroutinefunction  # few have a handler of their own
+
+    return iscoroutinefunction(handler) or iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004 - which of both
 
 
 async def _call(handler: AnyHandler, **request: Any) -> None:
@@ -76,9 +84,7 @@ def async_performer(handler: HTTPHandler | AsyncHandler | AnyHandler) -> Perform
         return FOLLOWING
     if isinstance(handler, HTTPHandler):
         return handler
-    from inspect import iscoroutinefunction
-
-    if iscoroutinefunction(handler) or iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004 - which of both
+    if _is_async(handler):
         return handler  # type: ignore[return-value]
     raise TypeError(
         f"the handler {handler!r} would block the event loop; give auth=, tls=, headers= and"
