@@ -48,7 +48,10 @@ class Backend(Protocol):
 
 
 class BlockingBackend:
-    """For threads: waiting blocks."""
+    """For threads: waiting blocks; in a process patched by gevent or eventlet, only the greenlet.
+
+    So functions of select, socket and time are looked up at each call: these replace them.
+    """
 
     async def readable(self, sock: socket.socket, timeout: float | None) -> bool:
         """As a Backend's."""
