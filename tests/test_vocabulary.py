@@ -53,6 +53,12 @@ def test_a_success_and_a_failure_differ_in_two_metrics():
     assert success["last_completion_timestamp_seconds"] == 130.0
 
 
+def test_a_clock_that_was_set_back_makes_no_negative_times():
+    outcome = Outcome(Status.SUCCESS, 90.0, duration=-10.0, queue_wait=-1.0)
+    told = published(end_families(RUN, outcome))
+    assert (told["last_duration_seconds"], told["last_queue_wait_seconds"]) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("status", [Status.SKIPPED, Status.UPSTREAM_FAILED])
 def test_a_run_that_never_started_touches_nothing_else(status):
     families = end_families(RUN, Outcome(status, 130.0))

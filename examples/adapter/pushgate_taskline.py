@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from taskline import Event, Line
 
-from pushgate import DirectSink, Family, GroupingKey, JobRun, Outcome, Settings, Sink, Status, gauge
+from pushgate import (
+    Family,
+    GroupingKey,
+    JobRun,
+    Outcome,
+    Sink,
+    Status,
+    configured_sink,
+    gauge,
+    label_value,
+)
 
 _STATUS = {"done": Status.SUCCESS, "error": Status.FAILURE}
 
 
 def job_run(event: Event) -> JobRun:
     """The run that ``event`` is about. The grouping key names the task, never the run."""
-    return JobRun(GroupingKey("taskline", {"task": event.task}), event.started_at)
+    return JobRun(GroupingKey("taskline", {"task": label_value(event.task)}), event.started_at)
 
 
 def outcome(event: Event) -> Outcome | None:
@@ -31,10 +40,9 @@ def own_metrics(event: Event) -> list[Family]:
 
 
 def install(line: Line, sink: Sink | None = None) -> Callable[[], None]:
-    """Report the tasks of ``line``. Returns what uninstalls it. Raises SettingsError."""
-    if sink is None:
-        settings = Settings.load({}, os.environ)
-        sink = DirectSink(settings.to_gateway(settings.to_outbox()), timeout=settings.timeout)
+    """Report the tasks of ``line``. Returns what uninstalls it."""
+    if sink is None and (sink := configured_sink("tasks")) is None:
+        return lambda: None
 
     def listen(event: Event) -> None:
         ended = outcome(event)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 from apscheduler import events
 
-from pushgate import JobRun, Outcome, QueueSink, Settings, Status
+from pushgate import JobRun, Outcome, RateLimitedLogger, Status, configured_sink, readers
 from pushgate_apscheduler._scheduled_runs import ScheduledJob, job_run, schedule, scheduled_job
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 _LOST = "Error running job %s"  # what an executor logs, such as of a run that was killed
 _MOST_REMOVED = 10_000  # jobs that are remembered, for their last runs
 
+_log = RateLimitedLogger()
+
 
 def install(
     scheduler: BaseScheduler, *, sink: Sink | None = None, job: str = "apscheduler"
@@ -34,12 +35,12 @@ def install(
 
     Without ``sink``, the gateway is that of the environment and of pushgate's configuration file.
     ``job`` is the first label of each group, ``{job="apscheduler", task="…"}``. Returns what
-    uninstalls. Raises SettingsError.
+    uninstalls. Raises ValueError for a ``job`` that is no text. Where the gateway is missing or
+    wrong, a line of the log says so, and the scheduler works on.
     """
-    if sink is None:
-        settings = Settings.load({}, os.environ)
-        gateway, timeout = settings.to_gateway(settings.to_outbox()), settings.timeout
-        sink = QueueSink(gateway, timeout=timeout, patience=timeout, interval=2.0)
+    job = readers.job(job)
+    if sink is None and (sink := configured_sink("this scheduler's jobs")) is None:
+        return lambda: None
     return _Listener(scheduler, sink, job).uninstall
 
 
@@ -175,7 +176,10 @@ class _Listener:
     def _read_log(self, record: logging.LogRecord) -> bool:
         """A filter that lets all pass: of a run whose process was killed, no listener hears."""
         if record.msg == _LOST and record.exc_info and isinstance(record.args, tuple):
-            self._lost(str(record.args[0]), record.exc_info[1])
+            try:
+                self._lost(str(record.args[0]), record.exc_info[1])
+            except Exception as error:  # a mistake of ours would reach the executor
+                _log.error(f"a run is not reported: {error!r}", subject=repr(type(error)))
         return True
 
     def _lost(self, job_id: str, error: BaseException | None) -> None:

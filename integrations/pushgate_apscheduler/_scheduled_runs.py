@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apscheduler.triggers.date import DateTrigger
 
-from pushgate import GroupingKey, JobRun
+from pushgate import GroupingKey, JobRun, label_value
 
 if TYPE_CHECKING:
     from apscheduler.job import Job
@@ -31,7 +31,7 @@ def scheduled_job(job: Job, name: str) -> ScheduledJob:
     """
     runs_once = isinstance(job.trigger, DateTrigger)
     is_bounded = not runs_once and not re.fullmatch("[0-9a-f]{32}", job.id)
-    key = GroupingKey(name, {"task": job.id if is_bounded else job.name})
+    key = GroupingKey(name, {"task": label_value(job.id if is_bounded else job.name)})
     return ScheduledJob(key, job.trigger, runs_once, getattr(job, "misfire_grace_time", None))
 
 

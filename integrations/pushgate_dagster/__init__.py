@@ -9,7 +9,7 @@ import os
 
 from dagster import DefaultSensorStatus, SensorDefinition, SensorEvaluationContext, SkipReason
 
-from pushgate import DirectSink, RateLimitedLogger, Settings
+from pushgate import DirectSink, RateLimitedLogger, Settings, readers
 
 __all__ = ("outcome_sensor",)
 
@@ -34,7 +34,9 @@ def outcome_sensor(
     ``PUSHGATE_GATEWAY`` and the other settings, when the sensor first runs.
 
     What can't be delivered waits in Dagster's own database: the sensor's cursor stays before it.
+    Raises ValueError for a ``job`` that is no text.
     """
+    job = readers.job(job)
     made = sink
 
     def report(context: SensorEvaluationContext) -> SkipReason:

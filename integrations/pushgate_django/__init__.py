@@ -23,6 +23,7 @@ from pushgate import (
     PushError,
     RateLimitedLogger,
     Settings,
+    configured_sink,
     read_options,
     readers,
     with_schedule,
@@ -77,10 +78,12 @@ class _CommandReport:
         self._process, self._clock = os.getpid(), time.monotonic()
         self._own = command.pushgate.collect
         self._sink: Sink | None = None
-        job, settings = _configuration()
-        if settings is None:
+        job, source = _configuration()
+        if source is None:
             return
         from pushgate import DirectSink  # takes a while, which most processes need not wait
+
+        settings = Settings.load(source, os.environ)
 
         name = type(command).__module__.rpartition(".")[2]
         key = GroupingKey(job, {"task": name, **command.pushgate_group(**options)})
@@ -104,7 +107,7 @@ def install(*, sink: Sink | None = None, job: str = "django") -> Callable[[], No
 
     Without ``sink``, Django's settings say the gateway and ``job``, as soon as a task starts.
     """
-    reports = _TaskReports(sink, job)
+    reports = _TaskReports(sink, readers.job(job))
     hooked = []
     for name in _SIGNALS:
         try:
@@ -139,13 +142,11 @@ class _TaskReports:
 
     def _tell(self, result: Any, *, ended: bool) -> None:
         if self._sink is None:
-            self._job, settings = _configuration()
-            if settings is None:
-                return
-            from pushgate import QueueSink
-
-            gateway, timeout = settings.to_gateway(settings.to_outbox()), settings.timeout
-            self._sink = QueueSink(gateway, timeout=timeout, patience=timeout, interval=2.0)
+            self._job, source = _configuration()
+            if source is not None:
+                self._sink = configured_sink("this process's tasks", _log, source)
+        if self._sink is None:
+            return
         run = task_run(self._job, result, self._host)
         if ended:
             self._sink.finished(run, task_outcome(result, time.time()))
@@ -153,18 +154,20 @@ class _TaskReports:
             self._sink.started(run)
 
 
-def _configuration() -> tuple[str, Settings | None]:
-    """The label ``job`` and the gateway's settings; None where nothing is to be told.
+def _configuration() -> tuple[str, OptionSource | None]:
+    """The label ``job`` and the options of the gateway; None where nothing is to be told.
 
     Only real runs speak: Django's test runner, and pytest-django, make ``mail.outbox``.
     """
-    given = dict(getattr(django_settings, "PUSHGATE", {}))
+    given = getattr(django_settings, "PUSHGATE", {})
+    if not isinstance(given, dict):
+        raise ValueError(f"PUSHGATE in Django's settings is a {type(given).__name__}, not a dict")
+    given = dict(given)
     own = {name: given.pop(name) for name in _OWN_OPTIONS if name in given}
     options, _ = read_options(_OWN_OPTIONS, OptionSource(own, _LABEL))
-    settings = Settings.load(OptionSource(given, _LABEL), os.environ)
     is_test = hasattr(sys.modules.get("django.core.mail"), "outbox")
     is_told = options.get("enabled", True) and not is_test
-    return options.get("job", "django"), settings if is_told else None
+    return options.get("job", "django"), OptionSource(given, _LABEL) if is_told else None
 
 
 def _guarded(call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:

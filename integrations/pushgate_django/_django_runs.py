@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from pushgate import CommandEnd, GroupingKey, JobRun, Outcome, Status
+from pushgate import CommandEnd, GroupingKey, JobRun, Outcome, Status, label_value
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +33,7 @@ def command_outcome(error: BaseException | None, ended_at: float, duration: floa
 
 def task_run(job: str, result: Any, host: str) -> JobRun:
     """The run that a TaskResult of django.tasks or django-tasks is about."""
-    key = GroupingKey(job, {"task": result.task.module_path})
+    key = GroupingKey(job, {"task": label_value(result.task.module_path)})
     return JobRun(key, _seconds(result.last_attempted_at), host=host, run_id=str(result.id))
 
 

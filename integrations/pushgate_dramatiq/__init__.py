@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -12,25 +11,16 @@ from typing import TYPE_CHECKING, Any
 from dramatiq.errors import ActorNotFound
 from dramatiq.middleware import Middleware
 
-from pushgate import (
-    DirectSink,
-    PushError,
-    QueueSink,
-    RateLimitedLogger,
-    Settings,
-    with_schedule,
-)
+from pushgate import RateLimitedLogger, configured_sink, readers, with_schedule
 from pushgate_dramatiq._actor_messages import Processing, message_run, outcome
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Message, Worker
     from dramatiq.broker import MessageProxy
 
-    from pushgate import JobRun
+    from pushgate import DirectSink, JobRun, QueueSink
 
 __all__ = ("Pushgate",)
-
-_INTERVAL = 2.0  # seconds between two pushes for an actor that is called again and again
 
 
 class Pushgate(Middleware):
@@ -39,14 +29,14 @@ class Pushgate(Middleware):
     ``job`` is the grouping label ``job``. ``sink`` takes the runs; without one they go to the
     gateway that is configured, as by PUSHGATE_GATEWAY. An actor's option ``schedule`` says how
     often something sends it a message: seconds, a timedelta, or a cron expression. The place among
-    the other middleware does not matter.
+    the other middleware does not matter. Raises ValueError for a ``job`` that is no text.
     """
 
     def __init__(
         self, sink: DirectSink | QueueSink | None = None, *, job: str = "dramatiq"
     ) -> None:
         self._sink = sink
-        self._job = job
+        self._job = readers.job(job)
         self._host = socket.gethostname()
         self._log = RateLimitedLogger()
         self._thread = threading.local()  # a message is processed by one thread, to its end
@@ -58,16 +48,8 @@ class Pushgate(Middleware):
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         """A worker's process begins: it pushes, and one that only sends messages never does."""
-        if self._sink is not None:
-            return
-        try:
-            settings = Settings.load({}, os.environ)
-            gateway = settings.to_gateway(settings.to_outbox())
-        except PushError as error:
-            self._log.error(f"this worker's messages are not reported: {error}")
-        else:
-            timeout = settings.timeout
-            self._sink = QueueSink(gateway, timeout=timeout, patience=timeout, interval=_INTERVAL)
+        if self._sink is None:
+            self._sink = configured_sink("this worker's messages", self._log)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         """The worker's messages are done: push or keep what is left."""

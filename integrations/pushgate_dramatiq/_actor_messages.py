@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 
 from dramatiq.middleware import TimeLimitExceeded
 
-from pushgate import GroupingKey, JobRun, Outcome, Status
+from pushgate import GroupingKey, JobRun, Outcome, Status, label_value
 
 if TYPE_CHECKING:
     from dramatiq.broker import MessageProxy
-
-_MOST = 200  # characters of a label
 
 
 def message_run(
     message: MessageProxy, label: str, *, started_at: float | None = None, host: str = ""
 ) -> JobRun:
     """The run of ``message``: its group is the actor's. ``label`` is the grouping label ``job``."""
-    task = message.actor_name[:_MOST].encode("utf-8", "replace").decode()
-    key = GroupingKey(label, {"task": task})
+    key = GroupingKey(label, {"task": label_value(message.actor_name)})
     return JobRun(key, started_at, host=host, run_id=message.message_id)
 
 

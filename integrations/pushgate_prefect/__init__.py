@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from pushgate import DirectSink, RateLimitedLogger, Settings
+from pushgate import DirectSink, PushError, RateLimitedLogger, Settings, readers
 from pushgate_prefect import _flow_runs as translate
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def hooks(*, job: str = "prefect", sink: Sink | None = None) -> FlowHooks:
 
     ``job`` is the label of that name. ``sink`` takes the reports; without one, the gateway is taken
     from ``PUSHGATE_GATEWAY`` and the other settings when the first run starts. The hooks raise
-    nothing, and can be pickled with their flow where ``sink`` can be.
+    nothing, and can be pickled with their flow where ``sink`` can be. Raises ValueError for a
+    ``job`` that is no text.
     """
-    hook = _Reporter(job, sink).push_outcome
+    hook = _Reporter(readers.job(job), sink).push_outcome
     return FlowHooks(
         on_running=[hook],
         on_completion=[hook],
@@ -101,7 +102,8 @@ class _Reporter:
             elif run is not None:
                 sink.started(run)
         except Exception as error:  # the settings', Prefect's API, or a mistake of ours
-            text = f"the push for a run of {flow.name!r} that is {state.name} is lost: {error!r}"
+            why = str(error) if isinstance(error, PushError) else repr(error)
+            text = f"the push for a run of {flow.name!r} that is {state.name} is lost: {why}"
             _log.warning(text, subject=(flow.name, state.name))
 
     def _new_run(self, flow: Flow[..., Any], flow_run: FlowRun) -> JobRun | None:

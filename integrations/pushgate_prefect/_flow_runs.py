@@ -6,7 +6,7 @@ import math
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pushgate import GroupingKey, JobRun, Outcome, Status
+from pushgate import GroupingKey, JobRun, Outcome, Status, label_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,9 +37,9 @@ def job_run(
     job: str, flow: Flow[..., Any], flow_run: FlowRun, deployment: Deployment | None, url: str
 ) -> JobRun:
     """The run, before it starts. A flow has a group for each of its deployments."""
-    labels = {"task": flow.name}
+    labels = {"task": label_value(flow.name)}
     if deployment is not None:
-        labels["deployment"] = deployment.name
+        labels["deployment"] = label_value(deployment.name)
     run = JobRun(
         GroupingKey(job, labels),
         flow_run.start_time and flow_run.start_time.timestamp(),

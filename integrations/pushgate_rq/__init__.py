@@ -19,11 +19,10 @@ from pushgate import (
     DirectSink,
     JobRun,
     Outcome,
-    PushError,
     QueueSink,
     RateLimitedLogger,
-    Settings,
     Status,
+    configured_sink,
     with_schedule,
 )
 from pushgate_rq._rq_jobs import (
@@ -50,7 +49,6 @@ else:
 __all__ = ("PushgateSimpleWorker", "PushgateSpawnWorker", "PushgateWorker", "PushgateWorkerMixin")
 
 _PIPE = "PUSHGATE_RQ_PIPE"  # until the horse has begun; the job does not see it
-_INTERVAL = 2.0  # seconds between two pushes for a function that is called again and again
 
 
 class PushgateWorkerMixin(_Base):
@@ -213,18 +211,8 @@ class PushgateWorkerMixin(_Base):
             self.pushgate_sink.finished(run, end)
 
     def _open_sink(self) -> None:
-        if self.pushgate_sink is not None:
-            return
-        try:
-            settings = Settings.load({}, os.environ)
-            gateway = settings.to_gateway(settings.to_outbox())
-        except PushError as error:
-            self._pushgate_log.error(f"this worker's jobs are not reported: {error}")
-        else:
-            timeout = settings.timeout
-            self.pushgate_sink = QueueSink(
-                gateway, timeout=timeout, patience=timeout, interval=_INTERVAL
-            )
+        if self.pushgate_sink is None:
+            self.pushgate_sink = configured_sink("this worker's jobs", self._pushgate_log)
 
     @contextmanager
     def _unharmed(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rq.job import JobStatus
 
-from pushgate import GroupingKey, JobRun, Outcome, Status
+from pushgate import GroupingKey, JobRun, Outcome, Status, label_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,6 @@ _STATUS = {
     JobStatus.FAILED: Status.FAILURE,
     JobStatus.STOPPED: Status.FAILURE,
 }
-_MOST = 200  # characters of a label
 _MOST_BYTES = 65_536  # of a pipe
 
 
@@ -39,8 +38,9 @@ def job_run(job: Job, label: str, *, started_at: float | None = None, host: str 
         task = str(job.func_name)
     except Exception:  # a serializer's, of any kind: another one wrote the job
         task = "unreadable"
-    task = task[:_MOST].encode("utf-8", "replace").decode()
-    return JobRun(GroupingKey(label, {"task": task}), started_at, host=host, run_id=job.id)
+    return JobRun(
+        GroupingKey(label, {"task": label_value(task)}), started_at, host=host, run_id=job.id
+    )
 
 
 def outcome(job: Job, status: Status, now: float, *, cause: str = "") -> Outcome:

@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # type checkers take it for typing's, which costs 5 ms to
 if TYPE_CHECKING:
     from typing import Any
 
+    from .delivery.configured_sink import configured_sink as configured_sink
     from .delivery.direct_sink import DirectSink as DirectSink
     from .delivery.messages import failure as failure
     from .delivery.messages import was_kept as was_kept
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from .protocol.groups import Group as Group
     from .protocol.groups import GroupFamily as GroupFamily
     from .protocol.lenient_parse import parse_leniently as parse_leniently
+    from .protocol.names import label_value as label_value
     from .protocol.parse import parse_text as parse_text
     from .protocol.text import encode as encode
     from .protocol.timestamps import METRIC_PREFIX as METRIC_PREFIX
@@ -111,6 +113,7 @@ _NAMES_OF = {
     "gateway.client": ("Gateway",),
     "gateway.async_gateway": ("AsyncGateway",),
     "protocol.grouping_key": ("GroupingKey", "instance_ip_grouping_key"),
+    "protocol.names": ("label_value",),
     "protocol.groups": ("Group", "GroupFamily"),
     "transport.auth": ("BasicAuth", "BearerToken", "TLS"),
     # what could not be delivered
@@ -120,6 +123,7 @@ _NAMES_OF = {
     "outbox.files": ("open_private", "locked", "unlock"),
     # outcomes
     "delivery.sink": ("Sink",),
+    "delivery.configured_sink": ("configured_sink",),
     "delivery.direct_sink": ("DirectSink",),
     "delivery.queue_sink": ("QueueSink",),
     "delivery.report": ("Report", "start_report", "end_reports", "deadline_report"),

@@ -216,11 +216,11 @@ def environment(name: str) -> dict[str, str]:
 
 def require(name: str) -> Path:
     """As find; a missing tool skips the test, and fails it where CI is set."""
-    import pytest  # this module also runs as a script, without pytest
-
     try:
         return find(name)
     except ToolUnavailableError as error:
+        import pytest  # examples use this module, too, without pytest
+
         if os.environ.get("CI"):
             pytest.fail(f"{name}: {error}", pytrace=False)
         pytest.skip(f"{name}: {error}")

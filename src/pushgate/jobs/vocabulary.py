@@ -121,16 +121,21 @@ def end_families(run: JobRun, outcome: Outcome) -> list[Family]:
         {
             _LAST[status]: outcome.ended_at,
             COMPLETION: outcome.ended_at if has_ended else None,
-            DURATION: outcome.duration if has_ended else None,
+            DURATION: _seconds(outcome.duration) if has_ended else None,
             RUN_SUCCESS: {Status.SUCCESS: 1.0, Status.FAILURE: 0.0}.get(status),
             TRY_NUMBER: outcome.try_number,
-            QUEUE_WAIT: outcome.queue_wait,
+            QUEUE_WAIT: _seconds(outcome.queue_wait),
             TIMED_OUT: outcome.timed_out,
         }
     )
     if outcome.command:
         families += _command_families(outcome.command)
     return families + _run_info(run, status, outcome.exception or _words(outcome.command))
+
+
+def _seconds(span: float | None) -> float | None:
+    """Of two clocks, or of one that was set back, the difference may be negative: it is 0 then."""
+    return None if span is None else max(0.0, span)
 
 
 def deadline_families(deadline: float) -> list[Family]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_LONGEST_VALUE = 200  # characters; identifiers are far shorter
 _ESCAPED_RUNE = r"_(?:(_)|([0-9a-fA-F]{1,6})_)"
 
 
@@ -107,3 +108,8 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def label_value(name: str) -> str:
+    """What a framework calls a job, as a label's value that each gateway takes: short Unicode."""
+    return name[:_LONGEST_VALUE].encode("utf-8", "replace").decode()

@@ -232,3 +232,46 @@ def test_after_uninstall_nothing_is_told(site):
     assert site.sink.flush(PATIENCE) == 0
     assert site.gateway.groups() == []
     assert logger.filters == before
+
+
+@pytest.mark.parametrize("gateway", ["", "ftp://gateway"])
+def test_without_a_gateway_that_can_be_used_a_line_says_so_and_jobs_run(
+    gateway, caplog, monkeypatch
+):
+    monkeypatch.setenv("PUSHGATE_GATEWAY", gateway)
+    with caplog.at_level(logging.WARNING, "pushgate"):
+        uninstall = pushgate_apscheduler.install(BackgroundScheduler())
+    [line] = caplog.messages
+    assert "this scheduler's jobs are not reported: " in line
+    uninstall()
+
+
+@pytest.mark.parametrize("job", ["", None, "a\nb"])
+def test_a_name_that_is_none_is_an_error_where_it_is_given(job):
+    with pytest.raises(ValueError, match="text"):
+        pushgate_apscheduler.install(BackgroundScheduler(), job=job)
+
+
+@pytest.mark.parametrize("job_id", ["\udcff", "x" * 300, "a\nb/c d"])
+def test_any_id_is_a_label(job_id, gateway_url):
+    site = Site(gateway_url, BackgroundScheduler(**OPTIONS))
+    site.scheduler.add_job(time.sleep, HOURLY, args=[0], id=job_id)
+    with site.running():
+        site.run_now(job_id)
+        site.wait_for(events.EVENT_JOB_EXECUTED)
+        assert site.row(job_id.replace("\udcff", "?")[:200]).outcome == "succeeded"
+
+
+def test_a_sink_that_raises_reaches_no_executor(caplog):
+    class RaisingSink:
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+
+    scheduler = BackgroundScheduler(**OPTIONS)
+    scheduler.add_job(time.sleep, HOURLY, args=[0], id="load")
+    pushgate_apscheduler.install(scheduler, sink=RaisingSink())
+    scheduler.start(paused=True)
+    logger = logging.getLogger("apscheduler.executors.default")
+    logger.error("Error running job %s", "load", exc_info=ValueError())
+    scheduler.shutdown()
+    assert "pushgate" in {record.name for record in caplog.records}
