@@ -190,6 +190,26 @@ def test_what_does_not_fit_goes_to_the_outbox_and_is_delivered_when_the_gateway_
     assert values(server.url) == {f"job{number}": {"x": number} for number in range(10)}
 
 
+def test_in_a_long_outage_all_goes_to_the_outbox_as_the_process_may_be_killed(
+    server, outbox, monkeypatch
+):
+    real, ahead = time.monotonic, 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: real() + ahead)
+    sink = sink_of(server.url, outbox)
+    server.stop()
+    sink.started(RUN)
+    assert sink.flush(PATIENCE) == 1
+    ahead = 61.0
+    assert sink.flush(PATIENCE) == 0
+    assert [group.labels for group in outbox.waiting()] == [KEY.labels]
+    server.start()
+    ahead += 61.0
+    sink.alive(JobRun(GroupingKey("other"), started_at=NOW))
+    until(outbox.is_empty, "an outbox without anything")
+    assert "batch_job_last_start_timestamp_seconds" in values(server.url)["etl"]
+    sink.close()
+
+
 def test_without_an_outbox_a_full_queue_says_how_much_is_lost(gate, caplog):
     sink = QueueSink(Gateway("h", handler=gate), size=2, patience=0.05)
     assert sink.put("first", lambda: [report(0)])

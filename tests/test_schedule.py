@@ -45,6 +45,8 @@ def test_without_a_zone_it_is_the_hosts(monkeypatch):
         ("0 25 * * *", "bad hour; write MINUTE HOUR DAY MONTH WEEKDAY"),
         ("0 9 31 2 *", "bad day-of-month"),
         (["each night"], "give seconds, or a cron expression"),
+        (-60, "give seconds, more than 0"),
+        (float("nan"), "give seconds, more than 0"),
         ("0 9 * * * Europe/Brelin", "there is no time zone 'Europe/Brelin'"),
     ],
 )

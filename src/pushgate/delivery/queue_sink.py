@@ -35,9 +35,10 @@ class QueueSink(WorkQueue):
     """Hands reports to a daemon thread: each method returns in microseconds, and none raises.
 
     ``gateway`` is a Gateway, or is called for one in the thread. In an outage the newest state of
-    each group waits, up to ``size`` reports; what does not fit, and what is left at the end of the
-    process, goes to ``outbox``, by default the gateway's own. Whatever waits there is delivered
-    when the gateway is back, and looked for each minute. ``timeout`` bounds each push, in seconds.
+    each group waits, up to ``size`` reports. What does not fit goes to ``outbox``, by default the
+    gateway's own; so does all after a minute, and at the end of the process. Whatever waits there
+    is delivered when the gateway is back, and looked for each minute. ``timeout`` bounds each push,
+    in seconds.
     The end of the process waits ``patience`` seconds for the last pushes; keeping what is left
     takes milliseconds. ``log`` takes the lines of what fails, each once a minute; without it they
     go to the logger ``pushgate``.

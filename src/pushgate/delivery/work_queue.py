@@ -25,6 +25,7 @@ _NO_THREAD = "{count} reports are dropped: no thread can be started"
 _ENDED = "{count} reports are lost: the process ends before the gateway took them"
 _KEPT = "{count} reports wait in the outbox: the gateway does not take them"
 _EVERY = 60.0  # seconds
+_LONGEST_IN_MEMORY = 60.0  # seconds of an outage: a process that is killed loses what waits there
 _KEEP_TIMEOUT = 10.0  # seconds, on a disk that is very busy
 
 
@@ -34,7 +35,8 @@ class WorkQueue:
     ``deliver`` is called in the thread with what is due, by slot, and whether it is the last
     chance; also each minute with nothing. What is not urgent waits until ``interval`` seconds
     after the last delivery. ``keep`` puts all that waits where it survives the process, once that
-    is more than ``size`` reports, in an outage half of it; it returns whether it could.
+    is more than ``size`` reports, in an outage half of it, and in each try to deliver once the
+    outage lasts a minute; it returns whether it could.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class WorkQueue:
         self._under_way: dict[Hashable, WaitingWork] = {}
         self._numbers = count()
         self._blocked_until = self._paced_until = -math.inf
+        self._away_since = math.inf  # the gateway
         self._flushes = [0, 0]  # asked for, and done
         self._thread: threading.Thread | None = None
         self._may_make_room = True  # while no other thread does, and none has failed to
@@ -169,8 +172,10 @@ class WorkQueue:
                 if self._thread is not mine:
                     return  # closed while this hung, and all was kept then
                 self._put_back(left)
-                is_crowded = left.gateway_is_away and 2 * self._weight > self._size
-            if is_crowded:
+                now = time.monotonic()
+            self._away_since = min(self._away_since, now) if left.gateway_is_away else math.inf
+            is_crowded = left.gateway_is_away and 2 * self._weight > self._size
+            if is_crowded or (self._weight and now - self._away_since >= _LONGEST_IN_MEMORY):
                 self._make_room()
             with self._change:
                 self._flushes[1] = flushes

@@ -5,6 +5,7 @@ The time that a run's start tells is the gateway's to show: a verdict needs no s
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ..errors import MissingExtraError
@@ -28,9 +29,13 @@ def with_schedule(
     ``0 9-17 * * mon-fri Europe/Berlin``; without one, the host's. Needs the extra ``cli`` for that.
     Raises nothing: what is wrong with it is told to ``complain``, and the run has no schedule.
     """
-    if schedule is None or isinstance(schedule, (int, float)):
-        return run._replace(expected_interval=schedule)
+    if schedule is None:
+        return run._replace(expected_interval=None)
     try:
+        if isinstance(schedule, (int, float)):
+            if not 0 < schedule < math.inf:
+                raise ValueError("give seconds, more than 0")
+            return run._replace(expected_interval=schedule)
         if not isinstance(schedule, str):
             raise ValueError("give seconds, or a cron expression")
         before, after = _around(schedule, run.started_at or 0.0)
