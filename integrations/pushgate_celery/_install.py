@@ -34,8 +34,8 @@ from pushgate_celery._wrapped import Wrapped
 
 _AGGREGATOR = "pushgate_celery._worker_aggregator:create"
 _NO_GATEWAY = (
-    "no gateway is configured, so this worker's tasks are not observed: give install() a gateway,"
-    " or set pushgate_gateway in the app's configuration, or PUSHGATE_GATEWAY"
+    "this worker's tasks are not reported: no gateway is configured: give install() a gateway, or"
+    " set pushgate_gateway in the app's configuration, or PUSHGATE_GATEWAY"
 )
 _NEEDS_SETTINGS = (
     "gateway: the pusher is another process, so give it a URL or Settings; a Gateway is for"
@@ -203,7 +203,7 @@ class Installation:
                 self._worker.stop()
                 raise SettingsError(_INLINE_PREFORK)
         except Exception as error:
-            self._log.error(f"this worker's tasks are not observed: {error}")
+            self._log.error(f"this worker's tasks are not reported: {error}")
 
     def _logging_is_set_up(self, **_: object) -> None:
         self._log.release()
@@ -216,7 +216,7 @@ class Installation:
         options = Options(**merged)
         gateway = gateway_of(self.given, conf, os.environ)
         if gateway is None:
-            self._log.warning(_NO_GATEWAY)
+            self._log.error(_NO_GATEWAY)
             return
         for_aggregator = {
             "job": options.job,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dramatiq import Broker, Message, Worker
     from dramatiq.broker import MessageProxy
 
-    from pushgate import DirectSink, JobRun, QueueSink
+    from pushgate import JobRun, Sink
 
 __all__ = ("Pushgate",)
 
@@ -32,9 +32,7 @@ class Pushgate(Middleware):
     the other middleware does not matter. Raises ValueError for a ``job`` that is no text.
     """
 
-    def __init__(
-        self, sink: DirectSink | QueueSink | None = None, *, job: str = "dramatiq"
-    ) -> None:
+    def __init__(self, sink: Sink | None = None, *, job: str = "dramatiq") -> None:
         self._sink = sink
         self._job = readers.job(job)
         self._host = socket.gethostname()

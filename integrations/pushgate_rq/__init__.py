@@ -16,10 +16,8 @@ from rq.exceptions import StopRequested
 from rq.worker import SpawnWorker
 
 from pushgate import (
-    DirectSink,
     JobRun,
     Outcome,
-    QueueSink,
     RateLimitedLogger,
     Status,
     configured_sink,
@@ -42,6 +40,8 @@ if TYPE_CHECKING:
     from rq.job import Job
     from rq.queue import Queue
 
+    from pushgate import Sink
+
     _Base = Worker
 else:
     _Base = object
@@ -60,7 +60,7 @@ class PushgateWorkerMixin(_Base):
     """
 
     pushgate_job = "rq"
-    pushgate_sink: DirectSink | QueueSink | None = None
+    pushgate_sink: Sink | None = None
 
     _pushgate_log = RateLimitedLogger()
     _run: JobRun | None = None  # whose end was not told yet

@@ -27,3 +27,6 @@ class Sink(Protocol):
 
     def missed_deadline(self, run: JobRun, at: float) -> None:
         """``run`` had not ended at ``at``, in Unix seconds."""
+
+    def close(self) -> None:
+        """The process ends: settle or keep what was handed over. May be called again."""

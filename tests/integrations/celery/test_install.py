@@ -191,7 +191,7 @@ def test_a_worker_that_can_not_be_observed_says_why_and_goes_on(
     (record,) = caplog.records
     assert record.levelname == "ERROR"
     assert line in record.message
-    assert "not observed" in record.message
+    assert "not reported" in record.message
 
 
 def test_a_worker_without_a_gateway_says_so_once(app, installed, caplog, monkeypatch, tmp_path):
@@ -201,7 +201,7 @@ def test_a_worker_without_a_gateway_says_so_once(app, installed, caplog, monkeyp
     begin(app)
 
     (record,) = caplog.records
-    assert record.levelname == "WARNING"
+    assert record.levelname == "ERROR"
     assert "PUSHGATE_GATEWAY" in record.message
 
 
