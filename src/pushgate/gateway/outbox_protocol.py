@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from ..protocol.grouping_key import GroupingKey
-    from .core import GatewayCore
 
 
 class OutboxProtocol(Protocol):
@@ -18,7 +17,7 @@ class OutboxProtocol(Protocol):
 
     def deliver(
         self,
-        gateway: GatewayCore,
+        gateway: Any,
         method: str,
         key: GroupingKey,
         body: bytes,
@@ -27,7 +26,7 @@ class OutboxProtocol(Protocol):
         content_type: str = CONTENT_TYPE,
         text: Callable[[], bytes] | None = None,
     ) -> Coroutine[Any, Any, None]:
-        """Deliver now by ``gateway``, or store it and raise what kept it from arriving.
+        """Deliver now by ``gateway``, a GatewayCore, or store it and raise what stopped it.
 
         ``text`` makes what is stored where ``body`` is not text.
         """

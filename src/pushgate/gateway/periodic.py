@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from ..protocol.families import Metrics
     from ..protocol.grouping_key import GroupingKey
-    from .async_gateway import AsyncGateway
-    from .client import Gateway
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -27,7 +25,10 @@ _LOG = RateLimitedLogger()
 
 
 class _PushesBeside:
-    """What to push, how often, and to whom a failure is told."""
+    """What to push, how often, and to whom a failure is told.
+
+    ``gateway`` is a Gateway or an AsyncGateway, whose modules import this one.
+    """
 
     def __init__(
         self,
@@ -73,8 +74,6 @@ class PeriodicPush(_PushesBeside):
 
     Nothing that fails is raised into the job.
     """
-
-    _gateway: Gateway
 
     def __enter__(self) -> Self:
         self._process, self._over = os.getpid(), threading.Event()
@@ -124,8 +123,6 @@ class PeriodicPush(_PushesBeside):
 
 class AsyncPeriodicPush(_PushesBeside):
     """What :meth:`pushgate.AsyncGateway.every` and ``at_end`` return: as PeriodicPush, async."""
-
-    _gateway: AsyncGateway
 
     async def __aenter__(self) -> Self:
         import asyncio
