@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import dramatiq
 from dramatiq.brokers.stub import StubBroker
 
-from contract.jobs.body import JobError, body, log_to_stderr, tell
+from contract.jobs.body import body, log_to_stderr, tell
 from pushgate_dramatiq import Pushgate
 
 
@@ -25,9 +25,8 @@ def run(job: Mapping[str, object]) -> None:
     worker = dramatiq.Worker(broker, worker_timeout=10, worker_threads=1)
     worker.start()
     load.send()
-    try:
-        broker.join(load.queue_name, fail_fast=True)
-        tell("success")
-    except JobError:
-        tell("failure")
+    broker.join(
+        load.queue_name, fail_fast=False
+    )  # which may return before a failure is in the list
     worker.stop()
+    tell("failure" if broker.dead_letters else "success")

@@ -76,6 +76,7 @@ class Site:
         finally:
             self.scheduler.shutdown()
             self.uninstall()
+            self.sink.close()
 
 
 @pytest.fixture

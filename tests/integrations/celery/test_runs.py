@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from threading import Event
@@ -308,8 +309,15 @@ def soft_limit(monkeypatch):
     signal.signal(signal.SIGUSR1, old)
 
 
-def test_a_limit_that_strikes_before_the_task_strikes_in_it(app, seen, soft_limit):
-    reached, first = Event(), [soft_limit]
+def test_a_limit_that_strikes_before_the_task_strikes_in_it(app, seen, soft_limit, monkeypatch):
+    reached, first, begun = Event(), [soft_limit], Event()
+
+    class Timer(threading.Timer):  # a child pushes nothing before its task: it waits for no gateway
+        def run(self):
+            assert begun.wait(30)
+            self.function()
+
+    monkeypatch.setattr(threading, "Timer", Timer)
 
     def grouping(_arguments):  # which is asked for before the task
         if first:
@@ -320,6 +328,7 @@ def test_a_limit_that_strikes_before_the_task_strikes_in_it(app, seen, soft_limi
     @per_run(grouping=grouping, lifetime=60)
     def slow():
         try:
+            begun.set()
             reached.wait(30)
         except SoftTimeLimitExceeded:
             return "stopped"
