@@ -25,8 +25,7 @@ def run(job: Mapping[str, object]) -> None:
     worker = dramatiq.Worker(broker, worker_timeout=10, worker_threads=1)
     worker.start()
     load.send()
-    broker.join(
-        load.queue_name, fail_fast=False
-    )  # which may return before a failure is in the list
+    # Joining may end before a failure is among the dead letters; the worker's end comes after.
+    broker.join(load.queue_name, fail_fast=False)
     worker.stop()
     tell("failure" if broker.dead_letters else "success")
