@@ -676,7 +676,7 @@ os._exit(0)
     with FaultServer(faults.hang) as hanging, FaultServer(faults.accept) as server:
         urls = (hanging.url.removeprefix("http://"), f"localhost:{server.port}")
         subprocess.run([sys.executable, "-c", script, *urls], check=True, timeout=PATIENCE)
-        assert hanging.accepted == 20
+        assert hanging.accepted, "no push hung"  # not all are seen: the process ends meanwhile
         assert len(server.requests) == 5
 
 
