@@ -44,8 +44,8 @@ def smoke(pushgate: list[str]) -> None:
             script = 'echo "rows 3" >>"$PUSHGATE_METRICS_FILE"; echo done'
             if step("run", "--job", "smoke", "--", "sh", "-c", script) != "done\n":
                 raise RuntimeError("the output of the command was changed")
-            if "ok" not in step("status"):
-                raise RuntimeError("status does not call the job ok")
+            if "1 job, all well" not in step("status"):
+                raise RuntimeError("status does not call the job well")
             step("dbt", str(RUN_RESULTS), "--max-age", "36500d")
             step("rules")
             step("dashboard")
