@@ -8,6 +8,8 @@ import pickle
 import socket
 import traceback
 import urllib.error
+from enum import Enum
+from functools import partial
 from typing import get_type_hints
 
 import prometheus_client
@@ -21,9 +23,11 @@ from pushgate import (
     TLS,
     BasicAuth,
     BearerToken,
+    Gateway,
     GatewayRejectedError,
     GatewayUnreachableError,
     HTTPHandler,
+    Outbox,
     PushError,
     SettingsError,
     TLSFileError,
@@ -40,6 +44,10 @@ HANDLERS = (
     "passthrough_redirect_handler",
 )
 PATH = "/metrics/job/j"
+
+
+class Environment(str, Enum):  # noqa: UP042 - a StrEnum shows what it holds
+    PRODUCTION = "prod"
 
 
 def registry():
@@ -123,6 +131,7 @@ GROUPINGS = (
     {"a": "%2F"},
     {"a": "\t"},
     {"a": "a/b c", "instance": "é"},
+    {"a": Environment.PRODUCTION},
 )
 
 
@@ -131,7 +140,7 @@ GROUPINGS = (
     ("gateway", "job", "grouping"),
     [
         *((gateway, "j", None) for gateway in GATEWAYS),
-        *(("h:1", job, None) for job in JOBS),
+        *(("h:1", job, None) for job in (*JOBS, Environment.PRODUCTION)),
         *(("h:1", "j", grouping) for grouping in GROUPINGS),
     ],
 )
@@ -609,6 +618,7 @@ def test_a_redirect_without_a_target_is_a_rejection(status):
     [
         (HTTPHandler(auth=BasicAuth("fö", "bär")), "", "Basic ZsO2OmLDpHI="),
         (HTTPHandler(auth=BasicAuth("u", "")), "", "Basic dTo="),
+        (partial(pushgate.basic_auth_handler, username=1, password=2), "", "Basic MToy"),
         (HTTPHandler(auth=BearerToken("abc")), "", "Bearer abc"),
         (HTTPHandler(), "f%C3%B6:b%C3%A4r@", "Basic ZsO2OmLDpHI="),
         (HTTPHandler(), "a%40b:c%3Ad%2Fe@", "Basic YUBiOmM6ZC9l"),
@@ -799,7 +809,9 @@ def test_https_proxy_makes_a_tunnel(scheme, files, monkeypatch):
             assert seen.target == PATH
 
 
-@pytest.mark.parametrize("exempt", ["127.0.0.1", "*", "example.org, 127.0.0.1:{port}"])
+@pytest.mark.parametrize(
+    "exempt", ["127.0.0.1", "*", "example.org, 127.0.0.1:{port}", "x/y, ::/0, 127.0.0.0/8"]
+)
 def test_no_proxy_goes_straight(exempt, monkeypatch):
     with FaultServer(faults.accept) as proxy, FaultServer(faults.accept) as server:
         monkeypatch.setenv("http_proxy", proxy.url)
@@ -812,11 +824,13 @@ def test_no_proxy_goes_straight(exempt, monkeypatch):
     "value",
     ["socks5://u:s3cret@h:1", "http://u:s3cret@h:port", "http://u:s3cret@", "http://u:s3cret@[h"],
 )
-def test_a_proxy_that_cannot_be_used_is_named_without_its_password(value, monkeypatch):
+def test_a_proxy_that_cannot_be_used_is_named_without_its_password(value, monkeypatch, tmp_path):
     monkeypatch.setenv("http_proxy", value)
-    with pytest.raises(SettingsError, match="http_proxy") as caught:
-        push("http://gateway.example")
+    outbox = Outbox(tmp_path)
+    with pytest.raises(urllib.error.URLError, match="http_proxy") as caught:
+        Gateway("http://gateway.example", outbox=outbox).push("j", registry())
     assert "s3cret" not in texts_of(caught.value)
+    assert len(outbox.waiting()) == 1  # the push is right, and waits for a better proxy
 
 
 def test_a_proxys_failures_name_the_proxy_and_not_its_password(monkeypatch):

@@ -1,6 +1,7 @@
 """The encoder writes as generate_latest does, and refuses what a gateway would."""
 
 import math
+from enum import Enum as Enumeration
 
 import prometheus_client
 import pytest
@@ -78,6 +79,17 @@ def test_every_type_is_written_as_generate_latest_writes_it():
 def test_values_are_written_as_go_writes_them(value):
     metrics = of_samples("m", "gauge", ("m", {}, value))
     assert encode(metrics).text == prometheus_client.generate_latest(metrics)
+
+
+@pytest.mark.parametrize("names", ["a", "ab", "abc"])
+@pytest.mark.parametrize("text", ["prod", 'p"\\\n'])
+def test_a_label_value_of_a_class_of_its_own_is_written_by_its_characters(names, text):
+    environment = Enumeration("Environment", {"PRODUCTION": text}, type=str)
+    metrics = of_samples("m", "gauge", ("m", dict.fromkeys(names, environment.PRODUCTION), 1))
+    assert encode(metrics).text == prometheus_client.generate_latest(metrics)
+    assert encode(metrics, GroupingKey("j", {"a": text})).samples == 1
+    number = of_samples("m", "gauge", ("m", dict.fromkeys(names, 5), 1))
+    assert encode(number).text.count(b'="5"') == len(names)
 
 
 def test_our_own_families_need_no_registry():

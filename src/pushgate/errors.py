@@ -64,7 +64,7 @@ class SettingsError(PushError, ValueError):
 
 
 class GatewayURLError(SettingsError, URLError):
-    """A gateway URL that can't be used; a URLError, as in prometheus_client."""
+    """A URL of a gateway or proxy that can't be used; a URLError, as in prometheus_client."""
 
     def __init__(self, message: str) -> None:
         URLError.__init__(self, message)

@@ -31,7 +31,7 @@ def check_network(settings: Settings) -> Iterator[Finding]:
     """Connect once, as a push does, and close the connection."""
     address = parse(settings.gateway or "")
     try:
-        proxy = proxy_for(address.scheme, address.origin.authority)
+        proxy = proxy_for(address.origin)
         files = (settings.cafile, settings.certfile, settings.keyfile)
         secure = address.scheme == "https"
         context = TLS(*files, settings.insecure_skip_verify).context() if secure else None

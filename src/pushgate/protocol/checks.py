@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidPayloadError
 from .metric_types import BOUNDS, MEMBERS, RESERVED_FAMILIES, TYPES
-from .names import is_unicode, quoted, quoted_label, underscored_label, underscored_metric
+from .names import (
+    is_unicode,
+    quoted,
+    quoted_label,
+    text_of,
+    underscored_label,
+    underscored_metric,
+)
 from .payload_errors import metric_of, overwritten
 
 if TYPE_CHECKING:
@@ -133,7 +140,7 @@ class PayloadChecks:
         found: dict[frozenset[tuple[str, str]], frozenset[str]] = {}
         for given in labels:
             others = {
-                label if label in self._shared else underscored_label(label): str(value)
+                label if label in self._shared else underscored_label(label): text_of(value)
                 for label, value in given.items()
                 if label != bound
             }

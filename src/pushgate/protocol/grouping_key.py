@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from ..errors import InvalidGroupingKeyError
-from .names import from_path, is_unicode, selector, to_path, underscored_label
+from .names import from_path, is_unicode, selector, text_of, to_path, underscored_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +21,8 @@ MAX_PATH_BYTES = 900_000  # Go's default header limit: 900 kB observed to work, 
 class GroupingKey:
     """A group's identity: the job and further labels. Immutable, hashable, valid by construction.
 
-    ``job`` and the label values may be any text, also empty for labels; label values of other
-    types are converted with ``str``. Label names are ``[a-zA-Z_][a-zA-Z0-9_]*``, not ``job`` and
+    ``job`` and the label values may be any text, also empty for labels; label values are converted
+    with ``str``. Label names are ``[a-zA-Z_][a-zA-Z0-9_]*``, not ``job`` and
     without a leading ``__``; with ``utf8_names``, for a gateway that runs with
     ``--push.enable-utf8-names``, any text without that beginning, as long as no two are the same
     once each other character is an underscore, which is how an older Prometheus reads them. Raises
@@ -173,7 +173,7 @@ def _problem_of_utf8_name(name: str) -> str:
 
 
 def _checked_value(name: str, value: object) -> str:
-    text = value if isinstance(value, str) else str(value)
+    text = text_of(value) if name == "job" else str(value)  # as prometheus_client, for an Enum
     if not is_unicode(text):
         # An invalid value would stay at the gateway and break every scrape (seen on 1.11.2).
         raise InvalidGroupingKeyError(

@@ -110,6 +110,14 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def text_of(value: object) -> str:
+    """A label's value as it is written: of a str its characters, also where it shows others.
+
+    An Enum that is a str does.
+    """
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
 def label_value(name: str) -> str:
     """What a framework calls a job, as a label's value that each gateway takes: short Unicode."""
     return name[:_LONGEST_VALUE].encode("utf-8", "replace").decode()

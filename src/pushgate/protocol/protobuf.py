@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import InvalidPayloadError, PushError
 from .families import Family, Sample, families_of
 from .metric_types import BOUNDS
-from .names import Naming, naming
+from .names import Naming, naming, text_of
 from .native_histograms import check_native_histogram
 from .parse import parse_text
 from .protobuf_fields import (
@@ -121,7 +121,7 @@ class _Extras:
 
     def _series(self, name: str, sample: Any) -> Series:
         pairs = (sample.labels or {}).items()
-        written = frozenset((self._names.label(label), str(value)) for label, value in pairs)
+        written = frozenset((self._names.label(label), text_of(value)) for label, value in pairs)
         return self._names.metric(name), written
 
 

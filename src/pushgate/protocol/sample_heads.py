@@ -47,6 +47,7 @@ def _fixed_texts(name: str, labels: Sequence[str]) -> list[str]:
 
 
 def _head_writer(fixed: list[str], labels: Sequence[str]) -> Callable[[Mapping[str, str]], str]:
+    # Joined, not formatted: that would write what a str of another class shows. TypeError: no str.
     # Most samples have one or two labels, and are written in half the time of the rest.
     if not labels:
         (whole,) = fixed
@@ -54,11 +55,17 @@ def _head_writer(fixed: list[str], labels: Sequence[str]) -> Callable[[Mapping[s
     if len(labels) == 1:
         before, after = fixed
         (label,) = labels
-        return lambda values: f"{before}{values[label]}{after}"
+        return lambda values: before + values[label] + after
     if len(labels) == 2:
         before, between, after = fixed
         label, second = labels
-        return lambda values: f"{before}{values[label]}{between}{values[second]}{after}"
-    template = "%s".join([text.replace("%", "%%") for text in fixed])
+        return lambda values: "".join((before, values[label], between, values[second], after))
     values_of = itemgetter(*labels)
-    return lambda values: template % values_of(values)
+    template = [part for text in fixed for part in (text, "")][:-1]
+
+    def head(values: Mapping[str, str]) -> str:
+        parts = template.copy()
+        parts[1::2] = values_of(values)
+        return "".join(parts)
+
+    return head

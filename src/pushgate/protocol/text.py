@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .checks import PayloadChecks
 from .families import Sample, families_of
 from .metric_types import BOUNDS, text_type
-from .names import from_path, naming, quoted, quoted_metric, underscored_label
+from .names import from_path, naming, quoted, quoted_metric, text_of, underscored_label
 from .payload_errors import bad_sample, no_time, not_unicode, overwritten
 from .sample_heads import schema_of
 from .steps import SAMPLES_OF_A_STEP, finished
@@ -194,7 +194,7 @@ class _SampleWriter:
         # all is written again to no harm.
         if "\\" in text or "\n" in text or text.count('"') != 2 * sum(map(len, labels)):
             escaped = [
-                {name: quoted(str(v))[1:-1] for name, v in given.items()} for given in labels
+                {name: quoted(text_of(v))[1:-1] for name, v in given.items()} for given in labels
             ]
             heads = self._heads(names, escaped)
         # Below a million repr() is what Go writes, save for the infinities and NaN.
@@ -225,9 +225,9 @@ class _SampleWriter:
                 head = self._schema_of(name, given).head
             try:
                 add(head(given))
-            except KeyError:  # as many labels, of other names
+            except (KeyError, TypeError):  # as many labels, of other names; a value that is no str
                 head = self._schema_of(name, given).head
-                add(head(given))
+                add(head({label: text_of(value) for label, value in given.items()}))
         return heads
 
     def _schema_of(self, name: str, given: Mapping[str, str]) -> Schema:
@@ -254,7 +254,8 @@ class _SampleWriter:
         for name, given in zip(names, labels, strict=True):
             for label, value in given.items():
                 own = written.label(label)
-                if str(value) != self._shared.get(own, str(value)):
+                text = text_of(value)
+                if text != self._shared.get(own, text):
                     raise overwritten(written.metric(name), own)
 
     def _require_times(self, names: Sequence[str], values: Sequence[Any]) -> None:

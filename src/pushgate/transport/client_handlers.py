@@ -21,7 +21,8 @@ def basic_auth_handler(
     """As default_handler, with HTTP basic authentication if both user name and password are set."""
     if username is None or password is None:
         return default_handler(url, method, timeout, headers, data)
-    return HTTPHandler(auth=BasicAuth(username, password))(url, method, timeout, headers, data)
+    auth = BasicAuth(str(username), str(password))  # a number, say, of a YAML file
+    return HTTPHandler(auth=auth)(url, method, timeout, headers, data)
 
 
 def tls_auth_handler(

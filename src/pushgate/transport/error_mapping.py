@@ -42,7 +42,7 @@ class ErrorMapping:
     @cached_property
     def redaction(self) -> Redaction:
         """For text of the server, or of the proxy in front of it."""
-        proxy = proxy_for(self._request.origin.scheme, self._request.origin.authority)
+        proxy = proxy_for(self._request.origin)
         headers = proxy.headers if proxy else ()
         return Redaction((*self._first_sent.by_name.values(), *headers))
 

@@ -90,7 +90,7 @@ async def exchange(backend: Backend, request: Request, deadline: Deadline) -> Re
             if not is_closed(error):
                 raise
         close_idle(origin)
-    proxy = proxy_for(origin.scheme, origin.authority)
+    proxy = proxy_for(origin)
     sock = await dial(backend, origin.host, origin.port, request.tls, proxy, deadline)
     return await _attempt(backend, _Connection(key, sock, proxy), request, data, deadline)
 

@@ -1,19 +1,24 @@
 """Which proxy leads to an origin, by the environment (macOS and Windows: also the system).
 
 The rules are urllib.request's, so that what held for prometheus_client holds here: ``http_proxy``,
-``https_proxy``, ``no_proxy``.
+``https_proxy``, ``no_proxy``. As curl and Go have it, ``no_proxy`` may also name networks, such as
+10.0.0.0/8.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import imported
-from ..errors import SettingsError
+from ..errors import GatewayURLError
 from .auth import BasicAuth
 from .urls import parse
+
+if TYPE_CHECKING:
+    from .urls import Origin
 
 
 class Proxy(NamedTuple):
@@ -27,20 +32,37 @@ class Proxy(NamedTuple):
         return f"Proxy({self.host}:{self.port})"
 
 
-def proxy_for(scheme: str, authority: str) -> Proxy | None:
-    """The proxy for ``scheme://authority``. Raises SettingsError for one that can't be used."""
-    name = f"{scheme}_proxy"
+def proxy_for(origin: Origin) -> Proxy | None:
+    """The proxy that leads to ``origin``. Raises GatewayURLError for one that can't be used."""
+    name = f"{origin.scheme}_proxy"
     environ = os.environ
     if name not in environ and name.upper() not in environ and sys.platform not in _WITH_SYSTEM:
         return None
     request = imported("urllib.request")  # 30 ms: only for those who have a proxy
-    url = request.getproxies().get(scheme)
-    if not url or request.proxy_bypass(authority):
+    proxies = request.getproxies()
+    url = proxies.get(origin.scheme)
+    if not url or request.proxy_bypass(origin.authority):
+        return None
+    if _is_in_a_network(origin.host, proxies.get("no", "")):
         return None
     return _parse(url, name)
 
 
 _WITH_SYSTEM = ("darwin", "win32")
+
+
+def _is_in_a_network(host: str, no_proxy: str) -> bool:
+    """Whether ``host`` is an address in one of the networks of ``no_proxy``."""
+    networks = [part.strip() for part in no_proxy.split(",") if "/" in part]
+    if not networks:
+        return False
+    from ipaddress import ip_address, ip_network
+
+    for network in networks:
+        with suppress(ValueError):
+            if ip_address(host) in ip_network(network, strict=False):
+                return True
+    return False
 
 
 def _parse(url: str, name: str) -> Proxy:
@@ -55,7 +77,7 @@ def _parse(url: str, name: str) -> Proxy:
         if address.scheme not in schemes:
             raise ValueError
     except ValueError:
-        raise SettingsError(
+        raise GatewayURLError(
             f"{name} does not name a usable proxy; write it as http://host:port or"
             " http://user:password@host:port"
         ) from None
