@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,9 @@ def install(
 class _Listener:
     """Hears of jobs from the scheduler's thread, and of ends from those of the executors.
 
-    Threads meet in single steps of dicts, so there is no lock. An end never asks the scheduler for
-    a job: while that shuts down, it waits for the executors' threads and lets nobody look.
+    The lock is held while a run's start and end meet, so that no start is told after its end. An
+    end never asks the scheduler for a job: while that shuts down, it waits for the executors'
+    threads and lets nobody look.
     """
 
     def __init__(self, scheduler: BaseScheduler, sink: Sink, name: str) -> None:
@@ -56,6 +58,7 @@ class _Listener:
         self._sink = sink
         self._name = name
         self._host = socket.gethostname()
+        self._meeting = threading.Lock()
         self._jobs: dict[str, ScheduledJob] = {}
         self._removed: dict[str, ScheduledJob] = {}
         # By the job's id and the run's time. None: its end came before its submission.
@@ -129,9 +132,10 @@ class _Listener:
         mine = (run, time.monotonic())
         if self._runs.pop((event.job_id, None), mine) is None:
             return
-        met = [self._meet((event.job_id, fire_time), mine) for fire_time in times]
-        if any(start is mine for start in met) and run.started_at is not None:
-            self._sink.started(run)
+        with self._meeting:
+            met = [self._meet((event.job_id, fire_time), mine) for fire_time in times]
+            if any(start is mine for start in met) and run.started_at is not None:
+                self._sink.started(run)
 
     def _skipped(self, event: Any) -> None:
         if (job := self._job(event.job_id)) is not None:
@@ -159,7 +163,8 @@ class _Listener:
 
     def _start(self, event: Any) -> Start | None:
         """How the run began that has ended. A short run may end before that is told."""
-        start = self._meet((event.job_id, event.scheduled_run_time), None)
+        with self._meeting:
+            start = self._meet((event.job_id, event.scheduled_run_time), None)
         if start is not None or (job := self._job(event.job_id)) is None:
             return start
         began = event.scheduled_run_time.timestamp()
