@@ -29,6 +29,7 @@ from pushgate_rq._rq_jobs import (
     known_outcome,
     outcome,
     packed,
+    queue_wait,
     read_outcome,
     schedules_of,
 )
@@ -64,6 +65,7 @@ class PushgateWorkerMixin(_Base):
 
     _pushgate_log = RateLimitedLogger()
     _run: JobRun | None = None  # whose end was not told yet
+    _queue_wait: float | None = None  # of that run, in seconds: RQ then changes what tells it
     _cause = ""
     _reader: int | None = None  # of the pipe, in the worker
     _writer: int | None = None  # in the horse
@@ -174,6 +176,7 @@ class PushgateWorkerMixin(_Base):
         run = job_run(job, self.pushgate_job, started_at=now, host=host)
         schedule = self._schedules.get(run.key.labels["task"])
         self._run = with_schedule(run, schedule, self._pushgate_log.warning)
+        self._queue_wait = queue_wait(job, now)
         if self.pushgate_sink is not None:
             self.pushgate_sink.started(self._run)
 
@@ -206,7 +209,8 @@ class PushgateWorkerMixin(_Base):
         self._finished(self._run, end)
 
     def _finished(self, run: JobRun, end: Outcome) -> None:
-        self._run, self._cause = None, ""
+        end = end._replace(queue_wait=self._queue_wait)
+        self._run, self._queue_wait, self._cause = None, None, ""
         if self.pushgate_sink is not None:
             self.pushgate_sink.finished(run, end)
 

@@ -43,11 +43,15 @@ def job_run(job: Job, label: str, *, started_at: float | None = None, host: str 
     )
 
 
+def queue_wait(job: Job, now: float) -> float | None:
+    """How long the run that begins now has waited, in seconds."""
+    return None if job.enqueued_at is None else max(0.0, now - job.enqueued_at.timestamp())
+
+
 def outcome(job: Job, status: Status, now: float, *, cause: str = "") -> Outcome:
     """How a run ended, by RQ's own times; ``cause`` is why it failed, in a word."""
-    started, ended, enqueued = (
-        None if time is None else time.timestamp()
-        for time in (job.started_at, job.ended_at, job.enqueued_at)
+    started, ended = (
+        None if time is None else time.timestamp() for time in (job.started_at, job.ended_at)
     )
     if started is None or ended is None or ended < started:
         ended = now  # of a run before this one, or not known
@@ -55,7 +59,6 @@ def outcome(job: Job, status: Status, now: float, *, cause: str = "") -> Outcome
         status,
         ended,
         duration=None if started is None else max(0.0, ended - started),
-        queue_wait=None if started is None or enqueued is None else max(0.0, started - enqueued),
         timed_out=cause in _TIME_LIMITS,
         exception=cause,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from rq import Queue, Retry
+from rq import Queue, Repeat, Retry
 from rq.command import send_stop_job_command
 from rq.cron import CronScheduler
 
@@ -135,6 +135,15 @@ def test_each_end_is_told_by_every_kind_of_worker(site, command):
     assert groups["too_long"].value("batch_job_last_timed_out") == 1
     retried = {n for n, g in groups.items() if g.value("batch_job_last_retry_timestamp_seconds")}
     assert retried == {"flaky", "give_up"}
+
+
+@pytest.mark.parametrize(
+    ("name", "again"), [("flaky", {"retry": Retry(max=1)}), ("load", {"repeat": Repeat(times=1)})]
+)
+def test_a_run_has_waited_also_where_its_job_is_queued_again(site, name, again):
+    site.enqueue(name, **again)
+    site.run(*WORKER, "--max-jobs", "1")
+    assert site.value(name, "last_queue_wait_seconds") > 0
 
 
 def test_a_job_that_is_stopped_has_failed(site):
