@@ -24,6 +24,7 @@ def berlin(*when):
         (OFFICE, (2026, 11, 27, 17, 0, 2), (2026, 11, 30, 9), 64),
         (OFFICE, (2026, 11, 27, 16, 59, 58), (2026, 11, 30, 9), 64),  # a clock that is behind
         ("30 2 * * * Europe/Berlin", (2026, 3, 28, 2, 30), (2026, 3, 29, 3, 0), 23.5),  # no 2:30
+        ("@daily Europe/Berlin", (2026, 3, 28, 0, 0, 2), (2026, 3, 29), 24),
         ("0 0 29 2 * Europe/Berlin", (2026, 3, 1), (2028, 2, 29), 35_064),
     ],
 )
@@ -66,6 +67,13 @@ def test_without_the_extra_the_line_says_how_to_install_it(monkeypatch):
     assert with_schedule(run, "0 9 * * *", lines.append) == run
     assert lines[0].endswith("a cron expression needs cronsim: pip install 'pushgate[cli]'")
     assert with_schedule(run, 60.0, lines.append).expected_interval == 60.0
+
+
+def test_the_command_line_takes_a_nickname(cli, pushgateway, monkeypatch):
+    monkeypatch.setenv("PUSHGATE_GATEWAY", pushgateway.url)
+    assert cli("start", "--job", "report", "--expect-every", "@hourly")[0] == 0
+    (group,) = pushgateway.groups(job="report")
+    assert group.value("batch_job_expected_interval_seconds") == 3600
 
 
 @pytest.mark.parametrize("command", ["run", "start"])

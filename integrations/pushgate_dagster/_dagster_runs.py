@@ -29,15 +29,6 @@ _ASSET_JOB = "__ASSET_JOB"  # of assets that are materialized without a job of t
 _MOST_ASSETS = 100  # of one run that are told one by one
 
 _DATE = re.compile(r"\d{4}-\d\d(?:-\d\d(?:[-T ]\d\d:?\d\d)?)?")
-_WORDS = {  # that cron knows, and cronsim does not
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 
 
 def grouping_key(job: str, name: str, location: str) -> GroupingKey:
@@ -122,6 +113,4 @@ def partition_date(run: DagsterRun) -> str:
 def cron_expression(schedule: ScheduleDefinition) -> str | None:
     """With its time zone; None for a schedule of several."""
     cron = schedule.cron_schedule
-    if not isinstance(cron, str):
-        return None
-    return f"{_WORDS.get(cron, cron)} {schedule.execution_timezone or 'UTC'}"
+    return f"{cron} {schedule.execution_timezone or 'UTC'}" if isinstance(cron, str) else None

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from .runs import JobRun
 
 _CRON_FIELDS = 5
+_NICKNAMES = {  # crontab(5)
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 _EARLY = 30.0  # seconds that a run may start before its time: hosts' clocks differ
 
 
@@ -26,7 +35,8 @@ def with_schedule(
     """``run`` with the period of its schedule and, by a cron expression, the time of the next run.
 
     ``schedule`` is in seconds, or a cron expression with or without a time zone, such as
-    ``0 9-17 * * mon-fri Europe/Berlin``; without one, the host's. Needs the extra ``cli`` for that.
+    ``0 9-17 * * mon-fri Europe/Berlin`` or ``@daily``; without one, the host's. Needs the extra
+    ``cli`` for that.
     Raises nothing: what is wrong with it is told to ``complain``, and the run has no schedule.
     """
     if schedule is None:
@@ -53,7 +63,7 @@ def _around(schedule: str, started_at: float) -> tuple[float, float]:
         raise MissingExtraError("a cron expression needs cronsim", extra="cli") from None
     from datetime import datetime
 
-    words = schedule.split()
+    words = [w for word in schedule.split() for w in _NICKNAMES.get(word, word).split()]
     expression, zone = " ".join(words[:_CRON_FIELDS]), " ".join(words[_CRON_FIELDS:])
     start = datetime.fromtimestamp(started_at + _EARLY, _zone(zone) if zone else None)
     try:

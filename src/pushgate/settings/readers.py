@@ -107,7 +107,7 @@ def schedule(value: object, _source: OptionSource = _ANYWHERE) -> float | str:
     """A period, as age, or a cron expression, which is read when the run is published."""
     _require_unit(value)
     words = value.split() if isinstance(value, str) else []
-    if len(words) in (5, 6):
+    if len(words) in (5, 6) or (len(words) in (1, 2) and words[0].startswith("@")):
         return " ".join(words)
     try:
         return positive_duration(value)
