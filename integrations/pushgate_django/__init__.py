@@ -22,7 +22,7 @@ from pushgate import (
     OwnMetrics,
     PushError,
     RateLimitedLogger,
-    Settings,
+    configured_direct_sink,
     configured_sink,
     read_options,
     readers,
@@ -81,10 +81,9 @@ class _CommandReport:
         job, source = _configuration()
         if source is None:
             return
-        from pushgate import DirectSink  # takes a while, which most processes need not wait
-
-        settings = Settings.load(source, os.environ)
-
+        sink = configured_direct_sink("this command's runs", _log, source)
+        if sink is None:
+            return
         name = type(command).__module__.rpartition(".")[2]
         key = GroupingKey(job, {"task": name, **command.pushgate_group(**options)})
         every = command.pushgate_expect_every
@@ -93,8 +92,8 @@ class _CommandReport:
             None if every is None else _guarded(readers.schedule, every),
             _log.warning,
         )
-        self._sink = DirectSink(settings.to_gateway(settings.to_outbox()), timeout=settings.timeout)
-        self._sink.started(self._run)
+        self._sink = sink
+        sink.started(self._run)
 
     def end(self, error: BaseException | None) -> None:
         if self._sink is not None and os.getpid() == self._process:  # no fork of it
@@ -176,5 +175,5 @@ def _guarded(call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         return call(*arguments, **keywords)
     except Exception as error:
         why = str(error) if isinstance(error, (PushError, ValueError)) else repr(error)
-        _log.warning(f"a run is not reported, or not all of it: {why}")
+        _log.error(f"a run is not reported, or not all of it: {why}")
         return None

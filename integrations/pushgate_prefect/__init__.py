@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from pushgate import DirectSink, PushError, RateLimitedLogger, Settings, readers
+from pushgate import PushError, RateLimitedLogger, configured_direct_sink, readers
 from pushgate_prefect import _flow_runs as translate
 
 if TYPE_CHECKING:
@@ -87,6 +86,8 @@ class _Reporter:
     def _report(self, flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         try:
             sink = self._sink or _configured_sink()
+            if sink is None:
+                return
             is_known = flow_run.id in self._runs
             run = self._runs.pop(flow_run.id) if is_known else self._new_run(flow, flow_run)
             if not state.is_running():
@@ -101,10 +102,10 @@ class _Reporter:
                 sink.finished(run, translate.retry(flow, flow_run, started_at))
             elif run is not None:
                 sink.started(run)
-        except Exception as error:  # the settings', Prefect's API, or a mistake of ours
+        except Exception as error:  # Prefect's API's, or a mistake of ours
             why = str(error) if isinstance(error, PushError) else repr(error)
-            text = f"the push for a run of {flow.name!r} that is {state.name} is lost: {why}"
-            _log.warning(text, subject=(flow.name, state.name))
+            text = f"that a run of {flow.name!r} is {state.name} is not reported: {why}"
+            _log.error(text, subject=(flow.name, state.name))
 
     def _new_run(self, flow: Flow[..., Any], flow_run: FlowRun) -> JobRun | None:
         """None where the run is not to be reported."""
@@ -125,9 +126,8 @@ class _Reporter:
 
 
 @cache
-def _configured_sink() -> Sink:
-    settings = Settings.load({}, os.environ)
-    return DirectSink(settings.to_gateway(settings.to_outbox()), timeout=settings.timeout)
+def _configured_sink() -> Sink | None:
+    return configured_direct_sink("this process's flow runs", _log)
 
 
 def _read_deployment(deployment_id: UUID) -> translate.Deployment:

@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # type checkers take it for typing's, which costs 5 ms to
 if TYPE_CHECKING:
     from typing import Any
 
+    from .delivery.configured_sink import configured_direct_sink as configured_direct_sink
     from .delivery.configured_sink import configured_sink as configured_sink
     from .delivery.direct_sink import DirectSink as DirectSink
     from .delivery.messages import failure as failure
@@ -123,7 +124,7 @@ _NAMES_OF = {
     "outbox.files": ("open_private", "locked", "unlock"),
     # outcomes
     "delivery.sink": ("Sink",),
-    "delivery.configured_sink": ("configured_sink",),
+    "delivery.configured_sink": ("configured_sink", "configured_direct_sink"),
     "delivery.direct_sink": ("DirectSink",),
     "delivery.queue_sink": ("QueueSink",),
     "delivery.report": ("Report", "start_report", "end_reports", "deadline_report"),

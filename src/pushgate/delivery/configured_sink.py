@@ -1,4 +1,4 @@
-"""The sink of an adapter in a long-lived process, to the gateway that is configured."""
+"""The sinks of adapters to the gateway that is configured."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from ..errors import PushError
 from ..log import RateLimitedLogger
 from ..settings.loader import Settings
+from .direct_sink import DirectSink
 from .queue_sink import QueueSink
 
 if TYPE_CHECKING:
+    from ..gateway.client import Gateway
     from ..settings.option_table import OptionSource
 
 _INTERVAL = 2.0  # seconds between two pushes of what happens to a job again and again
@@ -25,11 +27,28 @@ def configured_sink(
     gateway, or something is wrong, None is returned, and one line says why ``what`` are not
     reported: to ``log``, by default the logger ``pushgate``.
     """
+    if (found := _gateway(what, log, options)) is None:
+        return None
+    gateway, timeout = found
+    return QueueSink(gateway, timeout=timeout, patience=timeout, interval=_INTERVAL)
+
+
+def configured_direct_sink(
+    what: str, log: RateLimitedLogger | None = None, options: OptionSource | None = None
+) -> DirectSink | None:
+    """As :func:`configured_sink`, for a process that ends with its job."""
+    if (found := _gateway(what, log, options)) is None:
+        return None
+    gateway, timeout = found
+    return DirectSink(gateway, timeout=timeout)
+
+
+def _gateway(
+    what: str, log: RateLimitedLogger | None, options: OptionSource | None
+) -> tuple[Gateway, float] | None:
     try:
         settings = Settings.load(options or {}, os.environ)
-        gateway = settings.to_gateway(settings.to_outbox())
+        return settings.to_gateway(settings.to_outbox()), settings.timeout
     except (PushError, OSError) as error:
         (log or RateLimitedLogger()).error(f"{what} are not reported: {error}")
         return None
-    timeout = settings.timeout
-    return QueueSink(gateway, timeout=timeout, patience=timeout, interval=_INTERVAL)
