@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dagster import DagsterRunStatus
 
-from pushgate import GroupingKey, JobRun, Outcome, Status
+from pushgate import GroupingKey, JobRun, Outcome, Status, label_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,7 +33,16 @@ _DATE = re.compile(r"\d{4}-\d\d(?:-\d\d(?:[-T ]\d\d:?\d\d)?)?")
 
 def grouping_key(job: str, name: str, location: str) -> GroupingKey:
     """The job called ``name``. Code locations may have jobs of the same name."""
-    return GroupingKey(job, {"task": name} | ({"code_location": location} if location else {}))
+    labels = {"task": label_value(name)}
+    return GroupingKey(job, labels | ({"code_location": location} if location else {}))
+
+
+def place_of(run: DagsterRun) -> tuple[str, str]:
+    """The code location and repository that the run's job is defined in; empty where in none."""
+    if run.remote_job_origin is None:
+        return "", ""
+    origin = run.remote_job_origin.repository_origin
+    return origin.code_location_origin.location_name, origin.repository_name
 
 
 def job_run(record: RunRecord, key: GroupingKey, *, webserver_url: str) -> JobRun:
@@ -108,6 +117,14 @@ def partition_date(run: DagsterRun) -> str:
     """The date of the run's partition, as a text that sorts; empty where there is none."""
     found = _DATE.search(run.tags.get(_PARTITION, ""))
     return found[0] if found else ""
+
+
+def is_of_later_partition(other: DagsterRun, run: DagsterRun) -> bool:
+    """Whether ``other`` is of a later partition than ``run``, of the same job or assets."""
+    these, those = run.asset_selection, other.asset_selection  # None selects all
+    has_common = not these or not those or not these.isdisjoint(those)
+    is_later = partition_date(other) > partition_date(run)
+    return is_later and has_common and place_of(other) == place_of(run)
 
 
 def cron_expression(schedule: ScheduleDefinition) -> str | None:

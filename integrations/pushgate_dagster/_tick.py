@@ -10,7 +10,11 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dagster import DagsterEventType, DagsterRunStatus, DefaultScheduleStatus, RunsFilter
 
 from pushgate import (
     JobRun,
@@ -27,7 +31,6 @@ from pushgate import (
     with_schedule,
 )
 from pushgate_dagster import _dagster_runs as translate
-from pushgate_dagster._run_database import RunDatabase, place_of
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, DagsterRun, RunRecord, SensorEvaluationContext
@@ -35,9 +38,14 @@ if TYPE_CHECKING:
     from pushgate import DirectSink, GroupingKey, Outcome
 
 _MOST_RUNS = 200  # in one tick
+_LATER_RUNS = 100  # among which one of a later partition is looked for
 _TIME = 20.0  # seconds, after which a tick begins no further push; Dagster gives up after 60
 _LOOK_BACK = 120.0  # seconds that one host's clock may be behind another's
 _FAILED = (Status.FAILURE, Status.RETRY)
+_QUEUED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
+_ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
+_STARTED_OR_ENDED = [DagsterRunStatus.STARTED, DagsterRunStatus.CANCELED, *_ENDED]
+_OF_ASSETS = {DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.ASSET_OBSERVATION}
 
 _log = RateLimitedLogger()
 
@@ -69,31 +77,25 @@ class Cursor(NamedTuple):
         return json.dumps(self._asdict())
 
 
+@dataclass
 class Tick:
-    """``cursor`` is what to keep after :meth:`run`."""
+    """``cursor`` is what to keep after :meth:`run`. The other fields are the sensor's options."""
 
-    def __init__(
-        self,
-        context: SensorEvaluationContext,
-        sink: DirectSink,
-        *,
-        job: str,
-        monitors_all: bool,
-        webserver_url: str,
-        queue_deadline: float,
-    ) -> None:
-        origin = context.code_location_origin
-        self._place = (origin.location_name if origin else "", context.repository_name or "")
-        self._database = RunDatabase(context.instance, context.repository_def, self._place)
-        self._sink = sink
-        self._job = job
-        self._monitors_all = monitors_all
-        self._webserver_url = webserver_url
-        self._queue_deadline = queue_deadline
+    context: SensorEvaluationContext
+    sink: DirectSink
+    job: str
+    monitors_all: bool
+    webserver_url: str
+    queue_deadline: float
+
+    def __post_init__(self) -> None:
+        origin, repository = self.context.code_location_origin, self.context.repository_def
+        self._place = (origin.location_name if origin else "", self.context.repository_name or "")
+        self._schedules = {s.name: s for s in (repository.schedule_defs if repository else ())}
         self._now = time.time()
         self._ends_at = time.monotonic() + _TIME
         self._reported = 0
-        self.cursor = Cursor.from_json(context.cursor, self._now)
+        self.cursor = Cursor.from_json(self.context.cursor, self._now)
 
     def run(self) -> str:
         """Report what is new, or as much as possible. Returns what the sensor's page shows."""
@@ -106,16 +108,23 @@ class Tick:
         return f"{self._reported} reports pushed"
 
     def _tell_changes(self) -> None:
-        """Runs that started or ended."""
+        """Runs that started, ended or got a tag, the earliest change first."""
         since = self.cursor.seen_until - _LOOK_BACK
-        for record in self._database.changed_runs(since, _MOST_RUNS + len(self.cursor.told)):
+        for record in self._records(
+            RunsFilter(
+                statuses=_STARTED_OR_ENDED, updated_after=datetime.fromtimestamp(since, UTC)
+            ),
+            limit=_MOST_RUNS + len(self.cursor.told),
+            order_by="update_timestamp",
+            ascending=True,
+        ):
             run, ended = record.dagster_run, translate.outcome(record)
             what = ended.status.value if ended else run.status.value
             if self.cursor.told.get(run.run_id, (0.0, ""))[1] == what:
                 continue
             # A run that was told long before changes once more when it gets a tag.
             is_news = (record.end_time or record.start_time or 0.0) > since
-            if is_news and self._is_reported(run) and not self._database.is_overtaken(run):
+            if is_news and self._is_reported(run) and not self._is_overtaken(run):
                 try:
                     self._tell(record, ended)
                 except PushError as error:
@@ -127,17 +136,27 @@ class Tick:
             recent = {i: t for i, t in told.items() if t[0] > seen_until - _LOOK_BACK}
             self.cursor = self.cursor._replace(seen_until=seen_until, told=recent)
 
+    def _is_overtaken(self, run: DagsterRun) -> bool:
+        """Whether a run of a later partition, of the same job or assets, has ended."""
+        if not translate.partition_date(run):
+            return False
+        ended = RunsFilter(job_name=run.job_name, statuses=_ENDED, exclude_subruns=True)
+        others = self._records(ended, limit=_LATER_RUNS)
+        return any(translate.is_of_later_partition(other.dagster_run, run) for other in others)
+
     def _tell(self, record: RunRecord, ended: Outcome | None) -> None:
         dagster_run, names = record.dagster_run, translate.names(record.dagster_run)
         events: Sequence[DagsterEvent] = ()
         if ended is not None and (ended.status in _FAILED or any(names.values())):
-            events = self._database.events(dagster_run)
+            events = self._events(dagster_run)
             ended = ended._replace(exception=translate.failure(events) or ended.exception)
-        schedule = self._database.schedule_of(dagster_run)
+        schedule = None
+        if translate.place_of(dagster_run) == self._place:
+            schedule = self._schedules.get(dagster_run.tags.get(translate.SCHEDULE, ""))
         reports: list[Report] = []
         for name, asset in names.items():
             key = self._key(name, dagster_run)
-            run = translate.job_run(record, key, webserver_url=self._webserver_url)
+            run = translate.job_run(record, key, webserver_url=self.webserver_url)
             if schedule is not None and run.started_at:
                 run = with_schedule(run, translate.cron_expression(schedule), _log.warning)
             if ended is None:
@@ -153,14 +172,20 @@ class Tick:
             told = {**self.cursor.schedules, **dict.fromkeys(names, schedule.name)}
             self.cursor = self.cursor._replace(schedules=told)
 
+    def _events(self, run: DagsterRun) -> Sequence[DagsterEvent]:
+        """The failures of the run's steps and, of assets, what it materialized."""
+        kinds = {DagsterEventType.STEP_FAILURE} | (_OF_ASSETS if run.asset_selection else set())
+        records = self.context.instance.get_records_for_run(run.run_id, of_type=kinds).records
+        return [event for record in records if (event := record.event_log_entry.dagster_event)]
+
     def _tell_queued(self) -> None:
         """Runs that waited for their start too long."""
-        deadline = self._queue_deadline
-        for record in self._database.queued_runs(
-            self.cursor.looked_at - deadline, self._now - deadline
-        ):
+        created = (self.cursor.looked_at - self.queue_deadline, self._now - self.queue_deadline)
+        after, before = (datetime.fromtimestamp(at, UTC) for at in created)
+        waiting = RunsFilter(statuses=_QUEUED, created_after=after, created_before=before)
+        for record in self._records(waiting):
             if self._is_reported(record.dagster_run):
-                at = record.create_timestamp.timestamp() + deadline
+                at = record.create_timestamp.timestamp() + self.queue_deadline
                 for name in translate.names(record.dagster_run):
                     run = JobRun(self._key(name, record.dagster_run), None)
                     self._push(deadline_report(run, at))
@@ -168,27 +193,45 @@ class Tick:
 
     def _withdraw_intervals(self) -> None:
         """Of schedules that were stopped, or are gone: no run is due."""
-        running = self._database.running_schedules() if self.cursor.schedules else set()
+        running = self._running_schedules() if self.cursor.schedules else set()
         for name, schedule in self.cursor.schedules.items():
             if schedule not in running:
-                key = translate.grouping_key(self._job, name, self._place[0])
+                key = translate.grouping_key(self.job, name, self._place[0])
                 families = start_families(JobRun(key, None, expected_interval=math.nan))
                 self._push(Report("POST", key, families, self._now))
                 left = {n: s for n, s in self.cursor.schedules.items() if n != name}
                 self.cursor = self.cursor._replace(schedules=left)
 
+    def _running_schedules(self) -> set[str]:
+        """The names of this code location's schedules that are on."""
+        switched = {
+            state.instigator_name: state.is_running
+            for state in self.context.instance.all_instigator_state()
+            if state.instigator_type.value == "SCHEDULE"
+            and (place := state.repository_selector)
+            and (place.location_name, place.repository_name) == self._place
+        }
+        on = DefaultScheduleStatus.RUNNING
+        return {n for n, s in self._schedules.items() if switched.get(n, s.default_status is on)}
+
     def _push(self, *reports: Report) -> None:
         """Deliver them, or say in a line that they are lost. Raises GatewayAwayError."""
         if time.monotonic() > self._ends_at:
             raise GatewayAwayError("the time of a tick is over")
-        self._sink.deliver(lambda: reports, f"the push for {reports[0].key}")
-        error = self._sink.last_error
+        self.sink.deliver(lambda: reports, f"the push for {reports[0].key}")
+        error = self.sink.last_error
         if isinstance(error, OSError) and not is_permanent(error) and not was_kept(error):
             raise GatewayAwayError(str(error))
         self._reported += 1
 
+    def _records(self, which: RunsFilter, **order: Any) -> Sequence[RunRecord]:
+        records: Sequence[RunRecord] = self.context.instance.get_run_records(which, **order)
+        return records
+
     def _is_reported(self, run: DagsterRun) -> bool:
-        return translate.is_real(run) and (self._monitors_all or place_of(run) == self._place)
+        return translate.is_real(run) and (
+            self.monitors_all or translate.place_of(run) == self._place
+        )
 
     def _key(self, name: str, run: DagsterRun) -> GroupingKey:
-        return translate.grouping_key(self._job, name, place_of(run)[0])
+        return translate.grouping_key(self.job, name, translate.place_of(run)[0])
