@@ -333,6 +333,20 @@ def test_a_pusher_that_was_killed_is_replaced_and_reads_what_was_left(server, ma
     assert "signal 9" in record.getMessage()
 
 
+def test_a_pusher_that_dies_while_much_waits_leaves_whole_records_to_the_next(server, make_relay):
+    relay = make_relay(server.url, options={"dies_on": 0})
+    stop(pid_of(relay))
+    assert all(relay.write(["g", n, FILL[:80]]) for n in range(3000))
+    os.kill(pid_of(relay), signal.SIGCONT)
+    until(relay.ensure_running, "the pusher is not replaced")
+    assert relay.write(["g", 3000])
+    assert relay.close(PATIENCE)
+
+    held = values(server.url)
+    assert held["g"]["records"] == held["g"]["distinct"] > 0
+    assert "drops" not in held
+
+
 def test_a_pusher_that_is_found_dead_at_the_end_is_replaced_for_that(server, make_relay):
     relay = make_relay(server.url)
     stop(pid_of(relay))

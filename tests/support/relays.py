@@ -6,6 +6,8 @@ tell which numbers arrived, or what the changes say.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -17,12 +19,13 @@ DROPS = GroupingKey("drops")
 class Ledger:
     """Counts what it is fed, so that a test can tell whether every record arrived, and once.
 
-    Options: `raise_on`, a number to raise on; `counter_of`, a group to push as a counter;
-    `pace`, that of all changes.
+    Options: `raise_on` and `dies_on`, numbers to raise and to die on; `counter_of`, a group to push
+    as a counter; `pace`, that of all changes.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._raise_on = options.get("raise_on")
+        self._dies_on = options.get("dies_on")
         self._counter_of = options.get("counter_of")
         self._pace = options.get("pace", "normal")
         self._numbers: dict[str, list[int]] = {}
@@ -30,6 +33,8 @@ class Ledger:
 
     def feed(self, record: Any, now: float) -> Iterator[Change]:
         group, number = record[:2]
+        if number == self._dies_on:
+            os.kill(os.getpid(), signal.SIGKILL)
         if number == self._raise_on:
             raise ValueError(f"the ledger refuses {number}")
         self._numbers.setdefault(group, []).append(number)
@@ -46,8 +51,8 @@ class Ledger:
     def closed(self, now: float) -> Iterable[Change]:
         return [Change("POST", GroupingKey("closed"), [gauge("closed", "", 1)])]
 
-    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
-        pass
+    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> Iterable[Change]:
+        return ()
 
     def _page(self, group: str) -> list[Family]:
         numbers = self._numbers[group]
@@ -83,7 +88,7 @@ class Echo:
     def closed(self, now: float) -> Iterable[Change]:
         return ()
 
-    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
+    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> Iterable[Change]:
         raise ZeroDivisionError  # a mistake that costs nothing
 
 

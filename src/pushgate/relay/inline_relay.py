@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..log import RateLimitedLogger
 from .aggregator import load_aggregator, options_text
-from .records import RecordReader, record_line
+from .records import record_line, records_of
 from .sender import Sender
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class InlineRelay:
         with self._lock:
             try:
                 # By a line, as a Relay's record goes, so that what works here works there.
-                (decoded,) = RecordReader().split(record_line(record))
+                (decoded,) = records_of(record_line(record))
             except (TypeError, ValueError) as error:
                 self._log.warning(f"a record that can't be written was dropped: {error}")
                 self._sender.dropped(1)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .pusher_process import CHANNEL, DONE, RECORDS
-from .records import Dropped, RecordReader
+from .records import PIPE_BYTES, Dropped, records_of
 from .standard_error import describe, to_stderr
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from ..outbox.outbox import Outbox
     from .sender import ReadyPush, Sender
 
-_CHUNK = 1 << 17  # bytes
-# After a read that took less: a busy worker's records are then read many at once, and most of its
-# writes wake no process.
+# After a read: a busy worker's records are then read many at once, and most of its writes wake no
+# process.
 _NAP = 0.05  # seconds
 _LEAST_TIMEOUT = 0.1  # seconds
 _KEEP_AFTER = 0.5  # seconds after the end
@@ -124,7 +123,6 @@ class Pusher:
     # The reading thread.
 
     def _read_all(self) -> None:
-        reader = RecordReader()
         poll = select.poll()
         poll.register(RECORDS, select.POLLIN)
         poll.register(CHANNEL, 0)  # its end is reported all the same
@@ -132,13 +130,13 @@ class Pusher:
         while True:
             ready = dict(poll.poll(pause))
             if RECORDS in ready:
-                chunk = os.read(RECORDS, _CHUNK)
-                if not chunk:
+                data = os.read(RECORDS, PIPE_BYTES)
+                if not data:
                     break
                 with self._changed:
-                    self._feed(reader.split(chunk))
+                    self._feed(records_of(data))
                     self._wake()
-                if len(chunk) < _CHUNK and self._deadline is None:
+                if self._deadline is None:
                     time.sleep(_NAP)
             elif CHANNEL in ready:  # and its last words are read
                 poll.unregister(CHANNEL)

@@ -1,8 +1,9 @@
 """Records on the pipe: each short enough that Linux writes it whole or not at all.
 
-https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF. A record is two bytes of length and
-what marshal writes. Both ends are one interpreter, and JSON takes six times as long, twice for each
-task.
+https://man7.org/linux/man-pages/man7/pipe.7.html, PIPE_BUF. A read that asks for all that the pipe
+may hold takes whole records only, so that a pusher's successor begins with a whole one. A record is
+two bytes of length and what marshal writes. Both ends are one interpreter, and JSON takes six times
+as long, twice for each task.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PIPE_BYTES = 1 << 20  # Linux lets anyone have so much; the default of 64 KiB is some 500 records
 MAX_RECORD = min(4096, getattr(select, "PIPE_BUF", 512))  # bytes, with the length
 
 _LENGTH, _COUNT = 2, 4  # bytes
@@ -53,30 +55,19 @@ def dropped_line(count: int) -> bytes:
     return _OURS + min(count, 2**32 - 1).to_bytes(_COUNT, "little")
 
 
-class RecordReader:
-    """Takes apart what is read, in chunks of any size."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def split(self, chunk: bytes) -> Iterator[Any]:
-        """The records and the Dropped counts that ``chunk`` completes."""
-        data = self._rest + chunk if self._rest else chunk
-        at, end = 0, len(data)
-        while at + _LENGTH <= end:
-            length = data[at] | data[at + 1] << 8
-            begin = at + _LENGTH
-            following = begin + (length or _COUNT)
-            if following > end:
-                break
-            body = data[begin:following]
-            at = following
-            if not length:
-                yield Dropped(int.from_bytes(body, "little"))
-                continue
-            try:
-                record = marshal.loads(body)  # noqa: S302 - our own workers wrote it
-            except (ValueError, EOFError, TypeError):
-                record = Dropped(1)
-            yield record
-        self._rest = data[at:]
+def records_of(data: bytes) -> Iterator[Any]:
+    """The records and the Dropped counts in ``data``, which ends with a whole one."""
+    at = 0
+    while at + _LENGTH <= len(data):
+        length = data[at] | data[at + 1] << 8
+        begin = at + _LENGTH
+        at = begin + (length or _COUNT)
+        body = data[begin:at]
+        if not length:
+            yield Dropped(int.from_bytes(body, "little"))
+            continue
+        try:
+            record = marshal.loads(body)  # noqa: S302 - our own workers wrote it
+        except (ValueError, EOFError, TypeError):
+            record = Dropped(1)
+        yield record

@@ -19,6 +19,7 @@ from ..transport.backoff import Backoff
 from .aggregator import options_text
 from .descriptor import Descriptor, move_up
 from .pusher_process import PusherProcess, start_pusher
+from .records import PIPE_BYTES
 from .writer import Writer
 
 with suppress(ImportError):  # on Windows a Relay refuses to be made
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from ..settings.loader import Settings
 
-_PIPE_BYTES = 1 << 20  # Linux lets anyone have so much; the default of 64 KiB is some 500 records
 _BEGIN_SECONDS = 10.0  # how long start() waits to hear whether the pusher could begin
 _FLUSH_STEP = 0.01  # seconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 300.0  # seconds until a pusher that died young is replaced
@@ -99,7 +99,7 @@ class Relay:
         self._read_end, self._write_end = (Descriptor(move_up(fd)) for fd in posix.pipe())
         try:
             with suppress(AttributeError, OSError):  # not Linux, or the user's pipes hold too much
-                fcntl.fcntl(self._write_end.number, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+                fcntl.fcntl(self._write_end.number, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             posix.set_blocking(self._write_end.number, False)
             self._pusher = self._begin()
             if complaint := self._pusher.answer(_BEGIN_SECONDS):
