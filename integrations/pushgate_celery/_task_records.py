@@ -74,10 +74,12 @@ class MetricUpdate(NamedTuple):
 class WorkerState(NamedTuple):
     """The worker's own state, every few seconds.
 
-    ``oldest_start`` is when the task that has been running longest began.
+    ``oldest_start`` is when the task that has been running longest began. ``is_quiet``: the main
+    process may say nothing more for a while, for it runs a task itself, or waits for the last ones.
     """
 
     active: int
     prefetched: int
     oldest_start: float | None
     concurrency: int
+    is_quiet: bool

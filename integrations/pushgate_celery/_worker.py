@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from celery import bootsteps, signals
+from celery.concurrency.solo import TaskPool as SoloPool
 from celery.worker import state
 
 from pushgate import InlineRelay, RateLimitedLogger, Relay
@@ -81,6 +82,7 @@ class Worker:
         for signal, handler in self._connections:
             signal.disconnect(handler)
         self._app.steps["consumer"].discard(self._step)
+        signals.task_prerun.disconnect(self._runs_itself)
         atexit.unregister(self._exit)
         self._stop_timer()
         self._main.undo()
@@ -93,6 +95,8 @@ class Worker:
         try:
             self._pool = consumer.pool
             self._main.watch(getattr(consumer.pool, "_pool", None))
+            if isinstance(self._pool, SoloPool):
+                signals.task_prerun.connect(self._runs_itself, weak=False)
             self._tell_known()
             self._tick()
             # The worker's own timer works in every pool, and without heartbeats too.
@@ -101,6 +105,11 @@ class Worker:
             self._timer = consumer.timer.call_repeatedly(seconds, self._tick)
         except Exception as error:
             log_failure(self._log, "observing the worker", error)
+
+    def consumer_ends(self, consumer: Any) -> None:
+        """The connection is closed. At its end, a worker of most pools stops its timer by that."""
+        if consumer.controller.blueprint.state != bootsteps.RUN:
+            self._tell_state(is_quiet=True)
 
     def loop_begins(self, consumer: Any) -> None:
         """The event loop has the pool's children; it has replaced what watched them."""
@@ -134,15 +143,24 @@ class Worker:
         for at in range(0, len(known), _KNOWN_AT_ONCE):
             self._relay.write((KNOWN, dict(known[at : at + _KNOWN_AT_ONCE])))
 
+    def _runs_itself(self, **_: object) -> None:
+        """task_prerun, where the main process runs the task: its timer has to wait."""
+        self._tell_state(is_quiet=True)
+
     def _tick(self) -> None:
+        self._tell_state()
+        if self._relay.ensure_running():
+            self._tell_known()
+
+    def _tell_state(self, *, is_quiet: bool = False) -> None:
+        is_quiet = is_quiet and isinstance(self._relay, Relay)
         try:
             active = tuple(state.active_requests)
             prefetched = max(0, len(state.reserved_requests) - len(active))
             starts = [request.time_start for request in active if request.time_start]
             size = int(self._pool.num_processes or 0)
-            self._relay.write((WORKER, len(active), prefetched, min(starts, default=None), size))
-            if self._relay.ensure_running():
-                self._tell_known()
+            oldest = min(starts, default=None)
+            self._relay.write((WORKER, len(active), prefetched, oldest, size, is_quiet))
         except Exception as error:  # threads change the sets while they are read
             self._log.info(f"looking at the worker's state failed: {error}", subject="tick")
 
@@ -187,6 +205,9 @@ def _step_of(worker: Worker) -> type:
 
         def start(self, consumer: Any) -> None:
             worker.consumer_begins(consumer)
+
+        def stop(self, consumer: Any) -> None:
+            worker.consumer_ends(consumer)
 
         def register_with_event_loop(self, consumer: Any, _hub: Any) -> None:
             worker.loop_begins(consumer)

@@ -45,6 +45,7 @@ class WorkerAggregator:
         self._max_series = max_series
         self._log = RateLimitedLogger()
         self._crashed: bool | None = None  # until the worker's end is told
+        self._is_quiet = False
         budget = Budget(max_series, self._overflowed)
         # Half: what a task's code puts into labels must not take the room of the outcomes.
         part = Budget(max_series // 2, self._overflowed, within=budget)
@@ -81,23 +82,29 @@ class WorkerAggregator:
         self._worker.add("pushgate_records_dropped", (), count)
         return self._taken()
 
-    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:  # noqa: ARG002
-        """How a push to ``key`` ended."""
+    def delivery(
+        self,
+        key: GroupingKey,
+        error: Exception | None,
+        now: float,  # noqa: ARG002
+    ) -> Iterable[Change]:
+        """How a push to ``key`` ended. The totals of a worker that is quiet are pushed again."""
         self._worker.pushed(error)
         if error is None:
             self._groups.delivered(key)
+        return self._first if self._is_quiet and key == self._key else ()
 
     def abandoned(self, now: float) -> Iterable[Change]:  # noqa: ARG002
         """The worker's main process was killed. Its children may end what they run."""
         if self._crashed is None:
-            self._worker.ends(crashed=True)
+            self._ends(crashed=True)
         return self._taken()
 
     def closed(self, now: float) -> Iterable[Change]:
         """All is over: without a GOODBYE the worker has crashed."""
         crashed = self._crashed is not False
         self._ledger.close(now, crashed=crashed)
-        self._worker.ends(crashed=crashed)
+        self._ends(crashed=crashed)
         if self._deletes and not crashed:
             self._first = []
             return [Change("DELETE", self._key), *self._own.deleted(), *self._taken()]
@@ -128,13 +135,19 @@ class WorkerAggregator:
         self._changes += self._own.feed(MetricUpdate._make(record[1:]))
 
     def _state(self, record: Sequence[Any], now: float) -> None:
-        self._worker.state(WorkerState._make(record[1:]))
+        state = WorkerState._make(record[1:])
+        self._is_quiet = state.is_quiet
+        self._worker.state(state)
         self._ledger.look(now)
 
     def _goodbye(self, record: Sequence[Any], _now: float) -> None:
         # Not at the end of the pipe only: the worker's successor must not find it up.
         self._crashed = record[1]
-        self._worker.ends(crashed=record[1])
+        self._ends(crashed=record[1])
+
+    def _ends(self, *, crashed: bool) -> None:
+        self._is_quiet = False
+        self._worker.ends(crashed=crashed)
 
     def _overflowed(self) -> None:
         self._log.warning(

@@ -53,7 +53,7 @@ class Aggregator(Protocol):
     def closed(self, now: float) -> Iterable[Change]:
         """The relay was closed, or every writer is gone: what waits is pushed a last time."""
 
-    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> None:
+    def delivery(self, key: GroupingKey, error: Exception | None, now: float) -> Iterable[Change]:
         """A push of this group has ended: in time for the metrics of the adapter's own health."""
 
 

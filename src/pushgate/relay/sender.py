@@ -218,10 +218,7 @@ class Sender:
         self._tell(key, error)
 
     def _tell(self, key: GroupingKey, error: Exception | None) -> None:
-        try:
-            self._aggregator.delivery(key, error, time.time())
-        except Exception as fault:
-            self._fault(fault)
+        self._ask(self._aggregator.delivery, key, error, time.time())
 
     def _fault(self, error: Exception) -> None:
         self._log.warning(

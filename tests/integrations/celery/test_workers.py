@@ -113,6 +113,31 @@ def test_what_runs_and_what_waits_in_the_worker_is_published(site, gateway, tota
     assert totals_of(gateway).sum("celery_worker_oldest_task_start_timestamp_seconds") is None
 
 
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_a_worker_whose_main_process_waits_for_a_task_is_not_silent(site, gateway, totals_of, pool):
+    worker = site.worker(gateway, pool=pool, options=SOON)
+    site.send("waits")
+    site.wait_ledger("waits started")
+    if pool == "threads":  # solo runs it in the main process, threads are waited for at the end
+        worker.send(signal.SIGTERM)
+
+    def pushes():
+        totals = totals_of(gateway)
+        active = totals.sum("celery_worker_tasks_active")
+        return active and totals.sum("pushgate_pushes_total", result="success")
+
+    before = until(pushes, lambda: f"the task is active\n{worker.log}")
+    until(lambda: pushes() > before + 15, lambda: f"it pushes on\n{worker.log}")
+    site.redis.set("release", "1")
+    if pool == "solo":
+        until(lambda: pushes() == 0, lambda: f"none is active\n{worker.log}")
+        worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+    totals = totals_of(gateway)
+    assert totals.as_ledger == site.ledger
+    assert (totals.sum("celery_worker_up"), totals.sum("celery_worker_tasks_active")) == (0, 0)
+
+
 def test_a_tasks_own_metrics_reach_the_gateway_from_a_child(site, gateway, totals_of):
     worker = site.worker(gateway)
     site.finish([site.send("counts") for _ in range(4)])
