@@ -30,6 +30,7 @@ DAY = 86_400.0
 NOW = 1_700_000_000.0
 EXPIRY = "batch_job_group_expiry_timestamp_seconds"
 INTERVAL = "batch_job_expected_interval_seconds"
+PAUSED_UNTIL = "batch_job_paused_until_timestamp_seconds"
 START = "batch_job_last_start_timestamp_seconds"
 
 
@@ -81,6 +82,13 @@ def test_a_group_with_a_schedule_stays_for_two_intervals(pushed, started, is_sta
     monthly = group(pushed, values={INTERVAL: 30 * DAY, START: NOW - started * DAY})
     own_metrics = group(pushed, origin="job")
     assert len(stale(monthly, own_metrics)) == (2 if is_stale else 0)
+
+
+@pytest.mark.parametrize(("days", "is_stale"), [(-1, False), (6.9, False), (7.1, True)])
+def test_what_is_known_of_a_paused_job_outlasts_the_pause(days, is_stale):
+    paused = group(30, values={PAUSED_UNTIL: NOW - days * DAY})
+    own_metrics = group(31, origin="job")
+    assert len(stale(paused, own_metrics)) == (2 if is_stale else 0)
 
 
 def test_only_matching_groups_are_stale_and_the_oldest_comes_first():

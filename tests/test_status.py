@@ -281,6 +281,15 @@ def test_a_refused_push_and_an_expiry_to_come_keep_a_group_from_being_stale(job)
     assert job_rows(groups, now=later + 1)[0].stale
 
 
+def test_a_job_that_is_paused_is_not_stale_before_a_week_after_the_pause(job):
+    job.runs(60, 10, FAILURE)
+    over = NOW + 20 * DAY
+    job.gateway.pushadd(KEY, gauge("batch_job_paused_until_timestamp_seconds", "h", over))
+    groups = job.gateway.groups()
+    assert not job_rows(groups, now=over + 7 * DAY - 1)[0].stale
+    assert job_rows(groups, now=over + 7 * DAY + 1)[0].stale
+
+
 @pytest.mark.parametrize(
     ("labels", "name"),
     [

@@ -221,6 +221,11 @@ STORIES = {
         group(BACKUP, push=[(10, 0)], push_failure=[(10, 600)]),
         {14: [], 15: ["PushFailing"]},
     ),
+    "a job that is paused, whose pushes are refused": (
+        group(BACKUP, push=[(1, 60)], push_failure=[(10, 600)], paused_until=[(1, 1800)])
+        | group('job="backup",origin="job"', push=[(1, 60)], push_failure=[(10, 600)]),
+        {20: [], 34: [], 35: ["PushFailing", "PushFailing"]},
+    ),
     "a Celery worker that crashes, and starts again": (
         celery("celery_worker_crashed", WORKER, [(1, 0), (10, 1), (20, 0)]),
         {9: [], 10: ["CeleryWorkerCrashed"], 20: []},
@@ -340,12 +345,14 @@ LONG_STORIES = {  # hour by hour; what has a `for` fires an hour later
             **group('job="monthly"', push=[(HOUR, 3600)], interval=[(HOUR, 30 * 86400)]),
             **group('job="run",run_id="1"', push=[(HOUR, 3600)], expiry=[(HOUR, 9 * 86400)]),
             **group('job="backup",origin="job"', push=[(HOUR, 3600)]),
+            **group('job="moved"', push=[(HOUR, 3600)], paused_until=[(HOUR, 2 * 86400)]),
         },
         {
             7 * DAY: [],
             7 * DAY + HOUR: [],
             7 * DAY + 2 * HOUR: ["GroupStale"],
             9 * DAY: ["GroupStale", "GroupStale"],
+            9 * DAY + HOUR: ["GroupStale", "GroupStale", "GroupStale"],
         },
     ),
     "a group to which all pushes were refused": (

@@ -245,12 +245,17 @@ def is_push_failing(group: Group) -> bool:
     return group.push_failure_time > group.push_time
 
 
-def is_stale(group: Group, numbers: Numbers, now: float) -> bool:
-    """Whether nobody pushes to the group any more. A refused push counts as a push.
+def used_at(group: Group, numbers: Numbers) -> float:
+    """When the group was last pushed, refused or not, or the pause of its job ends.
 
-    A group with an expiry is not stale before it.
+    A job that is paused need not push, and what is known of it must outlast the pause.
     """
+    return max(group.touched_at, numbers.get(PAUSED_UNTIL, 0.0))
+
+
+def is_stale(group: Group, numbers: Numbers, now: float) -> bool:
+    """Whether nobody pushes to the group any more. A group with an expiry is not stale before it."""
     if numbers.get(GROUP_EXPIRY, 0.0) > now:
         return False
     allowed = max(STALE_AFTER, STALE_INTERVALS * numbers.get(EXPECTED_INTERVAL, 0.0))
-    return now - group.touched_at > allowed
+    return now - used_at(group, numbers) > allowed

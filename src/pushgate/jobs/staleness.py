@@ -43,7 +43,7 @@ def stale_groups(
        whatever its age. The job's own metrics, in the group with the same labels and ``origin``, go
        with it.
     2. Any other group is stale when its last push is longer ago than ``older_than``. A refused push
-       counts as a push.
+       counts as a push, and so does the end of a pause, for the job's own metrics, too.
     3. The group of a job with a schedule (``expected_interval_seconds``) is stale only when twice
        that interval has passed, too, since its last push and since its last start: after a week, a
        monthly job's outcome stays. The job's own metrics stay as long.
@@ -71,11 +71,11 @@ def _labels_of_the_job(group: Group) -> frozenset[tuple[str, str]]:
 
 
 def _unused(group: Group, numbers: health.Numbers, now: float, older_than: float) -> str:
-    pushed = group.touched_at
-    if not pushed or now - pushed <= older_than:
+    pushed, used = group.touched_at, health.used_at(group, numbers)
+    if not pushed or now - used <= older_than:
         return ""
     twice = health.STALE_INTERVALS * numbers.get(EXPECTED_INTERVAL, 0.0)
-    if now - max(pushed, numbers.get(START, 0.0)) <= twice:
+    if now - max(used, numbers.get(START, 0.0)) <= twice:
         return ""
     age = roughly(now - pushed)
     return (

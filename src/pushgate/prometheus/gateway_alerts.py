@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..jobs import health
-from . import group_queries
+from . import group_queries, queries
 from .alert import AGO, JOB, PERCENT, Alert
 
 if TYPE_CHECKING:
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 def _down(series: Series, _: float) -> str:
     up = series.of_gateway("up")
     return f"{up} == 0 or absent({up})"
+
+
+def _refused(series: Series, _: float) -> str:
+    paused = queries.paused(series)
+    return f"{group_queries.push_failing(series)}\n  unless ignoring (origin) {paused}"
 
 
 GATEWAY_ALERTS = (
@@ -43,12 +48,12 @@ GATEWAY_ALERTS = (
     ),
     Alert(
         "PushFailing",
-        lambda series, _: group_queries.push_failing(series),
+        _refused,
         "warning",
         f"The Pushgateway refuses the pushes of {JOB}.",
         f"The last push to this group was refused {AGO} ago: its metrics are old. The"
         " gateway's log and the job's output have the reason; see 'pushgate doctor'.",
-        "5m: a single push of a job that pushes often may be refused.",
+        "Unless its job is paused. 5m: a single push of a job that pushes often may be refused.",
         hold="5m",
     ),
     Alert(
@@ -56,10 +61,10 @@ GATEWAY_ALERTS = (
         group_queries.stale,
         "info",
         f"Nobody pushes to the group {JOB} any more.",
-        f"The last push was {AGO} ago. If the job is gone, delete its group: 'pushgate prune"
+        f"There was no push within {AGO}. If the job is gone, delete its group: 'pushgate prune"
         " --older-than 7d --dry-run' lists all such groups.",
-        "7 days (the threshold, in seconds), two intervals of a job with a schedule, and never\n"
-        "before the group's expiry.",
+        "7 days (the threshold, in seconds), two intervals of a job with a schedule, also after\n"
+        "the end of a pause, and never before the group's expiry.",
         threshold=health.STALE_AFTER,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..jobs.health import STALE_AFTER, STALE_INTERVALS
-from ..jobs.vocabulary import EXPECTED_INTERVAL, GROUP_EXPIRY
+from ..jobs.vocabulary import EXPECTED_INTERVAL, GROUP_EXPIRY, PAUSED_UNTIL
 from .series_selector import number
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ def push_failing(series: Series) -> str:
 
 
 def stale(series: Series, after: float = STALE_AFTER) -> str:
-    """Seconds since the last push, refused or not, to a group that is stale."""
-    push = series.highest("push_time_seconds", "push_failure_time_seconds", matcher=_PUSHED)
+    """Seconds since the last push, refused or not, or the end of a pause, of a stale group."""
+    pushes = ("push_time_seconds", "push_failure_time_seconds")
+    push = series.highest(*pushes, PAUSED_UNTIL, matcher=_PUSHED)
     interval = series.of(EXPECTED_INTERVAL)
     expiry = series.of(GROUP_EXPIRY)
     return (
