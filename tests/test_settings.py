@@ -302,7 +302,7 @@ def test_durations(text, seconds):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "s", ".", "-1", "+1", "1 s", " 1", "1_0", "1e3", "nan", "inf", "1w", "٣", "9" * 400],
+    ["", "s", ".", "-1", "+1", "1 s", " 1", "1_0", "1e3", "nan", "inf", "1w", "٣", "36501d"],
 )
 def test_what_is_not_a_duration_is_refused_with_the_ways_to_write_one(text):
     with pytest.raises(ValueError, match="90s, 15m, 2h, 1d"):

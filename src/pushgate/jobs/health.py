@@ -254,7 +254,7 @@ def used_at(group: Group, numbers: Numbers) -> float:
 
 
 def is_stale(group: Group, numbers: Numbers, now: float) -> bool:
-    """Whether nobody pushes to the group any more. A group with an expiry is not stale before it."""
+    """Whether nobody pushes to the group any more; one with an expiry is not stale before it."""
     if numbers.get(GROUP_EXPIRY, 0.0) > now:
         return False
     allowed = max(STALE_AFTER, STALE_INTERVALS * numbers.get(EXPECTED_INTERVAL, 0.0))

@@ -19,6 +19,7 @@ headers, password, token = secret_readers.headers, secret_readers.password, secr
 
 _ANYWHERE = OptionSource({})
 _LONGEST_TIMEOUT = 86_400.0  # seconds; a socket's own limit is 24 days
+_LONGEST = 36_500 * 86_400.0  # seconds; what waits for 300 years raises OverflowError
 _TRUE, _FALSE = ("1", "true", "t", "yes", "on"), ("0", "false", "f", "no", "off")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -74,9 +75,10 @@ def parse_duration(text: str) -> float:
     # Not left to float() alone: it takes "1_0", "1e3", "nan", blanks and signs.
     digits = number.replace(".", "", 1)
     seconds = float(number) * _SECONDS[unit] if digits.isascii() and digits.isdecimal() else -1.0
-    if not 0 <= seconds < float("inf"):
+    if not 0 <= seconds <= _LONGEST:
         raise ValueError(
-            f"{text!r} is not a duration; write seconds, such as 90 or 2.5, or 90s, 15m, 2h, 1d"
+            f"{text!r} is not a duration; write seconds, such as 90 or 2.5, or 90s, 15m, 2h, 1d, up"
+            " to 36500d"
         )
     return seconds
 
@@ -84,8 +86,8 @@ def parse_duration(text: str) -> float:
 def duration(value: object, _source: OptionSource = _ANYWHERE) -> float:
     """Seconds from 0 on: a number, or text such as ``90s`` or ``15m``."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"{value!r} is not a duration; give seconds from 0 on")
+        if not 0 <= value <= _LONGEST:
+            raise ValueError(f"{value!r} is not a duration; give seconds from 0 to 100 years")
         return float(value)
     return parse_duration(str(value))
 

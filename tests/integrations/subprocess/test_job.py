@@ -129,6 +129,7 @@ def test_what_cannot_be_pushed_runs_and_is_one_warning(caplog, arguments, told):
     [
         ({"push_timeout": 0}, ValueError),
         ({"heartbeat": float("nan")}, ValueError),
+        ({"push_timeout": sys.maxsize}, ValueError),
         ({"expect_every": "daily"}, ValueError),
         ({"expect_every": "24"}, ValueError),
         ({"gateway": 9091}, TypeError),
