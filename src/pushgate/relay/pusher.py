@@ -31,10 +31,11 @@ _NAP = 0.05  # seconds
 _LEAST_TIMEOUT = 0.1  # seconds
 _KEEP_AFTER = 0.5  # seconds after the end
 _LATE = 0.5  # seconds after the stop, in which a process that has the pipe still may write
+_LONGEST_COPY = 2.0  # seconds, to the outbox, for which the next push waits
 _LOOK_EVERY = 60.0  # seconds, between two looks into the outbox
 _FLUSH_SECONDS = 5.0  # pushes wait as long at most
 _LAST_FLUSH_SECONDS = 2.0
-_LONGEST_WAIT = 86_400.0  # seconds; beyond, another record will wake us
+_LONGEST_WAIT = 86_400.0  # seconds
 
 
 class Pusher:
@@ -66,8 +67,8 @@ class Pusher:
         self._changed = threading.Condition()
         self._deadline: float | None = None  # on the monotonic clock, after the stop or the end
         self._may_read = True
+        self._is_copying = False  # to the outbox
         self._has_told = False
-        # The sending thread's:
         self._sleeps_until = float("-inf")
         self._answers: bool | None = None  # whether the gateway does
         self._look_at: float | None = None  # into the outbox
@@ -81,15 +82,14 @@ class Pusher:
         with self._changed:
             left = self._sender.undelivered
             why = self._sender.last_error or f"no answer within {self._linger:g} s"
-        if not left:
-            if self._outbox is not None:  # what was copied while it was under way
-                self._outbox.flush(self._gateway, timeout=_LAST_FLUSH_SECONDS)
-            return
-        fate = f"they wait in the outbox {kept_in}" if kept_in else "they are lost"
-        to_stderr(
-            f"at the end, groups whose last push could not be delivered: {left}; {fate}; the"
-            f" gateway {self._gateway.url}: {why}"
-        )
+        if left:
+            fate = f"they wait in the outbox {kept_in}" if kept_in else "they are lost"
+            to_stderr(
+                f"at the end, groups whose last push could not be delivered: {left}; {fate}; the"
+                f" gateway {self._gateway.url}: {why}"
+            )
+        elif self._outbox is not None:  # what was copied while it was under way
+            self._outbox.flush(self._gateway, timeout=_LAST_FLUSH_SECONDS)
 
     def _linger_on(self, thread: threading.Thread) -> str:
         """Let ``thread`` try until its time is over. Where what is left is kept, if it is.
@@ -115,9 +115,13 @@ class Pusher:
             return ""
         with self._changed:
             changes, sent = self._sender.changes(), self._sender.under_way
+            self._is_copying = True
         # The gateway may yet do what it was sent, and hold that after this copy was made.
         unanswered = [] if sent is None else [(sent.push.method, sent.key, sent.body)]
         is_kept = changes and self._outbox.keep(self._gateway.url, changes, unanswered=unanswered)
+        with self._changed:
+            self._is_copying = False
+            self._changed.notify()
         return self._outbox.path if is_kept else ""
 
     # The reading thread.
@@ -152,13 +156,13 @@ class Pusher:
         with self._changed:
             self._may_read = False
             self._close()
-            self._changed.notify()
 
     def _close(self) -> None:
         """The stop, or the end: only what comes first counts."""
         if self._deadline is None:
             self._sender.closed()
             self._deadline = time.monotonic() + self._linger
+        self._changed.notify()
 
     def _feed(self, records: Iterator[Any]) -> None:
         for record in records:
@@ -168,7 +172,6 @@ class Pusher:
                 self._sender.dropped(record)
             else:
                 self._close()
-                self._changed.notify()
 
     def _wake(self) -> None:
         """Wake the sending thread if its next request has become due earlier."""
@@ -198,6 +201,8 @@ class Pusher:
         """Wait for the next request, and return it; None at the end."""
         while True:
             with self._changed:
+                # A push that is sent before its older copy is on disk does not replace that.
+                self._changed.wait_for(lambda: not self._is_copying, _LONGEST_COPY)
                 if self._deadline is not None:
                     is_idle = not self._sender.undelivered
                     if self._left() <= 0 or (is_idle and not self._may_read):
@@ -211,12 +216,9 @@ class Pusher:
                 now = time.monotonic()
                 look_at = None if self._deadline is not None else self._look_at
                 if look_at is None or look_at > now:
-                    turns = (self._sender.next_due(), self._deadline, look_at)
-                    self._sleeps_until = min(
-                        (turn for turn in turns if turn is not None), default=float("inf")
-                    )
-                    pause = self._sleeps_until - now
-                    self._changed.wait(max(0.0, pause) if pause < _LONGEST_WAIT else None)
+                    turns = (self._sender.next_due(), self._deadline, look_at, now + _LONGEST_WAIT)
+                    self._sleeps_until = min(turn for turn in turns if turn is not None)
+                    self._changed.wait(max(0.0, self._sleeps_until - now))
                     self._sleeps_until = float("-inf")
                     continue
             self._look(now)

@@ -141,8 +141,10 @@ def test_a_run_is_skipped_while_the_one_before_goes_on(site):
     site.scheduler.add_job(goes_on.wait, "interval", seconds=0.1, id="slow")
     site.wait_for(events.EVENT_JOB_MAX_INSTANCES)
     site.scheduler.pause()
-    row = site.row("slow")
-    goes_on.set()
+    try:
+        row = site.row("slow")
+    finally:
+        goes_on.set()  # else the scheduler would never end
     assert (
         row.numbers["last_skipped_timestamp_seconds"] > row.numbers["last_start_timestamp_seconds"]
     )
