@@ -12,10 +12,16 @@ from .parsed_options import ParsedOptions
 from .parser import Parser, add_option
 
 _TIMEOUT = 10.0  # seconds
+_EPILOG = """\
+in a script: without the second line, one that is ended by a signal is a success
+in bash, and no end in other shells:
+  trap 'pushgate finish --job backup --exit-code $?' EXIT
+  trap 'exit 129' HUP; trap 'exit 130' INT; trap 'exit 143' TERM
+"""
 
 
 def parser() -> Parser:
-    made = Parser("finish", "Report that a job has ended, after 'pushgate start'.")
+    made = Parser("finish", "Report that a job has ended, after 'pushgate start'.", _EPILOG)
     made.add_group()
     codes = readers.exit_codes
     add_option(made, "--exit-code", "N", "the job's: $?", read=codes, required=True)

@@ -1,9 +1,13 @@
 """`pushgate start` and `pushgate finish`: a run of a script that can't be wrapped."""
 
+import os
+import shlex
+import signal
 import time
 
 import pytest
 
+DEADLINE = 50.0
 NOBODY = "http://127.0.0.1:1"
 
 
@@ -60,6 +64,18 @@ def test_a_finish_without_a_start_leaves_out_the_duration(call, value):
     assert "no start" in line
     assert value("last_run_success") == 1
     assert value("last_duration_seconds") is None
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_script_that_is_ended_by_a_signal_has_failed(shell, pushgate, pushgateway, value):
+    _, text, _ = pushgate.run(pushgate.argv("--help", command="finish"))
+    traps = "\n".join(line for line in text.decode().splitlines() if line.startswith("  trap "))
+    finish = shlex.join(pushgate.argv(command="finish", gateway=pushgateway.url))
+    traps = traps.replace("pushgate finish --job backup", finish)
+    script = pushgate.ready([shell, "-ec", f"{traps}\nsh -c 'echo ready; exec sleep 60'"])
+    os.killpg(script.pid, signal.SIGTERM)
+    assert script.wait(DEADLINE) == 143
+    assert (value("last_exit_code"), value("last_run_success")) == (143, 0)
 
 
 def test_a_run_that_never_finished_has_vanished(call, value):
