@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 def outcome_of(end: ChildEnd, options: RunOptions) -> Outcome:
     """What a command that ended so counts as."""
-    usage = end.usage
+    usage, succeeded = end.usage, options.counts_as_success(end)
+    is_too_short = not (succeeded or end.timed_out) and end.returncode in options.success_codes
     return Outcome(
-        Status.SUCCESS if options.counts_as_success(end) else Status.FAILURE,
+        Status.SUCCESS if succeeded else Status.FAILURE,
         ended_at=end.ended_at,
         duration=end.duration,
         command=CommandEnd(
@@ -29,6 +30,7 @@ def outcome_of(end: ChildEnd, options: RunOptions) -> Outcome:
             io_blocks={"read": usage.ru_inblock, "write": usage.ru_oublock},
             context_switches={"voluntary": usage.ru_nvcsw, "involuntary": usage.ru_nivcsw},
         ),
+        exception="too short" if is_too_short else "",
     )
 
 

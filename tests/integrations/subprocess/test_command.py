@@ -4,10 +4,12 @@ import importlib
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from pushgate import job_rows
 from support.faults import OK, FaultServer, answer
 
 DEADLINE = 50.0
@@ -180,15 +182,18 @@ def test_the_time_limit_reaches_the_whole_group(pushgate, script, prepare, code)
     assert pushgate.run(argv, preexec_fn=prepare)[0] == code
 
 
-def test_what_counts_as_success(run, value):
+def test_what_counts_as_success(run, value, pushgateway):
     three = ("--", "sh", "-c", "exit 3")
-    for words, code, success in (
-        (("--success-codes", "0, 3", *three), 3, 1),
-        (("--success-codes", "3", "true"), 0, 0),
-        (("--min-duration", "1m", "true"), 0, 0),
+    for words, code, success, reason in (
+        (("--success-codes", "0, 3", *three), 3, 1, None),
+        (("--success-codes", "3", "true"), 0, 0, "exit 0"),
+        (("--min-duration", "1m", "true"), 0, 0, "too short"),
+        (("--min-duration", "1m", *three), 3, 0, "exit 3"),
     ):
         assert run(*words)[0] == code
         assert (value("last_run_success"), value("last_exit_code")) == (success, code)
+        (row,) = job_rows(pushgateway.groups(), now=time.time())
+        assert row.info.get("exception") == reason
 
 
 # --- resources --------------------------------------------------------------------------------
