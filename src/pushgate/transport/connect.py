@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .deadline import Deadline
     from .proxies import Proxy
 
+_HEAD_START = 0.25  # seconds of one address before the next one
 _LONGEST_LABEL = 64  # characters; RFC 1035, section 2.3.4, allows one fewer
 
 
@@ -90,42 +91,58 @@ async def _tunnel(
 
 
 async def _open_socket(backend: Backend, host: str, port: int, deadline: Deadline) -> socket.socket:
-    error: OSError | None = None
-    addresses = await _resolve(backend, host, port, deadline)
-    for untried, (family, kind, protocol, _, address) in zip(
-        range(len(addresses), 0, -1), addresses, strict=True
-    ):
-        try:
-            sock = socket.socket(family, kind, protocol)
-        except OSError as failure:  # a family that this machine does not have
-            error = failure
-            continue
-        try:
-            sock.setblocking(False)
+    """A socket connected to the first address that answers.
+
+    One that swallows packets holds up the next one for a moment only, and is waited for beside it:
+    https://www.rfc-editor.org/rfc/rfc8305#section-5
+    """
+    addresses = [*await _resolve(backend, host, port, deadline)]  # others may have the same list
+    connecting: list[socket.socket] = []
+    error = OSError(f"no address found for {host}")
+    try:
+        while addresses or connecting:
+            try:
+                sock = _begin_to_connect(addresses.pop(0)) if addresses else connecting.pop(0)
+            except OSError as failure:  # also of a family that this machine does not have
+                error = failure
+                continue
+            connecting.append(sock)
             left = deadline.remaining()
-            # An address that swallows packets must leave the others their share.
-            await _connect(backend, sock, address, left and left / untried)
+            if addresses or len(connecting) > 1:
+                left = min(left or _HEAD_START, _HEAD_START)
+            if not await backend.writable(sock, left):
+                continue
+            connecting.remove(sock)
+            if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                sock.close()
+                error = _os_error(code)
+                continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
-        except BaseException as failure:
+    finally:
+        for sock in connecting:
             sock.close()
-            if not isinstance(failure, OSError):
-                raise
-            error = failure
-    raise error or OSError(f"no address found for {host}")
+    raise error
 
 
-async def _connect(
-    backend: Backend, sock: socket.socket, address: Any, timeout: float | None
-) -> None:
-    code = sock.connect_ex(address)
-    if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR):
-        if not await backend.writable(sock, timeout):
-            raise TimeoutError("timed out")
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        texts = getattr(socket, "errorTab", {})  # on Windows, whose strerror knows none of these
-        raise OSError(code, texts.get(code) or os.strerror(code))
+def _begin_to_connect(found: Any) -> socket.socket:
+    """A socket on its way to ``found``, an address as getaddrinfo returns it. Raises OSError."""
+    family, kind, protocol, _, address = found
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EINTR):
+            raise _os_error(code)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _os_error(code: int) -> OSError:
+    texts = getattr(socket, "errorTab", {})  # on Windows, whose strerror knows none of these
+    return OSError(code, texts.get(code) or os.strerror(code))
 
 
 async def _resolve(backend: Backend, host: str, port: int, deadline: Deadline) -> list[Any]:
