@@ -121,6 +121,8 @@ def test_a_delete_is_never_compressed():
         (TypeError, {"time_out": 3}, "time_out"),
         (TypeError, {"headers": "ab"}, "pairs of a name and a value"),
         (TypeError, {"auth": ("u", "p")}, "a BasicAuth or a BearerToken"),
+        (TypeError, {"tls": "ca.pem"}, "tls is a TLS"),
+        (TypeError, {"outbox": "/var/lib/outbox"}, "outbox is an Outbox"),
         (ValueError, {"retries": -1}, "counts from 0"),
         (ValueError, {"redirects": -1}, "counts from 0"),
         (ValueError, {"compression": "zstd"}, "Unsupported compression"),

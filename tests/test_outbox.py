@@ -418,12 +418,31 @@ def test_a_push_that_arrives_while_nothing_waits_costs_nothing(server, tmp_path)
 
 def test_what_killed_writers_left_is_taken_away_by_the_next_flush(server, gateway, folder, outbox):
     keep(outbox, url=gateway.url)
-    for name, age in (("young.new", 0), ("old.new", 3600)):
+    ours = os.listdir(folder)[0].removesuffix(".json")
+    for name, age in ((f"{ours}2.json.new", 0), (f"{ours}3.json.new", 3600)):
         (folder / name).touch()
         os.utime(folder / name, (time.time() - age,) * 2)
     gateway.push("a", [gauge("x", "", 1)])
     assert outbox.is_empty()
-    assert [found.name for found in folder.glob("*.new")] == ["young.new"]
+    assert [found.name for found in folder.glob("*.new")] == [f"{ours}2.json.new"]
+
+
+def test_other_files_in_a_folder_that_was_named_by_mistake_are_left_alone(
+    server, gateway, folder, outbox, lines
+):
+    folder.mkdir(parents=True)
+    others = ("package.json", "settings.json.new", "0123456789ab-notes.json")
+    for name in others:
+        (folder / name).touch()
+        os.utime(folder / name, (0, 0))
+    with outage(server):
+        fails(gateway.push, "a", [gauge("x", "", 1)])
+    assert len(outbox.waiting()) == 1
+    outbox.flush(gateway)
+    assert (values(server.url), outbox.waiting(), lines) == ({"a": {"x": 1}}, [], [])
+    assert {path.name for path in folder.iterdir()}.issuperset(others)
+    with pytest.raises(ValueError, match="name a folder"):
+        Outbox("")
 
 
 # What is wrong with the folder

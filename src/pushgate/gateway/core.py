@@ -58,6 +58,10 @@ class GatewayCore(GatewayReader):
         refuse_headers_of_the_request(name for name, _ in pairs)
         if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
             raise TypeError("auth is a BasicAuth or a BearerToken")
+        if tls is not None and not isinstance(tls, TLS):
+            raise TypeError("tls is a TLS, such as TLS(cafile='/etc/ssl/our-ca.pem')")
+        if outbox is not None and not hasattr(outbox, "deliver"):
+            raise TypeError("outbox is an Outbox, such as Outbox('/var/lib/our-jobs/outbox')")
         reader = HTTPHandler(auth=auth, headers=pairs, redirects=redirects, **options)
         if handler is not None and reader != HTTPHandler():
             raise TypeError(

@@ -3,12 +3,14 @@
 A file is written once, under a name of its own, and never changed: so whoever stores something
 waits for nobody. Files are taken away only by the process that holds the gateway's lock. A file
 that is broken, or that somebody planted, is moved aside and logged: it costs its own group only.
+Files of other names are left alone: a user's own folder may have been named by mistake.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from contextlib import contextmanager, suppress
 from functools import reduce
@@ -40,6 +42,7 @@ _MOST_BYTES = 256 * 1024**2
 _MOST_OF_A_GROUP = 8  # files; then they are merged into one
 _LONG_WAIT = 5.0  # seconds, for another process that delivers
 _ABANDONED = 60.0  # seconds; a file that is written for so long has lost its writer
+_NAME = re.compile(rf"[0-9a-f]{{12}}-[0-9a-f]{{32}}\.[0-9a-f-]+{re.escape(SUFFIX)}")
 _PLANTED = (errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.EPERM)
 
 
@@ -79,7 +82,7 @@ class Folder:
         be of another version.
         """
         found = self._all_names().difference(self._of_others)
-        return sorted(n for n in found if n.startswith(prefix) and n.endswith(SUFFIX))
+        return sorted(n for n in found if n.startswith(prefix) and _NAME.fullmatch(n))
 
     def load(self, prefix: str) -> list[tuple[Record, list[str]]]:
         """What waits for each group of :meth:`names`, and the files that say so."""
@@ -140,7 +143,7 @@ class Folder:
     def tidy(self) -> None:
         """Remove what killed writers have left."""
         for name in self._all_names():
-            if name.endswith(TEMPORARY):
+            if name.endswith(TEMPORARY) and _NAME.match(name):
                 with suppress(OSError):
                     age = time.time() - os.lstat(self._path(name)).st_mtime
                     if not -_ABANDONED < age < _ABANDONED:

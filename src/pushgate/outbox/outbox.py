@@ -42,7 +42,7 @@ class Outbox:
     and no credentials, and only its owner can read it.
 
     Safe to share between threads and over a fork. Give it to ``Gateway(outbox=…)``. Raises
-    PushError on Windows.
+    PushError on Windows, ValueError for an empty path.
     """
 
     path: str
@@ -51,7 +51,9 @@ class Outbox:
         self, path: str | os.PathLike[str], *, log: RateLimitedLogger | None = None
     ) -> None:
         require_posix("an Outbox")
-        self.path = os.path.abspath(os.fspath(path))
+        if not os.fspath(path):
+            raise ValueError("the path of an Outbox is empty; name a folder")
+        self.path = os.path.abspath(path)
         self._log = log or _LOG
 
     def __repr__(self) -> str:
