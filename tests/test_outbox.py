@@ -6,9 +6,10 @@ import pickle
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -30,6 +31,7 @@ from pushgate import (
     default_handler,
     gauge,
 )
+from pushgate.embedded import EmbeddedGateway
 from support import debian, servers
 from support.faults import FaultServer, answer
 from support.fresh_process import fork, in_fresh_process, wait_for
@@ -427,6 +429,36 @@ def test_what_killed_writers_left_is_taken_away_by_the_next_flush(server, gatewa
     assert [found.name for found in folder.glob("*.new")] == [f"{ours}2.json.new"]
 
 
+def share_a_folder():
+    lines = []
+    with tempfile.TemporaryDirectory() as shared, EmbeddedGateway() as server:
+        os.chmod(shared, 0o1777)  # as /tmp is
+        gateway = Gateway(
+            server.url, outbox=Outbox(shared, log=RateLimitedLogger(lines.append)), retries=0
+        )
+
+        def as_nobody(*pushes):
+            os.setuid(65534)
+            for job, name in pushes:
+                with suppress(OSError):
+                    gateway.pushadd(job, [gauge(name, "", 1)])
+            assert not lines
+
+        with outage(server):
+            fails(gateway.pushadd, "both", [gauge("of_root", "", 1)])
+            wait_for(fork(lambda: as_nobody(("both", "of_nobody"), ("nobody", "x"))))
+        wait_for(fork(lambda: as_nobody(("nobody", "y"))))
+        assert values(server.url) == {"both": {"of_nobody": 1}, "nobody": {"x": 1, "y": 1}}
+        gateway.push("root", [gauge("x", "", 1)])
+        assert values(server.url)["both"] == {"of_nobody": 1, "of_root": 1}
+        assert (gateway.outbox.waiting(), lines) == ([], [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_users_who_share_a_folder_deliver_each_what_is_theirs():
+    in_fresh_process(share_a_folder)
+
+
 def test_other_files_in_a_folder_that_was_named_by_mistake_are_left_alone(
     server, gateway, folder, outbox, lines
 ):
@@ -483,7 +515,7 @@ def test_a_planted_link_or_pipe_in_the_folder_is_moved_aside(tmp_path, folder, o
         assert str(path) in line
         lines.clear()
     lock = path.name.partition("-")[0]
-    (folder / f"{lock}-lock").symlink_to(precious)
+    (folder / f"{lock}-lock-{os.geteuid()}").symlink_to(precious)
     outbox.flush(Gateway(NOWHERE, timeout=0.1, retries=0))
     assert "it is a symbolic link; it is now" in lines[0]
     assert precious.read_text() == "precious"

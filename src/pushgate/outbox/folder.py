@@ -1,9 +1,10 @@
-"""The outbox's folder: for each gateway and group some files, and for each gateway a lock.
+"""The outbox's folder: for each gateway and group some files, and for each gateway and user a lock.
 
 A file is written once, under a name of its own, and never changed: so whoever stores something
 waits for nobody. Files are taken away only by the process that holds the gateway's lock. A file
 that is broken, or that somebody planted, is moved aside and logged: it costs its own group only.
-Files of other names are left alone: a user's own folder may have been named by mistake.
+Files of other names are left alone: a user's own folder may have been named by mistake. So are
+those of other users, who may share a folder of root's.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Folder:
     def __init__(self, path: str, log: RateLimitedLogger) -> None:
         self.path = path
         self._log = log
-        self._of_others: set[str] = set()  # files of another version that were met
+        self._of_others: set[str] = set()  # files of another version or user that were met
 
     def attempt(self, work: Callable[[], T], *, is_lost: bool = False) -> T | None:
         """What ``work`` returns. None where it fails, which is logged.
@@ -79,7 +80,7 @@ class Folder:
         """The files in which something waits and whose names begin so, the oldest of a group first.
 
         ``prefix`` is that of a gateway or of a group. Without those that :meth:`load` has found to
-        be of another version.
+        be of another version or user.
         """
         found = self._all_names().difference(self._of_others)
         return sorted(n for n in found if n.startswith(prefix) and _NAME.fullmatch(n))
@@ -151,12 +152,12 @@ class Folder:
 
     @contextmanager
     def locked(self, url: str, *, wait: float = 0.0) -> Iterator[int]:
-        """The lock of the one on this host that delivers to a gateway.
+        """The lock of the one that delivers to a gateway what this user has on this host.
 
         Raises DeliveryError where another process has it after ``wait`` seconds.
         """
         check_folder(self.path)
-        name = f"{url_prefix(url)}lock"
+        name = f"{url_prefix(url)}lock-{os.geteuid()}"
         try:
             fd = locked(self._path(name), create=True, wait=wait)
         except OSError as error:
@@ -188,11 +189,14 @@ class Folder:
         return reduce(lambda one, more: one.joined(more, now), records), [name for name, _ in read]
 
     def _read(self, name: str) -> Record | None:
-        """None for a file that had to be moved aside, or is of another version."""
+        """None for a file that had to be moved aside, or is of another version or user."""
         try:
             fd = open_private(self._path(name), os.O_RDONLY)
         except OSError as error:
-            self._refuse_planted(name, error)
+            if os.lstat(self._path(name)).st_uid == os.geteuid():
+                self._refuse_planted(name, error)
+            else:
+                self._of_others.add(name)
             return None
         try:
             with open(fd, "rb") as file:
