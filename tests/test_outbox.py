@@ -1,5 +1,7 @@
 """The outbox as its users meet it: what waits, what goes, and what is wrong with the folder."""
 
+import errno
+import fcntl
 import json
 import os
 import pickle
@@ -583,6 +585,24 @@ def test_a_folder_that_cannot_be_used_is_left_alone_and_logged_once(
     assert "what is not delivered is lost" in line
     assert (sorted(os.listdir(folder)) if folder.is_dir() else folder.exists()) == before
     assert values(server.url) == {"a": {"x": 1}}
+
+
+def test_on_a_disk_without_locks_a_push_goes_all_the_same(
+    server, gateway, outbox, lines, monkeypatch
+):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with outage(server):
+        fails(gateway.push, "a", [gauge("x", "", 1)])
+    monkeypatch.setattr(fcntl, "flock", flock)
+    gateway.push("a", [gauge("x", "", 2)])
+    assert values(server.url) == {"a": {"x": 2}}
+    (line,) = lines
+    assert "No locks available; what waits there stays" in line
+    monkeypatch.undo()
+    assert not outbox.flush(gateway).left
+    assert values(server.url) == {"a": {"x": 2}}
 
 
 def rewritten(file, version, change):

@@ -39,16 +39,16 @@ async def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
     url, group = push.gateway.url, push.key.labels
     try:
         with ExitStack() as stack:
-            why = ""
+            why, is_locked = "", True
             try:
                 stack.enter_context(folder.locked(url, wait=wait))
             except DeliveryError as busy:
                 why = str(busy)
-            except OSError as error:
-                why = f"what waits in the outbox can't be locked: {error.strerror}"
+            except OSError:  # such as of a disk without locks, where nobody else delivers either
+                is_locked = False
             began = time.time()
             if not why:
-                await _send_locked(folder, push, began, deadline)
+                await _send_written(folder, push, began, deadline, is_locked)
             elif _store(folder, push, began, None):
                 raise waiting_error(why, url, method=push.method, group=group)
             else:
@@ -57,7 +57,10 @@ async def send_in_order(folder: Folder, push: Push, deadline: Deadline) -> None:
         folder.attempt(lambda: folder.merge(url, file_stem(url, group)))
 
 
-async def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadline) -> None:
+async def _send_written(
+    folder: Folder, push: Push, began: float, deadline: Deadline, is_locked: bool
+) -> None:
+    """Write it down, send it, and where ``is_locked`` take away what that has settled."""
     try:
         entry = push.entry(began)
     except PushError:  # it can't wait as text
@@ -71,10 +74,11 @@ async def _send_locked(folder: Folder, push: Push, began: float, deadline: Deadl
     try:
         await push.send(deadline)
     except Exception as error:
-        if store_failed(folder, push, began, error) or not may_arrive_later(error):
+        is_stored = store_failed(folder, push, began, error)
+        if is_locked and (is_stored or not may_arrive_later(error)):
             folder.attempt(lambda: folder.remove(written))
         raise
-    if entry is not None and not entry.is_empty:
+    if is_locked and entry is not None and not entry.is_empty:
         folder.attempt(lambda: _settle(folder, push, entry))
 
 
