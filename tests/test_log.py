@@ -1,6 +1,7 @@
 """Lines that are written once in a while."""
 
 import logging
+import signal
 
 from pushgate import RateLimitedLogger
 
@@ -54,6 +55,25 @@ def test_a_silenced_logger_writes_its_last_line_and_nothing_more():
     log.warning("found out later")
     log.silence("again")
     assert lines == ["gave up"]
+
+
+def test_a_signal_handler_may_log_while_a_line_is_logged():
+    def clock():
+        signal.raise_signal(signal.SIGUSR1)
+        return 0.0
+
+    def handle(*_):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        log.warning("handled")
+
+    lines = []
+    log = RateLimitedLogger(lines.append, clock=clock)
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        log.warning("interrupted")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert lines == ["handled", "interrupted"]
 
 
 def test_what_the_writer_raises_reaches_nobody():

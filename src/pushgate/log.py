@@ -39,7 +39,7 @@ class RateLimitedLogger:
         self._written_at: dict[Hashable, float] = {}
         self._counts: dict[Hashable, int] = {}
         self._silenced = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may log, too, at any moment
 
     def warning(self, text: str, *, subject: Hashable = None, count: int = 0) -> bool:
         """Write ``text`` as a warning: whether that was done.
