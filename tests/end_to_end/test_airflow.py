@@ -137,12 +137,6 @@ def test_a_dag_that_knows_nothing_of_pushgate_is_reported(site):
     assert site.wait_for(FAILURE, dag_id="listened").value("batch_job_last_run_success") == 0
 
 
-def test_the_scheduler_says_at_its_start_that_the_listener_works(site):
-    log = site.airflow.services["scheduler"].log
-    assert "the listener works" in log
-    assert f"are pushed to {site.proxy.url}" in log
-
-
 def test_a_run_that_the_scheduler_makes_says_when_the_next_is_due(site):
     group = site.wait_for(SUCCESS, dag_id="scheduled")
     assert group.value("batch_job_expected_interval_seconds") == 86400

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from pushgate import Gateway, GroupingKey, Outbox, gauge
-from pushgate_airflow import _scheduler_events, listener
+from pushgate_airflow import listener
 from support.fault_proxy import fault_proxy
 
 SCHEDULER = SimpleNamespace(job_type="SchedulerJob")
@@ -234,14 +234,6 @@ def test_a_scheduler_pays_three_queries_for_a_runs_end_and_none_for_else(
     assert Counter(statement.split()[0] for statement in seen) == {"SELECT": 3}
     delivered()
     pushgateway.assert_pushed(f"batch_job_last_retry{TIME}", task_id="fails")
-
-
-def test_of_very_many_tasks_the_failed_ones_come_first(proxy, stored_run, monkeypatch, pushgateway):
-    monkeypatch.setattr(_scheduler_events, "MAX_TASKS", 1)
-    listener.on_dag_run_failed(stored_run[0])
-    delivered()
-    pushgateway.assert_pushed(RUN_SUCCESS, 0, task_id="fails")
-    pushgateway.assert_not_pushed(RUN_SUCCESS, task_id="loads")
 
 
 @pytest.mark.parametrize(("msg", "timed_out"), [("timed_out", 1), ("task_failure", 0)])

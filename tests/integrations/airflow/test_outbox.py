@@ -2,10 +2,8 @@
 
 import pytest
 
-from pushgate import Outbox
 from pushgate.embedded import EmbeddedGateway
 from pushgate_airflow import PushgatewayHook, PushgatewayNotifier, PushMetricsOperator
-from support.faults import FaultServer, hang
 
 MISSED = {
     "dag_run": {"dag_id": "etl", "dag_run_id": "r"},
@@ -72,9 +70,3 @@ def test_a_connection_never_says_where_the_outbox_is(configure, monkeypatch):
     configure(gateway=None)
     with pytest.raises(ValueError, match="outbox"):
         PushgatewayHook().get_conn()
-
-
-def test_a_notifier_with_a_gateway_of_its_own_keeps_what_is_for_that(path):
-    with FaultServer(hang) as other:
-        PushgatewayNotifier(gateway=other.url, deadline=0.5)(MISSED)
-        assert [group.url for group in Outbox(path).waiting()] == [other.url]

@@ -39,23 +39,6 @@ def test_a_test_run_pushes_nothing_and_says_so_once(run_dag, pushgateway, caplog
     assert "test_runs = True" in lines[0]
 
 
-def test_a_test_run_pushes_where_it_is_asked_to(run_dag, pushgateway, configure):
-    configure(test_runs=True, listener=False)
-    run_dag("succeeds")
-    pushgateway.assert_pushed(SUCCESS, dag_id="succeeds", task_id="load")
-
-
-def test_airflow_tasks_test_pushes_nothing(dags, pushgateway, caplog, configure):
-    from airflow.cli import cli_parser
-    from airflow.cli.commands import task_command
-
-    configure(listener=False)
-    arguments = cli_parser.get_parser().parse_args(["tasks", "test", "succeeds", "load"])
-    task_command.task_test(arguments, dag=dags["succeeds"])
-    assert pushgateway.groups() == []
-    assert "__airflow_temporary_run_" in caplog.text
-
-
 # Runs of the database, in a session, as a scheduler has them.
 
 
