@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from pushgate import PushError, RateLimitedLogger, configured_direct_sink, readers
+from pushgate import PushError, RateLimitedLogger, configured_direct_sink, configured_sink, readers
 from pushgate_prefect import _flow_runs as translate
 
 if TYPE_CHECKING:
@@ -85,10 +85,12 @@ class _Reporter:
 
     def _report(self, flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         try:
-            sink = self._sink or _configured_sink()
+            is_known = flow_run.id in self._runs
+            # A runner tells of its runs one after another, and its end waits for that.
+            is_told_by_runner = not is_known and _ends_from_outside(state)
+            sink = self._sink or _configured_sink(is_told_by_runner)
             if sink is None:
                 return
-            is_known = flow_run.id in self._runs
             run = self._runs.pop(flow_run.id) if is_known else self._new_run(flow, flow_run)
             if not state.is_running():
                 if run is not None:
@@ -125,9 +127,14 @@ class _Reporter:
         return None
 
 
+def _ends_from_outside(state: State[Any]) -> bool:
+    return any((state.is_crashed(), state.is_cancelling(), state.is_cancelled()))
+
+
 @cache
-def _configured_sink() -> Sink | None:
-    return configured_direct_sink("this process's flow runs", _log)
+def _configured_sink(is_of_runner: bool) -> Sink | None:
+    make = configured_sink if is_of_runner else configured_direct_sink
+    return make("this process's flow runs", _log)
 
 
 def _read_deployment(deployment_id: UUID) -> translate.Deployment:
@@ -161,6 +168,7 @@ def _read_deployment(deployment_id: UUID) -> translate.Deployment:
 def _in_thread(call: Callable[[], T]) -> Future[T]:
     """The result of a call in a thread of its own, which may be left behind."""
     future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # who waits may be cancelled, and this goes on
 
     def run() -> None:
         try:

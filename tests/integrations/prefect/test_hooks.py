@@ -12,8 +12,11 @@ from prefect import flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling, Completed, Crashed, Failed, Running
 
-from pushgate import Status
+from pushgate import Gateway, Status
+from pushgate.embedded import EmbeddedGateway
 from pushgate_prefect import hooks
+from support.fault_proxy import fault_proxy
+from support.workers import until
 
 STARTED = datetime(2026, 11, 28, 12, tzinfo=UTC)
 ENDED = STARTED + timedelta(seconds=12.5)
@@ -107,6 +110,44 @@ def test_a_loop_goes_on_while_a_hundred_ends_hang():
         await asyncio.gather(*tasks)
 
     asyncio.run(main())
+
+
+def test_a_report_whose_flow_is_cancelled_meanwhile_ends_without_a_word():
+    began, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    class HangingSink(RecordingSink):
+        def finished(self, run, outcome):
+            began.set()
+            goes_on.wait(30)
+            ended.set()
+
+    async def main():
+        report = asyncio.ensure_future(enter(observed(HangingSink()), flow_run(), Completed()))
+        while not began.is_set():
+            await asyncio.sleep(0.01)
+        report.cancel()
+        await asyncio.gather(report, return_exceptions=True)
+
+    asyncio.run(main())
+    goes_on.set()
+    assert ended.wait(30)
+    for thread in threading.enumerate():  # a traceback of it would fail this test
+        if thread.name == "pushgate-prefect":
+            thread.join()
+
+
+def test_a_runner_that_tells_of_a_crash_waits_for_no_gateway(monkeypatch, caplog):
+    with (
+        EmbeddedGateway() as gateway,
+        fault_proxy(int(gateway.url.rpartition(":")[2])) as proxy,
+    ):
+        proxy.hang()
+        monkeypatch.setenv("PUSHGATE_GATEWAY", proxy.url)
+        monkeypatch.setenv("PUSHGATE_TIMEOUT", "5")
+        enter(observed(None), flow_run(), Crashed())
+        assert caplog.records == []  # of a push that has failed
+        proxy.heal()
+        until(Gateway(gateway.url).groups, "the crash")
 
 
 def test_a_flow_goes_on_where_no_gateway_is_configured_and_one_line_says_so(caplog):

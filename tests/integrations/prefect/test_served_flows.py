@@ -103,6 +103,8 @@ def proxy(tmp_path_factory):
         with runner:
             try:
                 use(Runs(api, folder), proxy)
+                runner.terminate()
+                assert runner.wait(PATIENCE) == 0
             except BaseException:
                 print((folder / "log").read_text())
                 raise
