@@ -51,8 +51,9 @@ def reports(invocation: Invocation, run: JobRun, *, models: bool = False) -> Ite
 def _outcome(invocation: Invocation) -> Outcome:
     bad = [node for node in invocation.nodes if node.status in BAD]
     cause = next((node for node in bad if node.status != "skipped"), None)
+    status = Status.SUCCESS if invocation.nodes else Status.SKIPPED  # it had nothing to do
     return Outcome(
-        Status.FAILURE if bad else Status.SUCCESS,
+        Status.FAILURE if bad else status,
         invocation.ended_at,
         duration=invocation.ended_at - invocation.started_at,
         exception=f"{cause.status}: {cause.unique_id}" if cause else "",

@@ -80,6 +80,13 @@ def test_warnings_are_a_success_and_a_failure_keeps_it(server, push):
     assert group.value("batch_job_last_success_timestamp_seconds") == succeeded
 
 
+def test_an_invocation_that_selected_nothing_is_no_success(server, push):
+    everything = [r["unique_id"] for r in json.loads(results())["results"]]
+    assert push(results(without=everything)) == (0, [])
+    (row, *_) = job_rows(Gateway(server.url).groups(), now=time.time())
+    assert (row.outcome, row.last_success) == ("skipped", None)
+
+
 def test_a_model_that_may_go_is_never_overdue(server, push):
     push(results(), "--models", "--expect-every", "1h")
     rows = job_rows(Gateway(server.url).groups(), now=time.time())
