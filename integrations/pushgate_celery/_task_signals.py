@@ -74,9 +74,8 @@ class TaskSignals:
         self._next = count(1).__next__
         self.pid = self._main = os.getpid()
         self.open: set[int] = set()
-        self._current: Any = (
-            None  # the request of a child of the prefork pool, quicker than a stack
-        )
+        # The request that a child of the prefork pool runs: quicker to find than by the stack.
+        self._current: Any = None
 
     def observes(self, name: str) -> bool:
         """Whether tasks of this name are observed: Celery's own only where a pattern says so."""
@@ -109,6 +108,7 @@ class TaskSignals:
         except KeyError:
             facts = self._facts[name] = self._look_at(task, name)
         if facts is None or (fields.get("is_eager") and not self._eager):
+            self._current = None  # it may run in another one: the stack knows which of them ends
             return
         delivery = fields.get("delivery_info") or {}
         # The default exchange routes to the queue of that name.
@@ -145,7 +145,6 @@ class TaskSignals:
     def postrun(
         self,
         sender: Any,
-        task_id: str = "",
         state: str | None = None,
         retval: Any = None,
         **_: object,
@@ -154,7 +153,7 @@ class TaskSignals:
         request = None
         try:
             request = self._current
-            if request is None or request.id != task_id:
+            if request is None:
                 request = sender.request_stack.top
             run = request.__dict__.get("_pushgate_run")
             if run is None:
@@ -175,7 +174,7 @@ class TaskSignals:
                 self.open.discard(record[1])
         except SoftTimeLimitExceeded:  # sent once, and too late for the task
             if request is not None and request._pushgate_run is not None:
-                self.postrun(sender, task_id, state, retval)
+                self.postrun(sender, state, retval)
         except Exception as error:
             log_failure(self._log, "noting that a task ended", error)
 

@@ -270,6 +270,7 @@ def calls_eagerly(self):
     noop()
     with contextlib.suppress(ZeroDivisionError):
         eager_failure.apply(throw=True)
+    eager_failure.apply(task_id=self.request.id)
     ends(self, "success")
 
 
