@@ -419,6 +419,20 @@ def test_what_a_pusher_left_in_the_outbox_the_next_one_delivers_but_not_over_new
     assert "outbox" in capfd.readouterr().err
 
 
+def test_after_an_outage_no_round_is_said_to_take_too_long(make_relay, server, capfd):
+    with fault_proxy(port_of(server), down=True) as proxy:
+        relay = make_relay(
+            proxy.url, options={"pace": "slow"}, interval=0.1, slow_interval=0.1, linger=PATIENCE
+        )
+        for group in "abc":
+            assert relay.write([group, 1])
+        until(lambda: len(the_outbox().waiting()) == 3, "not all are tried")
+        proxy.listen()
+        until(lambda: {*"abc"} <= values(server.url).keys(), "they are not delivered")
+        assert relay.close(PATIENCE)
+    assert "a round" not in capfd.readouterr().err
+
+
 def test_what_a_push_failed_with_outlives_a_pusher_that_is_killed(make_relay, server):
     with fault_proxy(port_of(server), down=True) as proxy:
         relay = make_relay(proxy.url)

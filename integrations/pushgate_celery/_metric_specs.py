@@ -52,7 +52,7 @@ COUNTERS = (
     ),
     Spec("celery_task_unknown", (), "Messages for a task that the worker does not have."),
     Spec("celery_task_message_rejected", (), "Messages that were no task and were rejected."),
-    Spec("celery_worker_children_lost", (), "Child processes that died while they ran a task."),
+    Spec("celery_worker_children_lost", (), "Child processes that died, and were not meant to."),
     Spec("pushgate_records", (), "Records that the pusher took from the worker's processes."),
     Spec(
         "pushgate_records_dropped",

@@ -59,7 +59,7 @@ class Sender:
         self._normal: Pending[GroupingKey, PendingPush] = Pending(combine, interval=interval)
         self._slow: Pending[GroupingKey, PendingPush] = Pending(combine, interval=slow_interval)
         self._backoff = Backoff(_FIRST_PAUSE, interval)
-        self._blocked_until = float("-inf")
+        self._blocked_until = self._back_at = float("-inf")  # the second: when an outage ended
         self.under_way: ReadyPush | None = None
         """What :meth:`take` gave and :meth:`settle` has not taken back."""
         self._closed_at: float | None = None
@@ -110,7 +110,8 @@ class Sender:
                 is_slow, due = True, self._slow.next_due()
                 if (taken := self._slow.take(now)) is None:
                     return None
-                if due is not None and now - due > self._slow.interval > 0:
+                is_late = due is not None and now - max(due, self._back_at) > self._slow.interval
+                if is_late and self._slow.interval > 0 and self.last_error is None:
                     self._log_round()
             key, push = taken
             try:
@@ -204,6 +205,8 @@ class Sender:
         )
 
     def _answered(self) -> None:
+        if self.last_error is not None:
+            self._back_at = time.monotonic()
         self.last_error = None
         self._blocked_until = float("-inf")
         self._backoff.succeeded()
