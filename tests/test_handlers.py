@@ -865,6 +865,18 @@ def test_headers_that_each_request_sets_itself_are_refused(name):
         pushgate.Gateway("g:1", headers={name: "x"})
 
 
+@pytest.mark.parametrize("options", [{"auth": ("u", "p")}, {"tls": "ca"}, {"headers": {"X": "1"}}])
+def test_options_of_another_type_are_named(options):
+    with pytest.raises(TypeError, match=f"^{next(iter(options))} (is|are) "):
+        push("http://127.0.0.1:1", HTTPHandler(**options))
+
+
+def test_a_handlers_headers_may_be_a_list():
+    with FaultServer(faults.accept) as server:
+        push(server.url, HTTPHandler(headers=[("X-Mine", "1")]))
+        assert server.requests[0].header("X-Mine") == "1"
+
+
 @pytest.mark.parametrize("name", [*FUNCTIONS, *HANDLERS])
 def test_the_annotations_can_be_read(name):
     assert "gateway" in get_type_hints(getattr(pushgate, name)) or "handler" in name

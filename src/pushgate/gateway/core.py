@@ -17,9 +17,8 @@ from ..protocol.families import (
 from ..protocol.grouping_key import GroupingKey, joined_key
 from ..protocol.text import CONTENT_TYPE, encode, encode_steps
 from ..transport.auth import TLS, BasicAuth, BearerToken
-from ..transport.handler import HTTPHandler
+from ..transport.handler import HTTPHandler, check_options
 from ..transport.performer import Performer, perform
-from ..transport.request import refuse_headers_of_the_request
 from .reader import GatewayReader
 
 if TYPE_CHECKING:
@@ -53,16 +52,10 @@ class GatewayCore(GatewayReader):
     ) -> None:
         options: dict[str, Any] = {"tls": tls} if tls is not None else {}
         pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
-        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-            raise TypeError("headers are a mapping, or pairs of a name and a value")
-        refuse_headers_of_the_request(name for name, _ in pairs)
-        if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
-            raise TypeError("auth is a BasicAuth or a BearerToken")
-        if tls is not None and not isinstance(tls, TLS):
-            raise TypeError("tls is a TLS, such as TLS(cafile='/etc/ssl/our-ca.pem')")
         if outbox is not None and not hasattr(outbox, "deliver"):
             raise TypeError("outbox is an Outbox, such as Outbox('/var/lib/our-jobs/outbox')")
         reader = HTTPHandler(auth=auth, headers=pairs, redirects=redirects, **options)
+        check_options(reader.auth, reader.tls, reader.headers)
         if handler is not None and reader != HTTPHandler():
             raise TypeError(
                 "handler= replaces auth=, tls=, headers= and redirects=; give either, or build the"

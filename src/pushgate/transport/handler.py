@@ -119,7 +119,8 @@ class HTTPHandler(NamedTuple):
         if path:
             target, shown = target.rstrip("/") + path, shown + path
         given = tuple([(name, value) for name, value in headers])
-        first_sent = sent = _complete(self, given, address.credentials)
+        own = self.auth, self.tls, tuple(self.headers)
+        first_sent = sent = _complete(*own, given, address.credentials)
         for hop in range(self.redirects + 1):
             tls = self.tls.context() if address.origin.scheme == "https" else None
             request = Request(address.origin, method, target, sent, data, tls, max_body, streamed)
@@ -174,17 +175,30 @@ def _errors(request: Request, shown: str, first_sent: RequestHeaders) -> ErrorMa
     return made  # most pushes do without
 
 
+def check_options(auth: object, tls: object, headers: tuple[tuple[str, str], ...]) -> None:
+    """Raise TypeError or ValueError for options of a handler that no request can be made with."""
+    if auth is not None and not isinstance(auth, (BasicAuth, BearerToken)):
+        raise TypeError("auth is a BasicAuth or a BearerToken")
+    if not isinstance(tls, TLS):
+        raise TypeError("tls is a TLS, such as TLS(cafile='/etc/ssl/our-ca.pem')")
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in headers):
+        raise TypeError("headers are pairs of a name and a value")
+    refuse_headers_of_the_request(name for name, _ in headers)
+
+
 @lru_cache(maxsize=64)  # most pushes of a process have the same
 def _complete(
-    handler: HTTPHandler,
+    auth: BasicAuth | BearerToken | None,
+    tls: TLS,
+    own: tuple[tuple[str, str], ...],
     headers: tuple[tuple[str, str], ...],
     credentials: tuple[str, str] | None,
 ) -> RequestHeaders:
-    """The headers of a call with the handler's own."""
-    refuse_headers_of_the_request(name for name, _ in handler.headers)
-    sent: list[tuple[str, str | bytes]] = [*headers, *handler.headers]
+    """The headers of a call with the handler's own, once its options are checked."""
+    check_options(auth, tls, own)
+    sent: list[tuple[str, str | bytes]] = [*headers, *own]
     names = {name.lower() for name, _ in sent}
-    auth = handler.auth or (BasicAuth(*credentials) if credentials else None)
+    auth = auth or (BasicAuth(*credentials) if credentials else None)
     if auth is not None and "authorization" not in names:
         sent.append(("Authorization", auth.header()))
     if "user-agent" not in names:
