@@ -34,6 +34,15 @@ def test_the_next_run_is_at_the_time_that_cron_starts_it(schedule, started, due,
     assert run.expected_interval == hours * 3600
 
 
+def test_in_the_hour_that_comes_twice_no_run_is_due_in_the_past():
+    started = berlin(2026, 10, 25, 2, 0, 2) + 3600
+    run = with_schedule(
+        JobRun(GroupingKey("j"), started), "20,30 2 * * * Europe/Berlin", pytest.fail
+    )
+    assert run.next_run_at == berlin(2026, 10, 26, 2, 20)
+    assert run.next_run_at - run.expected_interval == berlin(2026, 10, 25, 2, 30)
+
+
 def test_without_a_zone_it_is_the_hosts(monkeypatch):
     run = with_schedule(JobRun(GroupingKey("j"), berlin(2026, 11, 27, 12)), "0 4 * * *", print)
     due = datetime.fromtimestamp(run.next_run_at)

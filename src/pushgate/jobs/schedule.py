@@ -67,8 +67,10 @@ def _around(schedule: str, started_at: float) -> tuple[float, float]:
     expression, zone = " ".join(words[:_CRON_FIELDS]), " ".join(words[_CRON_FIELDS:])
     start = datetime.fromtimestamp(started_at + _EARLY, _zone(zone) if zone else None)
     try:
-        after = next(CronSim(expression, start))
-        before = next(CronSim(expression, start, reverse=True))
+        later = CronSim(expression, start)
+        before, after = next(CronSim(expression, start, reverse=True)), next(later)
+        while after.timestamp() <= start.timestamp():  # in the first of the hour that comes twice
+            before, after = after, next(later)
     except CronSimError as error:
         raise ValueError(
             f"{str(error)[:1].lower()}{str(error)[1:]}; write MINUTE HOUR DAY MONTH WEEKDAY, such"
