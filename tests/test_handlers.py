@@ -810,13 +810,25 @@ def test_https_proxy_makes_a_tunnel(scheme, files, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "exempt", ["127.0.0.1", "*", "example.org, 127.0.0.1:{port}", "x/y, ::/0, 127.0.0.0/8"]
+    ("host", "exempt"),
+    [
+        ("10.1.2.3", "10.1.2.3"),
+        ("10.1.2.3", "*"),
+        ("10.1.2.3", "example.org, 10.1.2.3:{port}"),
+        ("10.1.2.3", "x/y, ::/0 10.0.0.0/8"),
+        ("[fd00::1]", "10.0.0.0/8,fd00::/8"),
+        ("[fd00::1]", "fd00::1"),
+        ("gateway.example.org", ".example.org"),
+        ("gateway.example.org", "*.Example.org"),
+    ],
 )
-def test_no_proxy_goes_straight(exempt, monkeypatch):
+def test_no_proxy_goes_straight(host, exempt, monkeypatch):
     with FaultServer(faults.accept) as proxy, FaultServer(faults.accept) as server:
+        here = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", server.port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: here)
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", exempt.format(port=server.port))
-        push(server.url)
+        push(f"http://{host}:{server.port}")
         assert (proxy.accepted, server.accepted) == (0, 1)
 
 

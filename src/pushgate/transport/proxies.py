@@ -1,8 +1,8 @@
 """Which proxy leads to an origin, by the environment (macOS and Windows: also the system).
 
 The rules are urllib.request's, so that what held for prometheus_client holds here: ``http_proxy``,
-``https_proxy``, ``no_proxy``. As curl and Go have it, ``no_proxy`` may also name networks, such as
-10.0.0.0/8.
+``https_proxy``, ``no_proxy``. As Go has it, ``no_proxy`` may also name networks, such as
+``10.0.0.0/8``, and domains as ``*.example.org``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def proxy_for(origin: Origin) -> Proxy | None:
     url = proxies.get(origin.scheme)
     if not url or request.proxy_bypass(origin.authority):
         return None
-    if _is_in_a_network(origin.host, proxies.get("no", "")):
+    if _is_exempt(origin.host, proxies.get("no", "")):
         return None
     return _parse(url, name)
 
@@ -51,16 +51,15 @@ def proxy_for(origin: Origin) -> Proxy | None:
 _WITH_SYSTEM = ("darwin", "win32")
 
 
-def _is_in_a_network(host: str, no_proxy: str) -> bool:
-    """Whether ``host`` is an address in one of the networks of ``no_proxy``."""
-    networks = [part.strip() for part in no_proxy.split(",") if "/" in part]
-    if not networks:
-        return False
+def _is_exempt(host: str, no_proxy: str) -> bool:
+    """Whether ``no_proxy`` exempts ``host`` in a way that urllib.request does not know."""
     from ipaddress import ip_address, ip_network
 
-    for network in networks:
+    for part in no_proxy.replace(",", " ").split():
+        if part.startswith("*.") and host.endswith(part[1:].lower()):
+            return True
         with suppress(ValueError):
-            if ip_address(host) in ip_network(network, strict=False):
+            if ip_address(host) in ip_network(part, strict=False):
                 return True
     return False
 
