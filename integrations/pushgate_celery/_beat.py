@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from pushgate_celery._stamp import Due
-from pushgate_celery._wrapped import Wrapped
+from pushgate_celery._wrapped import wrap
 
 _due: ContextVar[Due | None] = ContextVar("pushgate_due", default=None)
 
@@ -22,9 +22,9 @@ def due(task: str) -> Due | None:
     return found if found is not None and found.task == task else None
 
 
-def watch(scheduler: Any) -> Wrapped:
-    """Note what the scheduler sends, until ``undo`` of the result is called."""
-    return Wrapped(scheduler, "apply_async", _noting)
+def watch(scheduler: Any) -> Callable[[], None]:
+    """Note what the scheduler sends, until the result is called."""
+    return wrap(scheduler, "apply_async", _noting)
 
 
 def _noting(send: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,7 +30,6 @@ from pushgate_celery._celery_options import (
     options_in_configuration,
 )
 from pushgate_celery._worker import Worker
-from pushgate_celery._wrapped import Wrapped
 
 _AGGREGATOR = "pushgate_celery._worker_aggregator:create"
 _NO_GATEWAY = (
@@ -139,7 +138,7 @@ class Installation:
         self._app = app
         self._log = RateLimitedLogger()
         self._worker: Worker | None = None
-        self._schedulers: list[Wrapped] = []
+        self._undo: list[Callable[[], None]] = []
         self._stamps: bool | None = given.get("stamp_headers")
         self._connections = [
             (signals.before_task_publish, self._publishing),
@@ -164,9 +163,8 @@ class Installation:
             del _installations[self._app]
         for signal, handler in self._connections:
             signal.disconnect(handler)
-        for wrapped in self._schedulers:
-            wrapped.undo()
-        self._schedulers.clear()
+        while self._undo:
+            self._undo.pop()()
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.stop()
@@ -184,7 +182,7 @@ class Installation:
 
     def _beat_begins(self, sender: Any, **_: object) -> None:
         if sender.app is self._app:
-            self._schedulers.append(_beat.watch(sender.scheduler))
+            self._undo.append(_beat.watch(sender.scheduler))
 
     def _worker_begins(self, sender: Any, **_: object) -> None:
         """worker_init, whose sender is the WorkController. Logging is set up only after it."""

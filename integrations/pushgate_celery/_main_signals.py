@@ -18,7 +18,7 @@ from pushgate import RateLimitedLogger
 from pushgate_celery._run_ends import class_name
 from pushgate_celery._task_records import COUNT, GONE, TOLD
 from pushgate_celery._task_signals import log_failure
-from pushgate_celery._wrapped import Wrapped
+from pushgate_celery._wrapped import wrap
 
 
 def is_ending() -> bool:
@@ -28,7 +28,10 @@ def is_ending() -> bool:
 
 
 class MainSignals:
-    """The handlers. ``observes`` says whether tasks of a name are observed."""
+    """The handlers. ``observes`` says whether tasks of a name are observed.
+
+    ``undo`` ends what ``watch`` began.
+    """
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class MainSignals:
         self._observes = observes
         self._write = write
         self._log = log
-        self._wrapped: Wrapped | None = None
+        self.undo: Callable[[], None] = lambda: None
 
     def failure(self, sender: Any, task_id: str, exception: Any = None, **_: object) -> None:
         """task_failure, of a run that task_postrun does not tell the end of."""
@@ -88,12 +91,7 @@ class MainSignals:
         """Learn of children that end, of a billiard pool; Celery sends no signal for that."""
         if hasattr(pool, "on_process_down"):
             self.undo()
-            self._wrapped = Wrapped(pool, "on_process_down", self._noting)
-
-    def undo(self) -> None:
-        """Stop watching."""
-        if self._wrapped is not None:
-            self._wrapped.undo()
+            self.undo = wrap(pool, "on_process_down", self._noting)
 
     def _tell(self, task: Any, task_id: str, context: Any, ended: str, cause: Any) -> None:
         if not self._observes(task.name):

@@ -19,19 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pushgate import Family, RateLimitedLogger
-    from pushgate_celery._series import Budget
+    from pushgate_celery._series import Budget, Labels
     from pushgate_celery._task_records import MetricUpdate
 
 _TYPES = {"inc": "counter", "observe": "histogram", "set": "gauge"}
 
 
-class _Claim(NamedTuple):
-    """A metric's name is taken, by the task that used it first."""
+class _Owned(NamedTuple):
+    """A metric, whose name belongs to the task that used it first.
+
+    Each task has gauges of its own.
+    """
 
     name: str
     op: str
-    labels: tuple[str, ...]
+    labels: Labels
     task: str
+    metric: Counter | Histogram | None
 
     def __str__(self) -> str:
         labels = f" with labels {', '.join(self.labels)}" if self.labels else ""
@@ -58,61 +62,58 @@ class TaskMetrics:
         self._refused = refused
         self.key = own_metrics_key(GroupingKey(job, {"instance": node}))
         self._put = Change("PUT", self.key, self)
-        self._claims: dict[str, _Claim] = {}
-        self._counters: dict[str, Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
+        self._metrics: dict[str, _Owned] = {}
         self._gauges: dict[tuple[str, str], Gauge] = {}
 
     def collect(self) -> Iterator[Family]:
         """The counters and histograms, as they are now."""
-        for metrics in (self._counters, self._histograms):
-            for metric in metrics.values():
-                yield from metric.collect()
+        for owned in self._metrics.values():
+            if owned.metric is not None:
+                yield from owned.metric.collect()
 
-    def feed(self, metric: MetricUpdate) -> list[Change]:
+    def feed(self, update: MetricUpdate) -> list[Change]:
         """The changes for an update; none where it has to be refused, which is logged."""
-        names = tuple(sorted(metric.labels))
-        name = metric.name
-        claim = self._claims.get(name)
-        if claim is None or claim[:3] != (name, metric.op, names):
-            claim = self._claim(_Claim(name, metric.op, names, clean(metric.task)))
-            if claim is None:
+        labels = tuple(sorted(update.labels))
+        owned = self._metrics.get(update.name)
+        if owned is None or (owned.op, owned.labels) != (update.op, labels):
+            owned = self._own(update, labels)
+            if owned is None:
                 return []
-        values = tuple([metric.labels[label] for label in names])
-        if metric.op == "inc":
-            self._counters[name].add((*values, metric.task), metric.value)
-            return [self._put]
-        if metric.op == "observe":
-            self._histograms[name].observe((*values, metric.task), metric.value)
-            return [self._put]
-        return self._set(claim, metric, values)
+        values = tuple([update.labels[label] for label in labels])
+        if isinstance(owned.metric, Counter):
+            owned.metric.add((*values, update.task), update.value)
+        elif isinstance(owned.metric, Histogram):
+            owned.metric.observe((*values, update.task), update.value)
+        else:
+            return self._set(owned, update, values)
+        return [self._put]
 
     def deleted(self) -> list[Change]:
         """The DELETE of the collector's group, if there is one."""
-        in_use = self._counters or self._histograms
+        in_use = any(owned.metric is not None for owned in self._metrics.values())
         return [Change("DELETE", self.key)] if in_use else []
 
-    def _set(self, claim: _Claim, metric: MetricUpdate, values: tuple[str, ...]) -> list[Change]:
-        at = (claim.name, metric.task)
+    def _set(self, owned: _Owned, update: MetricUpdate, values: Labels) -> list[Change]:
+        at = (owned.name, update.task)
         gauge = self._gauges.get(at)
         if gauge is None:
-            documentation = f"Set by {clean(metric.task)}."
-            gauge = Gauge(claim.name, documentation, claim.labels, self._budget)
-        gauge.set(values, metric.value)
+            documentation = f"Set by {clean(update.task)}."
+            gauge = Gauge(owned.name, documentation, owned.labels, self._budget)
+        gauge.set(values, update.value)
         family = gauge.family()
         if not family.samples:
             return []
         self._gauges[at] = gauge
-        key = own_metrics_key(GroupingKey(self._job, {"task": clean(metric.task)}))
+        key = own_metrics_key(GroupingKey(self._job, {"task": clean(update.task)}))
         # The whole family: a POST that lacked the other label sets would delete them.
         return [Change("POST", key, [family])]
 
-    def _claim(self, new: _Claim) -> _Claim | None:
-        """The claim with its new metric, or None where the name is refused."""
-        other = self._claims.get(new.name)
+    def _own(self, update: MetricUpdate, labels: Labels) -> _Owned | None:
+        """The metric with its new owner, or None where the name is refused."""
+        other = self._metrics.get(update.name)
+        new = _Owned(update.name, update.op, labels, clean(update.task), None)
         if other is None and self._budget.take():  # the room for its "other"
-            self._claims[new.name] = new
-            self._make(new)
+            new = self._metrics[new.name] = new._replace(metric=self._made(new))
             return new
         if other is None:
             self._budget.overflow()
@@ -127,14 +128,13 @@ class TaskMetrics:
         self._refused()
         return None
 
-    def _make(self, new: _Claim) -> None:
+    def _made(self, new: _Owned) -> Counter | Histogram | None:
         documentation = f"Counted in tasks, first in {new.task}."
         labels = (*new.labels, "task")
         if new.op == "inc":
             bare = new.name.removesuffix("_total")
-            self._counters[new.name] = Counter(bare, documentation, labels, self._budget)
-        elif new.op == "observe":
+            return Counter(bare, documentation, labels, self._budget)
+        if new.op == "observe":
             buckets = TASK_SECONDS if new.name.endswith("_seconds") else ANY_UNIT
-            self._histograms[new.name] = Histogram(
-                new.name, documentation, labels, self._budget, buckets=buckets
-            )
+            return Histogram(new.name, documentation, labels, self._budget, buckets=buckets)
+        return None

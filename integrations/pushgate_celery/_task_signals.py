@@ -2,30 +2,36 @@
 
 START is written when a run begins, and END when its code is over. Where an exception leaves
 Celery's tracer, that is CUT: the pusher waits for another word on it.
+
+The pool raises SoftTimeLimitExceeded from a signal handler, inside the code that runs just then.
+``Signal.send`` swallows exceptions, so a handler here would keep the limit from the task.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC
 from itertools import count
 from time import perf_counter, time
 from typing import Any, NamedTuple
 
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery.utils.time import maybe_iso8601
 
 from pushgate import RateLimitedLogger
 from pushgate_celery._per_run import PerRunSpec, spec_of
 from pushgate_celery._queues import queue_finder
 from pushgate_celery._run_ends import other_end
-from pushgate_celery._soft_limits import SoftTimeLimitExceeded, send_again
 from pushgate_celery._stamp import HEADER
 from pushgate_celery._task_records import END, START
 
 _CELERYS_OWN = "celery."  # celery.chord_unlock retries itself for as long as a chord's header runs
+_PAUSE = 0.05  # seconds, until the task itself runs
 
 
 def log_failure(log: RateLimitedLogger, doing: str, error: BaseException) -> None:
@@ -94,7 +100,7 @@ class TaskSignals:
             request = sender.request_stack.top
             self._begin(request, sender, args, kwargs)
         except SoftTimeLimitExceeded:  # sent once, and too early for the task
-            send_again(lambda: getattr(request, "_pushgate_run", ()) is None)
+            _send_again(lambda: getattr(request, "_pushgate_run", ()) is None)
             if request is not None and not hasattr(request, "_pushgate_run"):
                 self.prerun(sender, args, kwargs)
         except Exception as error:
@@ -203,3 +209,16 @@ class TaskSignals:
             return float(moment.timestamp())
         except (AttributeError, TypeError, ValueError, OverflowError):
             return None
+
+
+def _send_again(is_over: Callable[[], bool]) -> None:
+    """The limit was reached before the task's own code began: raise it again in the task."""
+
+    def send() -> None:
+        if not is_over():
+            os.kill(pid, signal.SIGUSR1)  # as billiard/pool.py has it
+
+    pid = os.getpid()
+    timer = threading.Timer(_PAUSE, send)
+    timer.daemon = True
+    timer.start()

@@ -11,28 +11,26 @@ from typing import Any
 _ABSENT = object()
 
 
-class Wrapped:
-    """Replaces ``owner.name``, a method or None, by ``around(original)``."""
+def wrap(owner: Any, name: str, around: Callable[[Any], Any]) -> Callable[[], None]:
+    """Replace ``owner.name``, a method or None, by ``around(original)``. The result undoes it.
 
-    def __init__(self, owner: Any, name: str, around: Callable[[Any], Any]) -> None:
-        self._owner = owner
-        self._name = name
-        self._before = vars(owner).get(name, _ABSENT)
-        self._original = getattr(owner, name)
-        self._ours = around(self._original)
-        self._active = True
-        setattr(owner, name, self._call)
+    If other code has wrapped it again by then, ours stays, and only calls the original.
+    """
+    before, original = vars(owner).get(name, _ABSENT), getattr(owner, name)
+    used = around(original)
 
-    def _call(self, *args: Any, **kwargs: Any) -> Any:
-        call = self._ours if self._active else self._original
-        return call(*args, **kwargs) if call is not None else None
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return None if used is None else used(*args, **kwargs)
 
-    def undo(self) -> None:
-        """Restore it. If other code has wrapped it again, ours only calls the original."""
-        self._active = False
-        if vars(self._owner).get(self._name) != self._call:
+    def undo() -> None:
+        nonlocal used
+        used = original
+        if vars(owner).get(name) is not call:
             return
-        if self._before is _ABSENT:
-            delattr(self._owner, self._name)
+        if before is _ABSENT:
+            delattr(owner, name)
         else:
-            setattr(self._owner, self._name, self._before)
+            setattr(owner, name, before)
+
+    setattr(owner, name, call)
+    return undo

@@ -97,16 +97,12 @@ class Pusher:
         It is kept as soon as nothing arrives any more: if we run in a container, the end of the
         worker may end us, too.
         """
-        kept_in, is_over, left = "", False, self._sender.undelivered
-        while left and not is_over:
-            rest = max(0.0, (self._deadline or 0.0) - time.monotonic())
-            thread.join(rest if kept_in else min(rest, _KEEP_AFTER))
-            with self._changed:
-                before, left = left, self._sender.undelivered
-                is_stuck = left == before or self._sender.last_error is not None
-            is_over = rest <= _KEEP_AFTER or bool(kept_in) or not thread.is_alive()
-            if left and not kept_in and (is_stuck or is_over):
-                kept_in = self._keep()
+        before, end = 0, self._deadline or 0.0
+        while (left := self._sender.undelivered) != before and (rest := end - time.monotonic()) > 0:
+            before = left
+            thread.join(min(rest, _KEEP_AFTER))
+        kept_in = self._keep() if left else ""
+        thread.join(max(0.0, end - time.monotonic()))
         return kept_in
 
     def _keep(self) -> str:
