@@ -34,7 +34,7 @@ from pushgate import (
     gauge,
 )
 from pushgate.embedded import EmbeddedGateway
-from support import debian, servers
+from support import debian, faults, servers
 from support.faults import FaultServer, answer
 from support.fresh_process import fork, in_fresh_process, wait_for
 
@@ -199,6 +199,29 @@ def test_what_no_later_try_mends_is_not_kept(outbox, status, kept):
     with FaultServer(refuse(status)) as server:
         error = fails(Gateway(server.url, outbox=outbox, retries=0).push, "a", [gauge("x", "", 1)])
     assert (error.kept, len(outbox.waiting())) == (kept, kept)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("plain", b"Client sent an HTTP request to an HTTPS server."),
+        ("html", b"<h1>400 Bad Request</h1><p>The plain HTTP request was sent to HTTPS port</p>"),
+        ("html", b"<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />"),
+        ("html", b"<h1>400 Bad Request</h1><p>The SSL certificate error</p>"),
+    ],
+    ids=["Go", "nginx", "Apache", "nginx: an expired client certificate"],
+)
+def test_a_400_that_is_not_about_the_metrics_loses_none(server, outbox, kind, text):
+    headers = (("Content-Type", f"text/{kind}"),)
+    refusing = faults.respond(answer("400 Bad Request", text, headers))
+    with FaultServer(refusing) as old:
+        gateway = Gateway(old.url, outbox=outbox, retries=0)
+        for job in "ab":
+            error = fails(gateway.push, job, [gauge("x", "", 1)])
+            assert (error.kept, error.retryable, error.permanent) == (True, False, False)
+        assert outbox.flush(gateway).left == 2
+    outbox.flush(Gateway(server.url), from_url=old.url)
+    assert values(server.url) == {"a": {"x": 1}, "b": {"x": 1}}
 
 
 def test_a_refused_push_leaves_what_waited_as_it_was(server, gateway, outbox):

@@ -190,7 +190,9 @@ class GatewayRejectedError(DeliveryError, HTTPError):
         self.url = url
         self.group = group
         self.retryable = _is_retryable_status(status)
-        self.permanent = status in _PERMANENT
+        is_page = "html" in (headers.get("Content-Type") or "").lower()
+        is_of_a_proxy = status == _BAD_REQUEST and (is_page or wants_tls(self))
+        self.permanent = status in _PERMANENT and not is_of_a_proxy
         self.retry_after = retry_after
 
     def __getattr__(self, name: str) -> Any:
@@ -218,7 +220,8 @@ class GatewayRejectedError(DeliveryError, HTTPError):
 
 
 # The gateway refuses what it was sent, and would again: 400 for a text it can't parse or metrics
-# that clash, 413 of a proxy for a body that is too large, 415 and 422 of one that checks bodies.
+# that clash, 413 of a proxy for a body that is too large, 415 and 422 of one that checks bodies. A
+# 400 of a proxy, as nginx answers where a client certificate is missing or has expired, is none.
 _PERMANENT = (400, 413, 415, 422)
 # The answer is about who asks, or about the gateway as a whole, and not about one group.
 _OF_THE_GATEWAY = (401, 403, 407, 408, 429, 502, 503, 504)
@@ -229,6 +232,8 @@ _NOT_READABLE = (401, 403, 404, 405)
 _BAD_REQUEST, _UNAUTHORIZED = 400, 401
 _TIMED_OUT, _UNSUPPORTED, _TOO_MANY = 408, 415, 429
 _SERVER_ERRORS = 500
+# In the 400 of Go, nginx and Apache for plain HTTP at a port that speaks TLS.
+_WANT_TLS = ("to an HTTPS server", "to HTTPS port", "SSL-enabled server port")
 _ELSEWHERE = (
     "it answers, but not as a Pushgateway does",
     "correct the port, or add the path prefix that the gateway runs under",
@@ -267,7 +272,15 @@ def _status(error: BaseException) -> int | None:
 
 def is_permanent(error: BaseException) -> bool:
     """Whether no later try of the same request can succeed. Takes any exception."""
+    if isinstance(error, DeliveryError):
+        return error.permanent
     return _status(error) in _PERMANENT
+
+
+def wants_tls(error: BaseException) -> bool:
+    """Whether the port speaks TLS, and was sent plain HTTP."""
+    text = str(error)
+    return _status(error) == _BAD_REQUEST and any(words in text for words in _WANT_TLS)
 
 
 def may_arrive_later(error: BaseException) -> bool:
@@ -293,7 +306,7 @@ def concerns_one_group(error: BaseException) -> bool:
     status = _status(error)
     if status is None:
         return not isinstance(error, OSError)
-    return status not in _OF_THE_GATEWAY and not is_success(status)
+    return not (status in _OF_THE_GATEWAY or is_success(status) or wants_tls(error))
 
 
 def forbids_reading(error: BaseException) -> bool:
@@ -339,7 +352,7 @@ def explain(error: BaseException, *, has_credentials: bool) -> tuple[str, str]:
     status = _status(error)
     if status == _UNAUTHORIZED and has_credentials:
         return "the credentials are refused", "correct user name, password or token"
-    if status == _BAD_REQUEST and "HTTPS server" in str(error):
+    if wants_tls(error):
         return "", "write https:// in place of http://"
     if status is not None and is_success(status):
         return _ELSEWHERE

@@ -94,7 +94,7 @@ def test_plain_http_to_a_tls_port_gets_the_servers_hint(start):
     url = start().url.replace("https", "http")
     with pytest.raises(GatewayRejectedError, match="HTTP request to an HTTPS server") as caught:
         Gateway(url).push("j", METRICS)
-    assert caught.value.status == 400
+    assert (caught.value.status, caught.value.permanent) == (400, False)
 
 
 def test_client_certificates_work(start, files):
