@@ -10,6 +10,7 @@ import contextlib
 import functools
 import inspect
 import os
+import threading
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from pushgate import Gateway
+    from pushgate import Background, Gateway
     from pushgate_subprocess._run_options import RunOptions
 
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -36,7 +37,7 @@ _entered: ContextVar[tuple[tuple[job, JobInProgress], ...]] = ContextVar("_enter
 class JobInProgress(OwnMetrics):
     """A run that is going on. Its metrics are pushed when it ends, replacing the last run's."""
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: RunOptions, background: Background | None) -> None:
         super().__init__()
         self._process = os.getpid()
         self._clock, self._started_at = time.monotonic(), time.time()
@@ -45,6 +46,7 @@ class JobInProgress(OwnMetrics):
             started_at=self._started_at,
             own_metrics=lambda _key, _complain: self.collect(),
             write=log_writer(options.job),
+            background=background,
         )
         self._report.begin()
 
@@ -104,7 +106,10 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
         self._open: list[JobInProgress] = []
 
     def __enter__(self) -> JobInProgress:
-        run = JobInProgress(self._options)
+        return self._enter(None)
+
+    def _enter(self, background: Background | None) -> JobInProgress:
+        run = JobInProgress(self._options, background)
         self._open.append(run)
         _entered.set((*_entered.get(), (self, run)))
         return run
@@ -120,7 +125,11 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
             run._report.report_end(outcome)
 
     async def __aenter__(self) -> JobInProgress:
-        return self.__enter__()
+        if not _runs_in_asyncio():
+            return self._enter(None)
+        from pushgate import background_loop  # which imports asyncio
+
+        return self._enter(background_loop(self._options.gateway))
 
     async def __aexit__(
         self,
@@ -128,16 +137,16 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        import asyncio
-
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # another framework's loop
+        if not _runs_in_asyncio():
             self.__exit__(kind, error, traceback)
             return
-        over = asyncio.Event()
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        over, is_over = asyncio.Event(), threading.Event()
 
         def settled() -> None:
+            is_over.set()
             with contextlib.suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(over.set)
 
@@ -149,8 +158,12 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
         try:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), self._options.push_timeout)
+        except GeneratorExit:  # the loop was closed: nothing can be awaited any more
+            report.keep()
+            is_over.wait(KEEP_SECONDS)
+            raise
         finally:
-            if not over.is_set():
+            if not is_over.is_set():
                 report.keep()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(over.wait(), KEEP_SECONDS)
@@ -186,3 +199,14 @@ class job:  # noqa: N801 - it reads as a keyword: with job("backup")
         still_open.remove(run)
         _entered.set(tuple(entry for entry in entered if entry[1] is not run))
         return run
+
+
+def _runs_in_asyncio() -> bool:
+    """Whether the coroutine's loop is asyncio's, and not another framework's."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

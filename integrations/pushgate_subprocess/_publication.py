@@ -32,7 +32,7 @@ from pushgate_subprocess._outcome import describe, vanished
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pushgate import Outcome
+    from pushgate import Background, Outcome
     from pushgate_subprocess._run_options import RunOptions
 
     # Of the group's key and what takes complaints, each a line for a person.
@@ -56,6 +56,7 @@ class Publication:
         started_at: float,
         own_metrics: OwnMetricsReader,
         log: RateLimitedLogger,
+        background: Background,
     ) -> None:
         self._options = options
         self._own_metrics = own_metrics
@@ -84,6 +85,7 @@ class Publication:
             timeout=options.push_timeout,
             keep_timeout=_KEEP_SECONDS,
             log=RateLimitedLogger(self._warn, interval=0.0),
+            background=background,
         )
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""Report one run in a thread beside it: its start, heartbeats, and its end.
+"""Report one run in the background: its start, heartbeats, and its end.
 
 No push delays the run: the caller decides how long to wait for the end's, and a thread that hangs
 is left behind. All that is heavy is imported in the thread.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 
-from pushgate import RateLimitedLogger
+from pushgate import Background, RateLimitedLogger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from typing import Any
 
     from pushgate import Outcome
     from pushgate_subprocess._publication import OwnMetricsReader, Publication
@@ -42,26 +43,23 @@ class RunReport:
         started_at: float,
         own_metrics: OwnMetricsReader,
         write: Callable[[str], object],
+        background: Background | None = None,
     ) -> None:
+        self._background = background or Background()
         self._options = options
         self._started_at = started_at
         self._own_metrics = own_metrics
         self._log = RateLimitedLogger(write)
         self._judge: Callable[[], Outcome] | None = None
         self._settled: Callable[[], object] = lambda: None
-        self._ended, self._over = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
+        self._ended, self._over = self._background.event(), self._background.event()
+        self._running: Any = None
         self._publication: Publication | None = None
         self._is_done = self._is_closed = False
 
     def begin(self) -> None:
         """The run has started. Returns at once."""
-        thread = threading.Thread(target=self._report, name="pushgate-run", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # the limit on threads is reached
-            return
-        self._thread = thread
+        self._running = self._background.start(self._report, "pushgate-run")
 
     def finish(self, judge: Callable[[], Outcome], settled: Callable[[], object]) -> None:
         """The run has ended as ``judge()`` tells. Returns at once, where a thread can be had.
@@ -70,10 +68,10 @@ class RunReport:
         """
         self._judge, self._settled = judge, settled
         self._ended.set()
-        if self._thread is None:
+        if self._running is None:  # the limit on threads was reached
             self.begin()
-        if self._thread is None:
-            self._report()
+        if self._running is None:
+            self._background.run(self._report)
 
     def keep(self) -> None:
         """The time is over: keep the end in the outbox, where it is not delivered.
@@ -95,42 +93,46 @@ class RunReport:
             self.close()
 
     def close(self) -> None:
-        """Let the run's state go, and log nothing any more. The last call; returns at once."""
+        """Log nothing any more, and let go of what is not done. The last call; returns at once."""
         self._is_closed = True
         if not self._is_done:
             self._log.warning("gave up waiting: the outcome was neither pushed nor kept in time")
-        if self._publication is not None:
-            self._publication.close()
+            self._let_go()
         self._log.silence()
 
-    def _report(self) -> None:
-        self._say_faults(self._accompany)
-        self._ended.wait()
-        self._say_faults(self._finish)  # which tries again what the start could not do
+    async def _report(self) -> None:
+        await self._say_faults(self._accompany)
+        await self._background.wait(self._ended)
+        await self._say_faults(self._finish)  # which tries again what the start could not do
+        self._let_go()
         self._is_done = True
         self._settled()
 
-    def _accompany(self) -> None:
+    async def _accompany(self) -> None:
         publication = self._publish()
         if not self._ended.is_set():
             publication.start()
-        while not self._ended.wait(self._options.heartbeat):
+        while not await self._background.wait(self._ended, self._options.heartbeat):
             publication.alive()
 
-    def _finish(self) -> None:
+    async def _finish(self) -> None:
         publication = self._publication or self._publish()
         if self._judge is not None:
             publication.finish(self._judge(), self._over.set)
-            self._over.wait()
+            await self._background.wait(self._over)
             publication.keep()
 
-    def _say_faults(self, step: Callable[[], None]) -> None:
+    async def _say_faults(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
-            step()
+            await step()
         except (TypeError, ValueError) as error:  # a grouping key that no gateway takes
             self._log.warning(f"the push failed: {error}")
         except Exception as error:
             self._log.warning(f"a fault in pushgate, please report it: {error!r}")
+
+    def _let_go(self) -> None:
+        if self._publication is not None:
+            self._publication.close()
 
     def _publish(self) -> Publication:
         from pushgate_subprocess._publication import Publication
@@ -140,6 +142,7 @@ class RunReport:
             started_at=self._started_at,
             own_metrics=self._own_metrics,
             log=self._log,
+            background=self._background,
         )
         if self._is_closed:
             self._publication.close()

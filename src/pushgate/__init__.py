@@ -99,6 +99,8 @@ if TYPE_CHECKING:
     from .transport.auth import TLS as TLS
     from .transport.auth import BasicAuth as BasicAuth
     from .transport.auth import BearerToken as BearerToken
+    from .transport.background import Background as Background
+    from .transport.background_loop import background_loop as background_loop
     from .transport.client_handlers import basic_auth_handler as basic_auth_handler
     from .transport.client_handlers import tls_auth_handler as tls_auth_handler
     from .transport.handler import HTTPHandler as HTTPHandler
@@ -126,6 +128,8 @@ _NAMES_OF = {
     "delivery.sink": ("Sink",),
     "delivery.configured_sink": ("configured_sink", "configured_direct_sink"),
     "delivery.direct_sink": ("DirectSink",),
+    "transport.background": ("Background",),
+    "transport.background_loop": ("background_loop",),
     "delivery.queue_sink": ("QueueSink",),
     "delivery.report": ("Report", "start_report", "end_reports", "deadline_report"),
     "delivery.messages": ("failure", "was_kept"),

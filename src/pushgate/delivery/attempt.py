@@ -13,10 +13,12 @@ from ..transport.deadline import Deadline
 from .messages import WAITS, failure, one_line, was_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
+    from typing import Any
 
-    from ..gateway.client import Gateway
-    from ..transport.background import MadeOnce
+    from ..gateway.core import GatewayCore
+    from ..transport.background import Background
+    from ..transport.made_once import MadeOnce
     from .report import Report
 
 # Of the time: for saying why it failed, and for what follows the first report, at most so many
@@ -27,7 +29,7 @@ _LONGEST_WAIT = 1.0  # seconds, for another thread that writes a log line
 
 
 class Attempt:
-    """Delivers what ``reports()`` yields, to ``gateway()``, in a thread that may be left behind.
+    """Delivers what ``reports()`` yields, to ``gateway()``, in the background.
 
     ``what`` names the first report for log lines, ``what_else`` the others. Where the first one
     waits in the outbox, the others wait too. ``settled`` is called once, from the thread, when
@@ -38,7 +40,8 @@ class Attempt:
 
     def __init__(
         self,
-        gateway: MadeOnce[Gateway | None],
+        background: Background,
+        gateway: MadeOnce[GatewayCore | None],
         reports: Callable[[], Iterable[Report]],
         *,
         what: str,
@@ -48,6 +51,7 @@ class Attempt:
     ) -> None:
         self.error: BaseException | None = None
         """What kept reports from arriving; what is lost goes before what waits."""
+        self._background = background
         self._gateway = gateway
         self._reports = reports
         self._what = what
@@ -59,17 +63,20 @@ class Attempt:
         self._telling = threading.Lock()
         self._kept = ""
 
-    def begin(self, timeout: float, *, after: Callable[[], object] = lambda: None) -> None:
+    def begin(
+        self, timeout: float, *, after: Callable[[], Coroutine[Any, Any, None]] | None = None
+    ) -> None:
         """Deliver, within ``timeout`` seconds, once ``after()`` has returned.
 
         Returns at once; where no thread can be started, when all is settled.
         """
         deadline = Deadline(timeout * (1 - _FOR_SAYING))
 
-        def run() -> None:
+        async def run() -> None:
             try:
-                after()
-                self._deliver(deadline)
+                if after is not None:
+                    await after()
+                await self._deliver(deadline)
             except BaseException as error:  # a user's handler may raise anything
                 self._failed(error)
                 if _interrupts(error):
@@ -79,8 +86,8 @@ class Attempt:
                 if self._settled is not None:
                     self._settled()
 
-        if in_background(run, "pushgate-delivery") is None:
-            run()
+        if self._background.start(run, "pushgate-delivery") is None:
+            self._background.run(run)
 
     def wait(self, timeout: float) -> None:
         """Return once all is settled, or after ``timeout`` seconds."""
@@ -109,7 +116,7 @@ class Attempt:
         if is_ours:
             self._telling.release()
 
-    def _deliver(self, deadline: Deadline) -> None:
+    async def _deliver(self, deadline: Deadline) -> None:
         gateway = self._gateway()
         if gateway is None:
             return
@@ -120,9 +127,9 @@ class Attempt:
                     if not keep_report(gateway, report):
                         raise PushError("the outbox could keep the outcome only")
                 elif self._what_else and not self._settled_count:
-                    push_report(gateway, report, deadline.reserving(_FOR_THE_REST, _MOST))
+                    await push_report(gateway, report, deadline.reserving(_FOR_THE_REST, _MOST))
                 else:
-                    push_report(gateway, report, deadline)
+                    await push_report(gateway, report, deadline)
             except Exception as error:
                 self._failed(error)
                 waits = was_kept(error)
@@ -155,18 +162,18 @@ class Attempt:
                 raise
 
 
-def push_report(gateway: Gateway, report: Report, deadline: Deadline) -> None:
+async def push_report(gateway: GatewayCore, report: Report, deadline: Deadline) -> None:
     """Send it, by the outbox if ``gateway`` has one. Raises what kept it from arriving."""
     timeout = deadline.left()
     if report.method == "DELETE":
-        gateway.delete(report.key, timeout=timeout)
+        await gateway.delete(report.key, timeout=timeout)
     elif report.method == "PUT":
-        gateway.push(report.key, report.families, timeout=timeout)
+        await gateway.push(report.key, report.families, timeout=timeout)
     else:
-        gateway.pushadd(report.key, report.families, timeout=timeout)
+        await gateway.pushadd(report.key, report.families, timeout=timeout)
 
 
-def keep_report(gateway: Gateway, report: Report) -> bool:
+def keep_report(gateway: GatewayCore, report: Report) -> bool:
     """Whether it waits in the gateway's outbox now, without a try to deliver it.
 
     Raises InvalidPayloadError.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..protocol.families import Family, FamilyLike
     from ..protocol.grouping_key import GroupingKey
     from ..protocol.groups import Group
-    from ..transport.background import MadeOnce
+    from ..transport.made_once import MadeOnce
     from .report import Report
     from .waiting_work import WaitingWork
 

@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING
 from ..errors import may_arrive_later
 from ..log import RateLimitedLogger
 from ..protocol.text import encode
-from ..transport.background import MadeOnce, in_background
+from ..transport.background import THREADS
 from ..transport.deadline import Deadline
+from ..transport.made_once import MadeOnce
 from .attempt import Attempt, keep_report, push_report
 from .report import deadline_report, end_reports, heartbeat_report, start_report
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
+    from typing import Any
 
     from ..gateway.client import Gateway
+    from ..gateway.core import GatewayCore
     from ..jobs.runs import JobRun, Outcome
     from ..protocol.grouping_key import GroupingKey
+    from ..transport.background import Background
+    from ..transport.background_loop import Running
     from .report import Own, Report
 
 _FOR_THE_START = 0.1  # of the end's time: a start that takes longer hangs, as the end would
@@ -27,13 +32,14 @@ _MOST_FOR_A_START = 10.0  # seconds, and for a heartbeat: then it waits, or the 
 
 
 class DirectSink:
-    """Pushes to one gateway in threads beside the job, which are left behind when time is over.
+    """Pushes to one gateway in the background of the job, and leaves it behind when time is over.
 
     ``gateway`` is a Gateway, or is called for one in a thread, since looking it up may take long;
     where it returns None, nothing is pushed. ``timeout`` bounds the wait for an end, in seconds.
     What is not delivered by then is kept in the gateway's outbox, which takes milliseconds;
     ``keep_timeout`` more seconds are waited where it takes longer, as on a busy disk.
     ``log`` takes the lines of what fails; without it they go to the logger ``pushgate``.
+    ``background`` is threads, or a :func:`background_loop` for the jobs of an asyncio program.
 
     No method raises. Where no thread can be started, a start is left to its end, which carries it
     too, and an end is pushed in the caller's thread. Safe to share between threads and over a fork.
@@ -46,34 +52,41 @@ class DirectSink:
         timeout: float = 10.0,
         keep_timeout: float = 10.0,
         log: RateLimitedLogger | None = None,
+        background: Background = THREADS,
     ) -> None:
         self.last_error: BaseException | None = None
         """What kept the last end from arriving; its ``kept`` says whether it waits."""
-        self._gateway = MadeOnce(gateway if callable(gateway) else lambda: gateway)
+        self._background = background
+
+        def core() -> GatewayCore | None:
+            made = gateway() if callable(gateway) else gateway
+            return None if made is None else background.core(made)
+
+        self._gateway = MadeOnce(core)
         self._timeout = timeout
         self._short_timeout = min(timeout, _MOST_FOR_A_START)
         self._keep_timeout = keep_timeout
         self._log = log or RateLimitedLogger()
         self._starts: dict[GroupingKey, _Start] = {}
         self._attempts: list[Attempt] = []
-        self._heartbeat: threading.Thread | None = None
+        self._heartbeat: threading.Thread | Running | None = None
 
     def started(self, run: JobRun) -> None:
         """Push that ``run`` has started. A failure is not logged: the end tells the start again."""
         start = self._starts[run.key] = _Start(run)
-        start.thread = in_background(lambda: self._push_start(start), "pushgate-start")
+        start.running = self._background.start(lambda: self._push_start(start), "pushgate-start")
 
     def alive(self, run: JobRun) -> None:
         """Push that ``run`` goes on, unless the push before is still under way."""
 
-        def push() -> None:
+        async def push() -> None:
             with suppress(BaseException):  # the end tells
                 gateway = self._gateway()
                 if gateway is not None:
-                    push_report(gateway, heartbeat_report(run), Deadline(self._short_timeout))
+                    await push_report(gateway, heartbeat_report(run), Deadline(self._short_timeout))
 
         if self._heartbeat is None or not self._heartbeat.is_alive():
-            self._heartbeat = in_background(push, "pushgate-heartbeat")
+            self._heartbeat = self._background.start(push, "pushgate-heartbeat")
 
     def missed_deadline(self, run: JobRun, at: float) -> None:
         """Push that ``run`` had not ended at ``at``, in Unix seconds. Waits as for an end."""
@@ -86,7 +99,7 @@ class DirectSink:
 
         ``what`` is their name in log lines. Where the first one waits, the others wait too.
         """
-        self._await(Attempt(self._gateway, reports, what=what, log=self._log))
+        self._await(Attempt(self._background, self._gateway, reports, what=what, log=self._log))
 
     def finished(self, run: JobRun, outcome: Outcome, own: Own = None) -> None:
         """Push how ``run`` ended, and the job's own metrics. Returns once that is settled."""
@@ -125,6 +138,7 @@ class DirectSink:
     ) -> Attempt:
         once = MadeOnce(own) if callable(own) else own  # it may be asked for by two threads
         return Attempt(
+            self._background,
             self._gateway,
             lambda: end_reports(run, outcome, once),
             what=f"the push for {run.key}",
@@ -133,7 +147,9 @@ class DirectSink:
             settled=settled,
         )
 
-    def _await(self, attempt: Attempt, after: Callable[[], object] = lambda: None) -> None:
+    def _await(
+        self, attempt: Attempt, after: Callable[[], Coroutine[Any, Any, None]] | None = None
+    ) -> None:
         try:
             attempt.begin(self._timeout, after=after)
             attempt.wait(self._timeout)
@@ -144,21 +160,21 @@ class DirectSink:
         attempt.close(self._keep_timeout)
         self.last_error = attempt.error
 
-    def _end_start(self, run: JobRun) -> Callable[[], object]:
+    def _end_start(self, run: JobRun) -> Callable[[], Coroutine[Any, Any, None]]:
         """The end of ``run`` begins. Returns what waits a little for its start and heartbeat."""
         start = self._starts.pop(run.key, None)
-        threads = [self._heartbeat]  # it may deliver what waits, which no two can do at once
+        before = [self._heartbeat]  # it may deliver what waits, which no two can do at once
         if start is not None:
             start.has_ended = True
-            threads.append(start.thread)
+            before.append(start.running)
 
-        def wait() -> None:
-            for thread in filter(None, threads):
-                thread.join(self._timeout * _FOR_THE_START)
+        async def wait() -> None:
+            for running in filter(None, before):
+                await self._background.join(running, self._timeout * _FOR_THE_START)
 
         return wait
 
-    def _push_start(self, start: _Start) -> None:
+    async def _push_start(self, start: _Start) -> None:
         try:
             gateway = self._gateway()
             if gateway is None:
@@ -168,7 +184,7 @@ class DirectSink:
             try:
                 # Past the outbox: to compare and deliver what waits there for this job may take
                 # seconds, while which no other thread can push the end.
-                gateway.send_directly(
+                await gateway.send_directly(
                     "POST",
                     report.key,
                     text,
@@ -189,7 +205,7 @@ class _Start:
 
     def __init__(self, run: JobRun) -> None:
         self.run = run
-        self.thread: threading.Thread | None = None
+        self.running: threading.Thread | Running | None = None
         self.has_ended = False  # then the end tells the start
         self.is_stopped = False
 

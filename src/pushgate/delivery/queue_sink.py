@@ -16,7 +16,7 @@ from ..transport import error_mapping as _error_mapping  # noqa: F401
 from ..transport import handler as _handler  # noqa: F401
 from ..transport import http_parser as _http_parser  # noqa: F401
 from ..transport import redaction as _redaction  # noqa: F401
-from ..transport.background import MadeOnce
+from ..transport.made_once import MadeOnce
 from .batch import BatchDelivery
 from .report import deadline_report, end_reports, heartbeat_report, start_report
 from .work_queue import WorkQueue

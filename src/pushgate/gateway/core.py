@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GatewayRejectedError, InvalidPayloadError, refuses_content_type
@@ -24,6 +25,7 @@ from .reader import GatewayReader
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from ..transport.backend import Backend
     from ..transport.deadline import Deadline
     from .outbox_protocol import OutboxProtocol
 
@@ -189,6 +191,17 @@ class GatewayCore(GatewayReader):
         deadline = self._deadline(timeout)
         await self._features.require_utf8_names(deadline)
         return deadline.left()
+
+    @property
+    def has_own_handler(self) -> bool:
+        """Whether a handler of the user's performs the requests, which may wait as it likes."""
+        return not isinstance(self._performer, HTTPHandler)
+
+    def waiting_by(self, backend: Backend) -> GatewayCore:
+        """The same gateway for code that waits otherwise. It must have no handler of its own."""
+        other = copy(self)
+        other.backend, other._known_features = backend, None
+        return other
 
     def _performer_of(self, handler: Any) -> Performer:
         """What performs requests by ``handler``. Raises TypeError where that can't be."""

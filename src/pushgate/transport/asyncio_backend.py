@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
-from functools import partial
-from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from ..errors import SettingsError
 from . import error_mapping, http_parser  # noqa: F401 - later, sockets may have left no descriptor
-from .backend import BLOCKING
-from .background import in_background
+from .thread_steps import OnLoop, in_steps, in_thread
 
 if TYPE_CHECKING:
     import socket
@@ -51,7 +47,7 @@ class AsyncioBackend:
         under_way = _state().look_ups
         task = under_way.get(name)
         if task is None:
-            task = under_way[name] = asyncio.ensure_future(_in_thread(work))
+            task = under_way[name] = asyncio.ensure_future(in_thread(work))
 
             def settled(task: asyncio.Task[Any]) -> None:
                 under_way.pop(name, None)
@@ -78,22 +74,14 @@ class AsyncioBackend:
 
     async def with_disk(self, flow: Callable[[Any], Coroutine[Any, Any, T]], gateway: Any) -> T:
         """As a Backend's: ``flow`` runs in threads, and its gateway's requests in the loop."""
-        coroutine = flow(_OnLoop(gateway))
-        try:
-            # Few begin at a time. One that has begun waits for none: it may hold the outbox's lock,
-            # for which the others wait.
+
+        # Few begin at a time. One that has begun waits for none: it may hold the outbox's lock,
+        # for which the others wait.
+        async def begin(work: Callable[[], T]) -> T:
             async with _state().disk:
-                step = await _in_thread(partial(_advanced, coroutine.send, None))
-            while step.request is not None:
-                try:
-                    go_on = partial(_advanced, coroutine.send, await step.request())
-                except Exception as error:
-                    go_on = partial(_advanced, coroutine.throw, error)
-                step = await _in_thread(go_on)
-            return step.result  # type: ignore[no-any-return]
-        finally:
-            with suppress(ValueError):  # a thread is still in it: it ends with the thread
-                coroutine.close()
+                return await in_thread(work)
+
+        return await in_steps(flow(OnLoop(gateway)), begin, in_thread)
 
 
 ASYNCIO = AsyncioBackend()
@@ -112,72 +100,6 @@ _states: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDicti
 
 def _state() -> _LoopState:
     return _states.setdefault(asyncio.get_running_loop(), _LoopState())
-
-
-class _OnLoop:
-    """A gateway for code in a thread: what it awaits of it is handed to the loop."""
-
-    backend = BLOCKING
-
-    def __init__(self, gateway: Any) -> None:
-        self._gateway = gateway
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._gateway, name)
-        if not iscoroutinefunction(value):
-            return value
-        return lambda *arguments, **options: _Request(partial(value, *arguments, **options))
-
-
-class _Request:
-    """Awaited in a thread, it is what ``_advanced`` returns."""
-
-    def __init__(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        self._call = call
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return (yield self._call)
-
-
-class _Step(NamedTuple):
-    """What a coroutine came to: its next request, or None and its result."""
-
-    request: Callable[[], Coroutine[Any, Any, Any]] | None
-    result: Any = None
-
-
-def _advanced(go_on: Callable[[Any], Any], value: Any) -> _Step:
-    try:
-        return _Step(go_on(value))
-    except StopIteration as end:
-        return _Step(None, end.value)
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """What ``work`` returns, in a thread that is left behind where the caller is cancelled."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(error: BaseException | None, result: T | None) -> None:
-        if future.done():  # cancelled
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
-
-    def run() -> None:
-        outcome: tuple[BaseException | None, T | None]
-        try:
-            outcome = None, work()
-        except BaseException as failure:
-            outcome = failure, None
-        with suppress(RuntimeError):  # the loop was closed
-            loop.call_soon_threadsafe(settle, *outcome)
-
-    if in_background(run, "pushgate-aside") is None:
-        return work()
-    return await future
 
 
 async def _ready(

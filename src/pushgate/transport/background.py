@@ -1,16 +1,17 @@
-"""Work in threads that may be left behind when their time is over."""
+"""Work beside the caller, which may be left behind when its time is over."""
 
 from __future__ import annotations
 
 import contextvars
-import os
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextlib import suppress
 
+TYPE_CHECKING = False  # for the start of a command, see pushgate itself
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
-T = TypeVar("T")
+    from .background_loop import Running
 
 
 def in_background(target: Callable[[], None], name: str) -> threading.Thread | None:
@@ -27,26 +28,40 @@ def in_background(target: Callable[[], None], name: str) -> threading.Thread | N
     return thread
 
 
-class MadeOnce(Generic[T]):
-    """A value that the first thread makes that asks for it; others wait meanwhile.
+class Background:
+    """Runs each flow in a thread of its own, where its awaits block.
 
-    What ``make`` raises is raised to the thread that called it, and the next one tries again.
+    A flow is a coroutine function. It awaits methods of :meth:`core`, and :meth:`wait` and
+    :meth:`join`; between them it may block.
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._made: list[T] = []
-        self._renew()
+    def start(
+        self, flow: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> threading.Thread | Running | None:
+        """Run ``flow``; None where no thread can be started."""
 
-    def __call__(self) -> T:
-        if not self._made:
-            if os.getpid() != self._process:  # a thread of the parent may have held the lock
-                self._renew()
-            with self._lock:
-                if not self._made:
-                    self._made.append(self._make())
-        return self._made[0]
+        return in_background(lambda: self.run(flow), name)
 
-    def _renew(self) -> None:
-        self._lock = threading.Lock()
-        self._process = os.getpid()
+    def run(self, flow: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``flow`` in this thread."""
+        with suppress(StopIteration):  # its end, to which it comes at once
+            flow().send(None)
+
+    def event(self) -> threading.Event:
+        """One that flows may wait for; it is set by any thread."""
+        return threading.Event()
+
+    async def wait(self, event: Any, timeout: float | None = None) -> bool:
+        """Whether ``event`` is set, within ``timeout`` seconds."""
+        return bool(event.wait(timeout))
+
+    async def join(self, running: Any, timeout: float) -> None:
+        """Wait for the end of what :meth:`start` returned."""
+        running.join(timeout)
+
+    def core(self, gateway: Any) -> Any:
+        """What flows use a Gateway by."""
+        return gateway.core
+
+
+THREADS = Background()

@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -306,6 +307,85 @@ def test_a_task_that_is_cancelled_while_it_pushes_ends_at_once(recorder):
             await task
 
     asyncio.run(main())
+
+
+def test_no_thread_waits_for_a_gateway_that_hangs(waiting):
+    async def work(name, url):
+        async with job(name, gateway=url, start_push=False, push_timeout=3600):
+            pass
+
+    def threads():
+        names = {thread.name for thread in threading.enumerate()} - {"pushgate-loop"}
+        return [name for name in names if name.startswith("pushgate")]
+
+    async def main(server):
+        tasks = [asyncio.create_task(work(f"j{n}", server.url)) for n in range(100)]
+        while server.accepted < len(tasks) or threads():
+            await asyncio.sleep(0.01)
+        assert not any(task.done() for task in tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    with FaultServer(hang) as server:
+        asyncio.run(main(server))
+    assert len([group for group in waiting() if "origin" not in group.labels]) == 100
+
+
+def test_handlers_that_block_hold_up_no_other_job_of_the_loop():
+    together = threading.Barrier(20)
+
+    def handler(**_request):
+        return lambda: together.wait(DEADLINE)
+
+    async def work(number):
+        async with job(f"j{number}", gateway=Gateway(NOBODY, handler=handler), start_push=False):
+            pass
+
+    async def main():
+        await asyncio.gather(*(work(number) for number in range(20)))
+
+    asyncio.run(main())
+    assert not together.broken
+
+
+def test_heartbeats_go_on_while_the_body_holds_up_the_loop(recorder):
+    async def main():
+        options = {"heartbeat": 0.01, "start_push": False}
+        async with job("backup", gateway=recorder.url, **options):
+            assert recorder.next().body == recorder.next().body == b""
+
+    asyncio.run(main())
+
+
+def test_a_job_whose_loop_is_closed_is_kept(waiting, caplog):
+    async def work(url):
+        async with job("backup", gateway=url, push_timeout=3600):
+            pass
+
+    with FaultServer(hang) as server:
+        loop = asyncio.new_event_loop()
+        coroutine = work(server.url)
+        task = loop.create_task(coroutine)
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        assert not task.done()
+        coroutine.close()
+    assert waiting()
+    assert "it waits in the outbox" in caplog.text
+
+
+def test_a_loop_in_a_process_that_gevent_has_patched(recorder):
+    program = """import asyncio
+from gevent import monkey; monkey.patch_all()
+from pushgate_subprocess import job
+async def main():
+    async with job('backup', gateway=url): pass
+asyncio.run(main())
+"""
+    subprocess.run(in_python(program, recorder.url), check=True, timeout=DEADLINE)
+    bodies = [request.body for request in recorder.requests]
+    assert any(b"batch_job_last_run_success 1" in body for body in bodies)
 
 
 def in_python(program, url):
