@@ -208,6 +208,7 @@ def test_delete_removes_this_group_alone(cli, pushgateway):
         (["push", "--job", "j", "--jbo", "x"], "--jbo"),
         (["push", "--job", "j", "--gate", "h"], "there is no option --gate"),  # no abbreviations
         (["push", "--job", "j", "--passwrd", "x"], "set PUSHGATE_PASSWORD to it, or to file:/path"),
+        (["rules", "--label=--"], "--label needs a value"),
         (["gateway", "--port", "9"], "no option --port; see 'pushgate gateway --help'"),
         (["--gateway", "h", "push"], "write it after the command"),
         (["push", "--job", ""], "empty"),

@@ -73,11 +73,13 @@ class Parser(argparse.ArgumentParser):
         for word in args:
             if word == "--":
                 break
-            option = word.partition("=")[0]
+            option, _, value = word.partition("=")
             is_option = re.match("--?[a-zA-Z]", option) is not None
             together = not option.startswith("--") and {f"-{c}" for c in option[1:]} <= known.keys()
             if is_option and option not in known and not together:
                 self.error(what_is_wrong_with(option, known))
+            if is_option and value == "--":  # of which argparse of Python 3.11 makes an empty list
+                self.error(f"{option} needs a value")
         return super().parse_args(args, ParsedOptions() if namespace is None else namespace)
 
     def error(self, message: str) -> NoReturn:
