@@ -362,6 +362,7 @@ def test_a_systemd_unit_has_its_state_in_its_state_directory(directories, state)
     environ = {"STATE_DIRECTORY": directories, "XDG_STATE_HOME": "/xdg"}
     assert state_directory(environ) == state
     assert state_directory({**environ, "PUSHGATE_STATE_DIR": "/ours"}) == "/ours"
+    assert state_directory({**environ, "PUSHGATE_STATE_DIR": "~/x"}) == os.path.expanduser("~/x")
 
 
 def test_without_a_home_there_is_no_outbox_and_that_is_said(monkeypatch):

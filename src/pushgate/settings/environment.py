@@ -46,7 +46,7 @@ def state_directory(environ: Mapping[str, str]) -> str:
     import os
 
     if chosen := environ.get("PUSHGATE_STATE_DIR"):
-        return chosen
+        return os.path.expanduser(chosen)  # in a crontab or a unit, no shell does
     base = environ.get("STATE_DIRECTORY", "").split(":")[0]  # of the unit, which may have several
     if not os.path.isabs(base):
         base = environ.get("XDG_STATE_HOME", "")
