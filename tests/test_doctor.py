@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pushgate import Gateway, GatewayRejectedError, GroupingKey, Settings, gauge
+from pushgate import Gateway, GatewayRejectedError, GroupingKey, Outbox, Settings, gauge
 from pushgate.embedded import EmbeddedGateway
 from support.faults import FaultServer, answer, respond
 from support.gateways import NEW, OLD, open_gateway
@@ -141,10 +141,16 @@ def test_doctor_sees_clocks_apart_and_what_the_groups_suffer_from(cli):
     ["/metrics/job/a/instance@base64/=", "/metrics/job/a"],
 ])  # fmt: skip
 @pytest.mark.parametrize("kind", [OLD, NEW])
-def test_what_doctor_advises_heals_a_poisoned_gateway(cli, paths, kind):
+def test_what_doctor_advises_heals_a_poisoned_gateway(cli, tmp_path, paths, kind):
+    outbox = Outbox(tmp_path)
     with open_gateway(kind) as server:
+        gateway = Gateway(server.url, outbox=outbox)
         for path in paths:
             server.exchange("PUT", path, "m 1\n")
+        for job in "cd":  # what this refuses is refused to all
+            with pytest.raises(GatewayRejectedError):
+                gateway.push(job, gauge("m", "", 1))
+        assert outbox.flush(gateway).left == 2
         for _ in paths:
             _, out, _ = cli("doctor", "--json", "--gateway", server.url)
             advices = [c["advice"] for c in json.loads(out) if c["level"] == "FAIL"]
@@ -153,6 +159,7 @@ def test_what_doctor_advises_heals_a_poisoned_gateway(cli, paths, kind):
                 assert cli(*command, "--gateway", server.url)[0] == 0
         assert cli("doctor", "--json", "--gateway", server.url)[0] == 0
         assert server.exchange("GET", "/metrics").status == 200
+        assert outbox.flush(gateway)[:3] == (2, (), 0)
 
 
 @pytest.mark.end_to_end

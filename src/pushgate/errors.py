@@ -191,8 +191,8 @@ class GatewayRejectedError(DeliveryError, HTTPError):
         self.group = group
         self.retryable = _is_retryable_status(status)
         is_page = "html" in (headers.get("Content-Type") or "").lower()
-        is_of_a_proxy = status == _BAD_REQUEST and (is_page or wants_tls(self))
-        self.permanent = status in _PERMANENT and not is_of_a_proxy
+        is_of_a_proxy = status == _BAD_REQUEST and is_page
+        self.permanent = status in _PERMANENT and not is_of_a_proxy and not _says(self, _OF_ALL)
         self.retry_after = retry_after
 
     def __getattr__(self, name: str) -> Any:
@@ -232,8 +232,11 @@ _NOT_READABLE = (401, 403, 404, 405)
 _BAD_REQUEST, _UNAUTHORIZED = 400, 401
 _TIMED_OUT, _UNSUPPORTED, _TOO_MANY = 408, 415, 429
 _SERVER_ERRORS = 500
-# In the 400 of Go, nginx and Apache for plain HTTP at a port that speaks TLS.
-_WANT_TLS = ("to an HTTPS server", "to HTTPS port", "SSL-enabled server port")
+# In a 400 that is not about what was sent: of Go, nginx and Apache for plain HTTP at a port that
+# speaks TLS; and of a Pushgateway that holds a group which breaks it for all. The metrics that it
+# names then are its own, and in no push.
+_WANT_TLS = (b"to an HTTPS server", b"to HTTPS port", b"SSL-enabled server port")
+_OF_ALL = (*_WANT_TLS, b'metric "push_time_seconds"', b'metric "push_failure_time_seconds"')
 _ELSEWHERE = (
     "it answers, but not as a Pushgateway does",
     "correct the port, or add the path prefix that the gateway runs under",
@@ -277,10 +280,10 @@ def is_permanent(error: BaseException) -> bool:
     return _status(error) in _PERMANENT
 
 
-def wants_tls(error: BaseException) -> bool:
-    """Whether the port speaks TLS, and was sent plain HTTP."""
-    text = str(error)
-    return _status(error) == _BAD_REQUEST and any(words in text for words in _WANT_TLS)
+def _says(error: BaseException, texts: tuple[bytes, ...]) -> bool:
+    """Whether it is a 400 with one of these in its body."""
+    body: bytes = getattr(error, "_body", b"")
+    return _status(error) == _BAD_REQUEST and any(text in body for text in texts)
 
 
 def may_arrive_later(error: BaseException) -> bool:
@@ -306,7 +309,7 @@ def concerns_one_group(error: BaseException) -> bool:
     status = _status(error)
     if status is None:
         return not isinstance(error, OSError)
-    return not (status in _OF_THE_GATEWAY or is_success(status) or wants_tls(error))
+    return not (status in _OF_THE_GATEWAY or is_success(status) or _says(error, _OF_ALL))
 
 
 def forbids_reading(error: BaseException) -> bool:
@@ -352,7 +355,7 @@ def explain(error: BaseException, *, has_credentials: bool) -> tuple[str, str]:
     status = _status(error)
     if status == _UNAUTHORIZED and has_credentials:
         return "the credentials are refused", "correct user name, password or token"
-    if wants_tls(error):
+    if _says(error, _WANT_TLS):
         return "", "write https:// in place of http://"
     if status is not None and is_success(status):
         return _ELSEWHERE
