@@ -129,6 +129,17 @@ def test_own_metrics_are_made_once_and_by_name(caplog):
         own_metrics_key(KEY.with_labels(origin="me"))
 
 
+def test_an_outcome_waits_while_a_script_has_pushed_a_job_metric_with_another_type(server, outbox):
+    gateway = gateway_of(server.url, outbox)
+    gateway.send("PUT", GroupingKey("script"), b"batch_job_last_duration_seconds 1\n")
+    sink = DirectSink(gateway)
+    sink.finished(RUN, SUCCESS)
+    assert sink.last_error.kept
+    gateway.delete("script")
+    outbox.flush(gateway)
+    assert "batch_job_last_duration_seconds" in held(server)
+
+
 def test_where_the_outcome_waits_the_own_metrics_wait_and_one_line_says_so(outbox, caplog):
     sink = DirectSink(gateway_of(REFUSED, outbox))
     sink.started(RUN)

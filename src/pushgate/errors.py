@@ -192,7 +192,7 @@ class GatewayRejectedError(DeliveryError, HTTPError):
         self.retryable = _is_retryable_status(status)
         is_page = "html" in (headers.get("Content-Type") or "").lower()
         is_of_a_proxy = status == _BAD_REQUEST and is_page
-        self.permanent = status in _PERMANENT and not is_of_a_proxy and not _says(self, _OF_ALL)
+        self.permanent = status in _PERMANENT and not is_of_a_proxy and not _says(self, _OF_OTHERS)
         self.retry_after = retry_after
 
     def __getattr__(self, name: str) -> Any:
@@ -237,6 +237,8 @@ _SERVER_ERRORS = 500
 # names then are its own, and in no push.
 _WANT_TLS = (b"to an HTTPS server", b"to HTTPS port", b"SSL-enabled server port")
 _OF_ALL = (*_WANT_TLS, b'metric "push_time_seconds"', b'metric "push_failure_time_seconds"')
+# The types of the job metrics are fixed: who clashes with them has pushed them by other means.
+_OF_OTHERS = (*_OF_ALL, b'metric "batch_job_')
 _ELSEWHERE = (
     "it answers, but not as a Pushgateway does",
     "correct the port, or add the path prefix that the gateway runs under",
