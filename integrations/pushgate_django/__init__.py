@@ -44,7 +44,8 @@ _log = RateLimitedLogger()
 class PushgateMixin(BaseCommand):  # type: ignore[misc]  # Django ships no types
     """Reports each run of a management command, from the shell or by ``call_command``.
 
-    ``pushgate_expect_every`` is the schedule's period, such as ``"24h"``, or a cron expression.
+    ``pushgate_expect_every`` is the schedule's period, such as ``"24h"``, or a cron expression,
+    such as ``"0 3 * * * Europe/Berlin"``; without a zone, it is in Django's ``TIME_ZONE``.
     ``self.pushgate`` has the metrics of the run, as that of ``pushgate_subprocess.job``. What is
     raised, returned and printed stays the same. A run with ``--dry-run``, and one in a test, is
     not told.
