@@ -148,6 +148,6 @@ def _sink() -> QueueSink:
         url = configured_gateway().url
         log.info("the listener works: DAG runs, and tasks at a run's end, are pushed to %s", url)
     except Exception as error:
-        log.warning("the listener can't push what this process knows: %s", error)
+        log.error("the listener can't push what this process knows: %s", error)
     deadline = configuration().deadline
     return QueueSink(configured_gateway, outbox=outbox(), timeout=deadline, patience=deadline)

@@ -168,4 +168,4 @@ def _harmless() -> Iterator[None]:
     try:
         yield
     except Exception:
-        logging.getLogger("pushgate").warning("the listener failed", exc_info=True)
+        logging.getLogger("pushgate").error("the listener failed", exc_info=True)

@@ -19,7 +19,7 @@ def _listeners() -> list[Any]:
         if not configuration().listener:
             return []
     except Exception as error:  # the process must start, also without monitoring
-        logging.getLogger("pushgate").warning("the listener stays off: %s", error)
+        logging.getLogger("pushgate").error("the listener stays off: %s", error)
         return []
     from pushgate_airflow import listener
 
