@@ -10,11 +10,10 @@ import re
 from typing import TYPE_CHECKING
 
 from pushgate import GroupingKey, InvalidGroupingKeyError, own_metrics_key
+from pushgate_airflow._events import Event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from pushgate_airflow._events import Event
 
 _INSTANCE = "job["
 
@@ -64,6 +63,19 @@ def grouping_key(
     return key
 
 
+def check_labels(job: str | None, labels: Mapping[str, object], of_each_run: bool) -> None:
+    """Raises InvalidGroupingKeyError for what would be refused at each call, or never end."""
+    anything = Event("dag", "task", "run", "success")
+    lifetime = 1.0 if of_each_run else None
+    grouping_key(anything, labels=dict.fromkeys(labels, "value"), run_lifetime=lifetime)
+    if job is not None and "{" not in job:
+        GroupingKey(job)
+    if not of_each_run:
+        for name, value in {**labels, "job": job}.items():
+            if isinstance(value, str):
+                _refuse_template_of_runs(name, value)
+
+
 def instance_key(key: GroupingKey, map_index: int) -> GroupingKey:
     """The group of the own metrics of one instance of a mapped task.
 
@@ -92,7 +104,7 @@ def refuse_empty(label: str, value: object) -> None:
         )
 
 
-def refuse_template_of_runs(label: str, template: str) -> None:
+def _refuse_template_of_runs(label: str, template: str) -> None:
     """Raises InvalidGroupingKeyError for a template whose text is another for each run."""
     if found := _OF_A_RUN.search(template):
         raise InvalidGroupingKeyError(

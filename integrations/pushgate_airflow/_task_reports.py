@@ -10,10 +10,8 @@ after the other, is what hangs, and the task's next request would wait just as l
 
 from __future__ import annotations
 
-import threading
 import time
-from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pushgate import (
     METRIC_PREFIX,
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
     from pushgate import Gateway
     from pushgate_airflow._events import Event
-
-T = TypeVar("T")
 
 # With a gateway that hangs, a task waits at its start and at its end, and no longer than the
 # deadline in both. The end tells the start again.
@@ -99,20 +95,3 @@ def _reports(event: Event, run: JobRun, only_ended: bool) -> Iterator[Report]:
             expires_at = run.expires_at or now + lifetime
             expiry = start_families(JobRun(key, None, expires_at=expires_at))
         yield Report("PUT", key, [*families, *expiry], now)
-
-
-def within(seconds: float, function: Callable[[], T]) -> T:
-    """What ``function()`` returns or raises. Raises TimeoutError after ``seconds``."""
-    result: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(function())
-        except BaseException as error:  # raised again below, but for a SystemExit and its like
-            is_plain = isinstance(error, Exception)
-            result.set_exception(error if is_plain else RuntimeError(repr(error)))
-
-    threading.Thread(target=run, name="pushgate", daemon=True).start()
-    if not wait([result], seconds).done:
-        raise TimeoutError(f"it did not end within {seconds:.3g} s")
-    return result.result()

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 from asgiref.sync import sync_to_async
 
-from pushgate import Gateway, GroupingKey, failure
+from pushgate import Gateway, failure, in_side_thread
 from pushgate_airflow._configuration import configuration
 from pushgate_airflow._events import DEADLINE_MISSED, RUNNING, Event, job_run
 from pushgate_airflow._gateway_lookup import gateway, gateway_at, is_gateway_configured
-from pushgate_airflow._group_labels import grouping_key, refuse_template_of_runs
+from pushgate_airflow._group_labels import check_labels, grouping_key
 from pushgate_airflow._metrics_of_task import begin
 from pushgate_airflow._real_runs import is_overtaken, is_reported
 from pushgate_airflow._run_context import NeedsTaskError, RunContext, run_context
 from pushgate_airflow._task_events import event_of, in_task_process
-from pushgate_airflow._task_reports import report, within
+from pushgate_airflow._task_reports import report
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -43,6 +43,7 @@ Labels = Mapping[str, object] | Callable[[Event, "Context"], Mapping[str, object
 # answers nobody. A DAG file's processor is killed after 50 s ([dag_processor]
 # dag_file_processor_timeout).
 _LOOK_UP = 40.0
+_TOO_SLOW = f"looking the gateway up took over {_LOOK_UP:g} s"
 
 
 class PushgatewayNotifier(BaseNotifier):
@@ -87,7 +88,9 @@ class PushgatewayNotifier(BaseNotifier):
             Gateway(gateway)  # raises for what is no URL
         if labels is not None and not callable(labels) and not isinstance(labels, Mapping):
             raise TypeError(f"labels is {labels!r}; give a mapping, or a callable that returns one")
-        _check_labels(job, labels, run_id_lifetime is not None)
+        check_labels(
+            job, labels if isinstance(labels, Mapping) else {}, run_id_lifetime is not None
+        )
         lifetime = run_id_lifetime
         if isinstance(lifetime, timedelta):
             lifetime = lifetime.total_seconds()
@@ -128,7 +131,7 @@ class PushgatewayNotifier(BaseNotifier):
             try:
                 found = await asyncio.wait_for(find(), _LOOK_UP)
             except TimeoutError:
-                raise TimeoutError(f"looking the gateway up took over {_LOOK_UP:g} s") from None
+                raise TimeoutError(_TOO_SLOW) from None
             await asyncio.to_thread(self._push, event, context, lambda: found)
         except Exception as error:
             _log_failure("a missed deadline", error)
@@ -223,7 +226,10 @@ def _notify(notifier: PushgatewayNotifier, context: Context, callback: object) -
         if in_task_process(context):
             notifier._push(event, context, notifier._find)
         else:
-            found = within(_LOOK_UP, notifier._find)
+            try:
+                found = in_side_thread(notifier._find).result(_LOOK_UP)
+            except TimeoutError:
+                raise TimeoutError(_TOO_SLOW) from None
             notifier._push(event, context, lambda: found)
     except Exception as error:
         _log_failure("a callback", error)
@@ -231,20 +237,6 @@ def _notify(notifier: PushgatewayNotifier, context: Context, callback: object) -
 
 def _log_failure(what: str, error: BaseException) -> None:
     logging.getLogger("pushgate").warning("%s", failure(f"the report of {what}", error))
-
-
-def _check_labels(job: str | None, labels: Labels | None, of_each_run: bool) -> None:
-    """Raises InvalidGroupingKeyError for what would be refused at each call, or never end."""
-    given = labels if isinstance(labels, Mapping) else {}
-    anything = Event("dag", "task", "run", "success")
-    lifetime = 1.0 if of_each_run else None
-    grouping_key(anything, labels=dict.fromkeys(given, "value"), run_lifetime=lifetime)
-    if job is not None and "{" not in job:
-        GroupingKey(job)
-    if not of_each_run:
-        for name, value in {**given, "job": job}.items():
-            if isinstance(value, str):
-                refuse_template_of_runs(name, value)
 
 
 _CONFIGURED = PushgatewayNotifier()

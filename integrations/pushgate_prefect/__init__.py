@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from pushgate import PushError, RateLimitedLogger, configured_direct_sink, configured_sink, readers
+from pushgate import (
+    PushError,
+    RateLimitedLogger,
+    configured_direct_sink,
+    configured_sink,
+    in_side_thread,
+    readers,
+)
 from pushgate_prefect import _flow_runs as translate
 
 if TYPE_CHECKING:
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ("FlowHooks", "hooks")
 
 Hook = Callable[..., Any]
-T = TypeVar("T")
 
 _LONGEST_LOOK_UP = 10.0  # seconds, for the name and the next runs of a run's deployment
 _PLANNED = 20  # runs among which the next two of the schedule are
@@ -117,7 +120,7 @@ class _Reporter:
         if flow_run.deployment_id is not None:
             read = partial(_read_deployment, flow_run.deployment_id)
             try:
-                deployment = _in_thread(read).result(_LONGEST_LOOK_UP)
+                deployment = in_side_thread(read).result(_LONGEST_LOOK_UP)
             except TimeoutError:
                 raise TimeoutError("Prefect's API does not tell of the deployment") from None
         if translate.is_real(flow_run, deployment):
@@ -165,22 +168,6 @@ def _read_deployment(deployment_id: UUID) -> translate.Deployment:
     return translate.Deployment(found.name, found.parameters, is_scheduled, next_starts)
 
 
-def _in_thread(call: Callable[[], T]) -> Future[T]:
-    """The result of a call in a thread of its own, which may be left behind."""
-    future: Future[T] = Future()
-    future.set_running_or_notify_cancel()  # who waits may be cancelled, and this goes on
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-
-    context = contextvars.copy_context()  # Prefect's settings and log lines depend on it
-    threading.Thread(target=context.run, args=(run,), name="pushgate-prefect", daemon=True).start()
-    return future
-
-
 async def _awaited(call: Callable[[], None]) -> None:
     """Without the loop's own threads, of which there are few: others may hang in them."""
-    await asyncio.wrap_future(_in_thread(call))
+    await asyncio.wrap_future(in_side_thread(call))

@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from .transport.handler import HTTPHandler as HTTPHandler
     from .transport.handler import default_handler as default_handler
     from .transport.handler import passthrough_redirect_handler as passthrough_redirect_handler
+    from .transport.side_thread import in_side_thread as in_side_thread
 
 _NAMES_OF = {
     # prometheus_client's push functions and handlers
@@ -153,6 +154,7 @@ _NAMES_OF = {
     "jobs.matchers": ("Matcher", "parse_matchers"),
     "jobs.schedule": ("with_schedule",),
     "jobs.status": ("job_rows", "JobRow"),
+    "transport.side_thread": ("in_side_thread",),
     # settings
     "settings.loader": ("Settings",),
     "settings.option_table": ("OptionSource", "read_options", "did_you_mean"),

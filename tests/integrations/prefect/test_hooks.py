@@ -132,7 +132,7 @@ def test_a_report_whose_flow_is_cancelled_meanwhile_ends_without_a_word():
     goes_on.set()
     assert ended.wait(30)
     for thread in threading.enumerate():  # a traceback of it would fail this test
-        if thread.name == "pushgate-prefect":
+        if thread.name == "pushgate-aside":
             thread.join()
 
 
