@@ -7,6 +7,7 @@ a Request in JSON, gets the pid, and is closed when the job's process ends.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -20,6 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
+
+import pushgate
 
 PATIENCE = 120.0  # seconds
 
@@ -52,21 +55,20 @@ class ForkServer:
 
     def __init__(self, module: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fork-server")
-        path = os.path.join(self._folder.name, "socket")
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(path)
-        self._listener.listen(128)
-        self._path = path
+        self._path = os.path.join(self._folder.name, "socket")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PUSHGATE")}
         environment["PYTHONPATH"] = os.pathsep.join(
             [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         )
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "contract.fork_server", module],
-            stdin=self._listener,
-            cwd=self._folder.name,
-            env=environment | {"PUSHGATE_CONFIG": os.devnull, "HOME": self._folder.name},
-        )
+        with socket.socket(socket.AF_UNIX) as listener:  # the server's alone: it refuses once dead
+            listener.bind(self._path)
+            listener.listen(128)
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "contract.fork_server", module],
+                stdin=listener,
+                cwd=self._folder.name,
+                env=environment | {"PUSHGATE_CONFIG": os.devnull, "HOME": self._folder.name},
+            )
 
     def start(self, request: Request) -> ForkedProcess:
         connection = socket.socket(socket.AF_UNIX)
@@ -77,12 +79,15 @@ class ForkServer:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(PATIENCE)
-        self._listener.close()
         self._folder.cleanup()
 
 
 def main() -> None:
     module = importlib.import_module(sys.argv[1])
+    for name in pushgate.__all__:  # what pushes and their failures need is loaded before the forks
+        getattr(pushgate, name)
+    pushgate.Settings.load({}, os.environ)
+    gc.freeze()  # their collections leave it alone, and need no copies of it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     parent = os.getppid()
     with socket.socket(fileno=os.dup(0)) as listener:

@@ -102,7 +102,7 @@ class Peer:
         while True:
             for byte in data:
                 self.send(bytes([byte]))
-                if self.server.stopping.wait(0.002):
+                if self.server.stopping.wait(0.01):
                     return
 
     def hang(self) -> None:

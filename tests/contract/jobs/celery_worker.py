@@ -9,15 +9,21 @@ import threading
 import time
 from collections.abc import Mapping
 
+import celery.app.control
 import celery.apps.worker
 import celery.backends.cache
 import celery.concurrency.solo
+import celery.events.dispatcher
+import celery.worker.autoscale
 import celery.worker.components
 import celery.worker.consumer
+import celery.worker.strategy
 import kombu.transport.memory  # noqa: F401 - what a worker needs is loaded once, before the forks
 
 import pushgate_celery
 from contract.jobs.body import body, tell
+
+pushgate_celery.install(celery.Celery(), "http://127.0.0.1:1").uninstall()
 
 
 def run(job: Mapping[str, object]) -> None:

@@ -12,6 +12,9 @@ from django.core.management.base import BaseCommand
 from contract.jobs.body import JobError, body, log_to_stderr, tell
 from pushgate_django import PushgateMixin
 
+settings.configure(PUSHGATE={})
+django.setup()
+
 
 class Command(PushgateMixin, BaseCommand):
     requires_system_checks = ()
@@ -23,8 +26,7 @@ class Command(PushgateMixin, BaseCommand):
 
 def run(job: Mapping[str, object]) -> None:
     log_to_stderr()
-    settings.configure(PUSHGATE={"gateway": job["gateway"], "timeout": job["push_timeout"]})
-    django.setup()
+    settings.PUSHGATE.update(gateway=job["gateway"], timeout=job["push_timeout"])
     command = Command()
     command.job = job
     try:
