@@ -19,6 +19,7 @@ from pushgate.embedded import EmbeddedGateway
 from pushgate.transport import pool as transport
 from support.frameworks import is_missing
 from support.gateways import KINDS, GatewayUnderTest, open_gateway
+from support.servers import reserved_port
 
 AIRFLOW = "tests/integrations/airflow/"
 
@@ -97,9 +98,10 @@ def cli(
 
 @pytest.fixture
 def server() -> Iterator[EmbeddedGateway]:
-    """A gateway that can be stopped, and started again with what it held."""
-    with EmbeddedGateway() as server:
-        yield server
+    """A gateway that can be stopped, and started again with what it held, on a port of its own."""
+    with ExitStack() as stack:
+        port = stack.enter_context(reserved_port()) if sys.platform == "linux" else 0
+        yield stack.enter_context(EmbeddedGateway(port=port))
 
 
 @pytest.fixture

@@ -95,8 +95,8 @@ def test_the_functions_have_the_signatures_of_prometheus_client(run, gateway):
 def test_hundreds_of_pushes_at_once_all_arrive(run, gateway_url):
     async def main():
         gateway = AsyncGateway(gateway_url, timeout=30)
-        await asyncio.gather(*(gateway.push(f"j{n}", METRICS) for n in range(300)))
-        assert len(await gateway.groups()) == 300
+        await asyncio.gather(*(gateway.push(f"j{n}", METRICS) for n in range(200)))
+        assert len(await gateway.groups()) == 200
 
     run(main())
 
@@ -174,7 +174,7 @@ def test_gateways_that_hang_delay_only_their_own_pushes(run, server):
 
         async def main():
             hung = AsyncGateway(hanging.url, timeout=60)
-            waiting = [asyncio.create_task(hung.push(f"j{n}", METRICS)) for n in range(200)]
+            waiting = [asyncio.create_task(hung.push(f"j{n}", METRICS)) for n in range(50)]
             gateway = AsyncGateway(server.url)
             for _ in range(5):
                 await gateway.push("a", METRICS)
@@ -192,7 +192,7 @@ def test_a_cancelled_push_closes_its_connection(run):
 
         async def main():
             gateway = AsyncGateway(server.url, timeout=None)
-            tasks = [asyncio.create_task(gateway.push(f"j{n}", METRICS)) for n in range(100)]
+            tasks = [asyncio.create_task(gateway.push(f"j{n}", METRICS)) for n in range(50)]
             while server.accepted < len(tasks):
                 await asyncio.sleep(0.01)
             for task in tasks:
@@ -288,9 +288,9 @@ def test_what_fails_is_kept_and_delivered_later_in_order(run, outbox, server):
 
     async def main():
         server.stop()
-        errors = await outcomes(gateway.push(f"j{n}", METRICS) for n in range(100))
+        errors = await outcomes(gateway.push(f"j{n}", METRICS) for n in range(50))
         assert all(error.kept for error in errors)
-        assert len(outbox.waiting()) == 100
+        assert len(outbox.waiting()) == 50
         server.start()
         await gateway.push("j0", [gauge("x", "", 2)])
         while not outbox.is_empty():
@@ -298,7 +298,7 @@ def test_what_fails_is_kept_and_delivered_later_in_order(run, outbox, server):
 
     run(main())
     held = {group.labels["job"]: group.value("x") for group in Gateway(server.url).groups()}
-    assert (len(held), held["j0"], held["j1"]) == (100, 2, 1)
+    assert (len(held), held["j0"], held["j1"]) == (50, 2, 1)
 
 
 def test_no_thread_waits_for_the_network_while_the_outbox_is_used(run, outbox):

@@ -395,17 +395,20 @@ def test_a_child_can_keep_a_push_while_a_thread_of_its_parent_delivers(
 
 
 def fail_in_processes(folder, processes, jobs):
-    outbox = Outbox(folder)
     reading, writing = os.pipe()
 
-    def fail(number):
-        os.close(writing)
-        os.read(reading, 1)  # they all begin when the other end is closed
+    def fail(outbox, number):
         gateway = Gateway("127.0.0.1:9", outbox=outbox, retries=0, timeout=1)
         metrics = [gauge(f"x{number}", "", number)]
         assert fails(gateway.pushadd, f"job{number % jobs}", metrics).kept
 
-    children = [fork(partial(fail, number)) for number in range(processes)]
+    def fail_together(number):
+        os.close(writing)
+        os.read(reading, 1)  # they all begin when the other end is closed
+        fail(Outbox(folder), number)
+
+    fail(Outbox(f"{folder}-first"), 0)  # what it needs is loaded once
+    children = [fork(partial(fail_together, number)) for number in range(processes)]
     os.close(reading)
     os.close(writing)
     wait_for(*children)

@@ -37,14 +37,13 @@ def test_a_family_has_its_lines_wherever_they_stand():
 
 
 @given(
-    st.dictionaries(st.from_regex(r"[a-z_][a-z0-9_]{0,3}", fullmatch=True), st.text(max_size=6)),
+    st.dictionaries(st.sampled_from(["a", "_", "le", "x_9", "quantile"]), st.text(max_size=6)),
     st.floats(),
 )
 def test_lines_are_read_alike_however_they_are_written(labels, value):
     escaped = {
         name: text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
         for name, text in labels.items()
-        if name != "__name__"
     }
     pairs = [f'{name}="{text}"' for name, text in escaped.items()]
     tight, wide = ",".join(pairs), " , ".join(pair.replace("=", " = ", 1) for pair in pairs)

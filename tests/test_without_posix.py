@@ -29,9 +29,8 @@ def hide_posix():
 
 
 def pushes_work():
-    import asyncio  # which takes these names where the system is not Windows
+    import asyncio
 
-    hide_posix()
     import pushgate
     from pushgate.embedded import EmbeddedGateway
 
@@ -57,7 +56,6 @@ def pushes_work():
 
 
 def the_rest_refuses():
-    hide_posix()
     import pushgate
     import pushgate.cli
     import pushgate_subprocess
@@ -76,6 +74,13 @@ def the_rest_refuses():
     assert pushgate.cli.main(["run", "--job", "x", "--", "true"]) == 125
 
 
-@pytest.mark.parametrize("function", [pushes_work, the_rest_refuses])
-def test_without_posix(function):
-    in_fresh_process(function)
+def without_posix():
+    import asyncio  # noqa: F401 - which takes these names where the system is not Windows
+
+    hide_posix()
+    pushes_work()
+    the_rest_refuses()
+
+
+def test_without_posix():
+    in_fresh_process(without_posix)

@@ -9,7 +9,6 @@ with fault_proxy(gateway.port, fault=hang) as proxy:
 from __future__ import annotations
 
 import http.client
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -17,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from support.faults import PATIENCE, FaultServer, Peer, Script, Seen, answer, hang
+from support.servers import reserved_port
 
 
 class Push(NamedTuple):
@@ -46,11 +46,7 @@ class FaultProxy:
         self.met_fault = 0  # how many connections
         self._meeting = threading.Condition(self._lock)
         self._stack = ExitStack()
-        # Bound, but not listening: connections are refused, and the port stays ours.
-        reserved = self._stack.enter_context(socket.socket())
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", 0))
-        self._address: int = reserved.getsockname()[1]
+        self._address = self._stack.enter_context(reserved_port())
         self.url = f"http://127.0.0.1:{self._address}"
 
     @property

@@ -146,6 +146,18 @@ def ui(*arguments: str) -> Iterator[int]:
             assert process.wait() == 0
 
 
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that refuses connections, and that no other process gets: bound, but not listening.
+
+    A server of this process can listen on it meanwhile, and again after a stop. (On Linux.)
+    """
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

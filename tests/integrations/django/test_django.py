@@ -4,14 +4,14 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("django_tasks_db")
-
 from pushgate import Gateway, job_rows
 
+pytestmark = pytest.mark.skipif(not find_spec("django_tasks_db"), reason="needs django_tasks_db")
 PROJECT = Path(__file__).parents[3] / "examples" / "django"
 PATIENCE = 60.0
 DAY = 86_400.0
@@ -180,17 +180,18 @@ def test_a_command_fails_as_its_process_would(server, tmp_path):
         assert row.info.get("exception") == exception
 
 
-@pytest.mark.parametrize(
-    "run",
-    [
-        "run('KeyError()', dry_run=True)",
-        "from django.test.utils import setup_test_environment as s; s(); run('KeyError()')",
-        "settings.PUSHGATE['enabled'] = False; run('KeyError()')",
-    ],
-)
-def test_only_real_runs_are_told(run, server, tmp_path):
+def test_only_real_runs_are_told(server, tmp_path):
     project = Project(server.url, tmp_path)
-    assert project.python("-c", COMMANDS + run, server.url) == (["KeyError()"], [])
+    runs = """
+from django.test.utils import setup_test_environment, teardown_test_environment
+run("KeyError()", dry_run=True)
+setup_test_environment()
+run("KeyError()")
+teardown_test_environment()
+settings.PUSHGATE["enabled"] = False
+run("KeyError()")
+"""
+    assert project.python("-c", COMMANDS + runs, server.url) == (["KeyError()"] * 3, [])
     assert project.gateway.groups() == []
 
 

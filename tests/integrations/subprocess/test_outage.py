@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from pushgate import Gateway, GroupingKey
-from pushgate.embedded import EmbeddedGateway
 from pushgate.embedded.pytest_plugin import PushgatewayFixture
 from support.faults import OK, FaultServer, answer, hang, respond_and_close
 
@@ -209,20 +208,19 @@ def test_a_term_ends_also_the_wait_for_what_is_late(late, waiting):
     assert (process.returncode, told in err, waiting()) == (5, True, [])
 
 
-def test_a_start_is_kept_and_delivered_while_the_command_runs(pushgate, waiting, tmp_path):
+def test_a_start_is_kept_and_delivered_while_the_command_runs(pushgate, waiting, tmp_path, server):
     os.mkfifo(tmp_path / "fifo")
-    with EmbeddedGateway() as gateway:
-        held, url = PushgatewayFixture(gateway), gateway.url
-        gateway.stop()
-        words = ("--retries=0", "--heartbeat=0.1s", "--", "cat", str(tmp_path / "fifo"))
-        process = pushgate.start(pushgate.argv(*words, gateway=url))
-        until(process, waiting)
-        gateway.start()
-        until(process, lambda: held.value("batch_job_last_start_timestamp_seconds", job="backup"))
-        assert held.value("batch_job_last_completion_timestamp_seconds", job="backup") is None
-        (tmp_path / "fifo").write_text("")
-        assert process.wait(DEADLINE) == 0
-        assert held.value("batch_job_last_run_success", job="backup") == 1
+    held, url = PushgatewayFixture(server), server.url
+    server.stop()
+    words = ("--retries=0", "--heartbeat=0.1s", "--", "cat", str(tmp_path / "fifo"))
+    process = pushgate.start(pushgate.argv(*words, gateway=url))
+    until(process, waiting)
+    server.start()
+    until(process, lambda: held.value("batch_job_last_start_timestamp_seconds", job="backup"))
+    assert held.value("batch_job_last_completion_timestamp_seconds", job="backup") is None
+    (tmp_path / "fifo").write_text("")
+    assert process.wait(DEADLINE) == 0
+    assert held.value("batch_job_last_run_success", job="backup") == 1
     assert waiting() == []
 
 
