@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
-from contract.fork_server import ForkServer, Request
+from contract.fork_server import ENVIRONMENT, ForkServer, Request
 from support import brokers
 
 PATIENCE = 120.0  # seconds; a job that takes longer is delayed without a bound
@@ -132,7 +132,7 @@ class _Command:
         self._out = job.folder / "out"
         self._process = subprocess.Popen(
             command,
-            env={**os.environ, **job.environment},
+            env={**ENVIRONMENT, **job.environment},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

@@ -25,6 +25,8 @@ from typing import NamedTuple
 import pushgate
 
 PATIENCE = 120.0  # seconds
+# Taken once: tests change theirs while threads start processes, and copying it then may fail.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if "PUSHGATE" not in name}
 
 
 class Request(NamedTuple):
@@ -56,10 +58,7 @@ class ForkServer:
     def __init__(self, module: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fork-server")
         self._path = os.path.join(self._folder.name, "socket")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PUSHGATE")}
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        )
+        path = [str(Path(__file__).parents[1]), *filter(None, [ENVIRONMENT.get("PYTHONPATH")])]
         with socket.socket(socket.AF_UNIX) as listener:  # the server's alone: it refuses once dead
             listener.bind(self._path)
             listener.listen(128)
@@ -67,7 +66,12 @@ class ForkServer:
                 [sys.executable, "-W", "ignore", "-m", "contract.fork_server", module],
                 stdin=listener,
                 cwd=self._folder.name,
-                env=environment | {"PUSHGATE_CONFIG": os.devnull, "HOME": self._folder.name},
+                env={
+                    **ENVIRONMENT,
+                    "HOME": self._folder.name,
+                    "PUSHGATE_CONFIG": os.devnull,
+                    "PYTHONPATH": os.pathsep.join(path),
+                },
             )
 
     def start(self, request: Request) -> ForkedProcess:
