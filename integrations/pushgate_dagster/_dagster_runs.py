@@ -73,6 +73,11 @@ def outcome(record: RunRecord, exception: str = "") -> Outcome | None:
     )
 
 
+def may_be_retried(run: DagsterRun) -> bool:
+    """Whether it failed, and nothing is said of a retry: Dagster writes that a moment later."""
+    return run.status is DagsterRunStatus.FAILURE and _WILL_RETRY not in run.tags
+
+
 def failure(events: Iterable[DagsterEvent]) -> str:
     """The class of what the first step that failed raised."""
     for event in events:

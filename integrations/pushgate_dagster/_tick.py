@@ -41,6 +41,7 @@ _MOST_RUNS = 200  # in one tick
 _LATER_RUNS = 100  # among which one of a later partition is looked for
 _TIME = 20.0  # seconds, after which a tick begins no further push; Dagster gives up after 60
 _LOOK_BACK = 120.0  # seconds that one host's clock may be behind another's
+_DECIDED = 10.0  # seconds after a failure, by which Dagster has said whether it tries again
 _FAILED = (Status.FAILURE, Status.RETRY)
 _QUEUED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
 _ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
@@ -120,7 +121,7 @@ class Tick:
         ):
             run, ended = record.dagster_run, translate.outcome(record)
             what = ended.status.value if ended else run.status.value
-            if self.cursor.told.get(run.run_id, (0.0, ""))[1] == what:
+            if self.cursor.told.get(run.run_id, (0.0, ""))[1] == what or self._is_undecided(record):
                 continue
             # A run that was told long before changes once more when it gets a tag.
             is_news = (record.end_time or record.start_time or 0.0) > since
@@ -135,6 +136,14 @@ class Tick:
             told = {**self.cursor.told, run.run_id: (changed_at, what)}
             recent = {i: t for i, t in told.items() if t[0] > seen_until - _LOOK_BACK}
             self.cursor = self.cursor._replace(seen_until=seen_until, told=recent)
+
+    def _is_undecided(self, record: RunRecord) -> bool:
+        """Whether the run has just failed, and Dagster has not yet said that it tries it again."""
+        return (
+            self.context.instance.run_retries_enabled
+            and translate.may_be_retried(record.dagster_run)
+            and self._now - (record.end_time or 0.0) < _DECIDED
+        )
 
     def _is_overtaken(self, run: DagsterRun) -> bool:
         """Whether a run of a later partition, of the same job or assets, has ended."""

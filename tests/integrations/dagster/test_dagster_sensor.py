@@ -122,6 +122,26 @@ def test_each_run_is_told_once_also_when_it_gets_a_tag_later(site):
     assert site.tick() == "0 reports pushed"
 
 
+def test_a_failure_is_told_once_dagster_has_said_whether_it_tries_again(tmp_path, monkeypatch):
+    settings = {"telemetry": {"enabled": False}, "run_retries": {"enabled": True}}
+    with (
+        EmbeddedGateway() as gateway,
+        dagster.DagsterInstance.local_temp(str(tmp_path), settings) as instance,
+    ):
+        site, tag = Site(instance, gateway), instance.add_run_tags
+
+        def after_a_tick(*arguments):
+            site.tick()
+            tag(*arguments)
+
+        monkeypatch.setattr(instance, "add_run_tags", after_a_tick)
+        site.run(fails=True, max_retries="1")
+        assert "completion_timestamp_seconds" not in site.told()
+        site.tick()
+        assert site.told().keys() >= {"retry_timestamp_seconds"}
+        assert "failure_timestamp_seconds" not in site.told()
+
+
 @pytest.mark.parametrize(
     "other",
     [
