@@ -10,6 +10,7 @@ import fcntl
 import os
 import sys
 import termios
+from contextlib import suppress
 
 from pushgate_subprocess._descriptors import WRITE, pipe, wait_ready
 
@@ -24,8 +25,9 @@ _MOST_IN_MEMORY = 1_048_576
 class Capture:
     """One captured stream: its last `limit` bytes, or everything where that is None.
 
-    Of everything, a mebibyte is kept in memory and the rest in an unnamed temporary file; `lost`
-    counts the bytes that a full disk left no room for: the command goes on all the same.
+    Of everything, a mebibyte is kept in memory and the rest in an unnamed file in $TMPDIR or
+    /var/tmp; `lost` counts the bytes that a full disk left no room for: the command goes on all the
+    same.
     `fd` is the pipe's read end, None once closed.
     """
 
@@ -107,14 +109,22 @@ class Capture:
         written = 0
         try:
             if self._file is None:
-                from tempfile import TemporaryFile  # 4 ms, for long output only
-
-                self._file = TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as self
+                self._file = _temporary_file()
             while written < len(data):
                 written += self._file.write(data[written:])
         except OSError:
             pass  # a full disk is no reason to disturb the command
         return written
+
+
+def _temporary_file() -> FileIO:
+    """A file on a disk, if there is one: /tmp is often memory, which the job would pay for."""
+    from tempfile import TemporaryFile  # 4 ms, for long output only
+
+    with suppress(OSError):
+        folder = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - the file has no name
+        return TemporaryFile(buffering=0, dir=folder)
+    return TemporaryFile(buffering=0)
 
 
 def _write_all(fd: int, data: bytes) -> None:

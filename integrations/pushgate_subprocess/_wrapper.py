@@ -174,7 +174,7 @@ class _Wrapper:
                 replay()
             self._linger(_REPLAYED, float("inf"))
         if lost := sum(capture.lost for capture in captures):
-            self._say(f"the last {lost} bytes of output are lost: no room in $TMPDIR or /tmp")
+            self._say(f"the last {lost} bytes of output are lost: no room in $TMPDIR or /var/tmp")
 
     def _new_report(self, started_at: float) -> RunReport | None:
         """What reports this run; None where even that can't be had, which is said."""

@@ -108,6 +108,15 @@ def test_held_back_megabytes_are_printed_whole(pushgate):
     assert pushgate.run(argv)[:2] == (1, b"".join(b"%06d\n" % n * 10_000 for n in range(30)))
 
 
+def test_held_back_megabytes_are_on_a_disk_and_not_in_tmp_which_may_be_memory(pushgate):
+    program = "import glob, os; os.write(1, b'x' * 2_000_000)\n"
+    program += "for fd in glob.glob(f'/proc/{os.getppid()}/fd/*'): print(os.path.realpath(fd))"
+    argv = pushgate.argv("-q", "--quiet-on-success", "--success-codes=1", "--", sys.executable)
+    environment = {name: pushgate.env[name] for name in pushgate.env if name != "TMPDIR"}
+    _, out, _ = pushgate.run([*argv, "-c", program], env=environment)
+    assert b"\n/var/tmp/" in out
+
+
 def test_a_full_disk_does_not_disturb_the_command_and_is_told(pushgate):
     program = "import os; os.write(1, b'x' * 2_000_000); exit(3)"
     argv = pushgate.argv("--dry-run", "--quiet-on-success", "--", sys.executable, "-c", program)
