@@ -35,6 +35,7 @@ def build(target: Path) -> None:
             main="pushgate.cli:main",
             compressed=True,
         )
+    target.chmod(0o755)  # zipapp lets its owner alone run it, and a container's user is another
 
 
 if __name__ == "__main__":
