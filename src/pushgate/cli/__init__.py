@@ -70,6 +70,8 @@ _IN_SCRIPTS = ("start", "finish")  # a script with "set -e" must not end because
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with ``argv``, by default the process's. Returns the exit code."""
+    if argv is None:
+        _put_library_first()
     command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if command == "run":
         # Without a guard: it has exit codes of its own and never writes to stdout.
@@ -88,6 +90,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def overview() -> str:
     """The help on all commands."""
     return _HELP
+
+
+def _put_library_first() -> None:
+    """Import no module of the job, such as ``signal.py``, in place of the standard library's.
+
+    They are in PYTHONPATH, which is meant for the job, or in the folder of ``python -m``.
+    """
+    from os import __file__ as inside
+
+    library = inside.rpartition("/")[0]
+    first = [folder for folder in sys.path if folder in (library, f"{library}/lib-dynload")]
+    sys.path[:] = [*first, *(folder for folder in sys.path if folder not in first)]
 
 
 def _end_process(code: int) -> None:

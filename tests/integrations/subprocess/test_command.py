@@ -120,6 +120,15 @@ def test_the_environment_is_that_of_the_bare_command(pushgate, locale):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_modules_of_the_job_in_pythonpath_are_not_ours(run, value, pushgate, tmp_path):
+    for name in ("json", "random", "resource", "select", "signal", "socket"):
+        (tmp_path / f"{name}.py").touch()
+    environment = {**pushgate.env, "PYTHONPATH": str(tmp_path)}
+    tells = (sys.executable, "-c", "import random; print(random.__file__)")
+    assert run("--", *tells, env=environment) == (0, f"{tmp_path}/random.py\n".encode(), b"")
+    assert value("last_run_success") == 1
+
+
 def test_secrets_are_nowhere_to_be_seen(pushgate, recorder):
     url = recorder.url.replace("//", "//robot:s3cret-url@")
     pushgate.env |= {
