@@ -5,6 +5,7 @@ Nothing is declared or created on the way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -22,10 +23,12 @@ def queue_finder(app: Any) -> Callable[[str, str], str]:
             for queue in app.amqp.queues.consume_from.values()
             if queue.exchange is not None and queue.exchange.name == exchange
         ]
-        for queue in bound:
-            if queue.routing_key == routing_key:
-                return str(queue.name)
-        return str(bound[0].name) if len(bound) == 1 else ""
+        fitting = (
+            [queue for queue in bound if queue.routing_key == routing_key]
+            or [queue for queue in bound if _fits(queue.routing_key or "", routing_key)]
+            or (bound if len(bound) == 1 else [])
+        )
+        return _name(fitting[0]) if fitting else ""
 
     return find
 
@@ -37,7 +40,8 @@ def routed_tasks(app: Any) -> dict[str, str]:
     """
     # Not Router.route(), which creates the queue it finds; the worker would consume from it after
     # its next reconnect.
-    consumed = app.amqp.queues.consume_from
+    queues = app.amqp.queues.consume_from.values()
+    consumed = {each: _name(queue) for queue in queues for each in (queue.name, queue.alias)}
     routes = app.amqp.routes or ()
     found = {}
     for name, task in app.tasks.items():
@@ -48,8 +52,20 @@ def routed_tasks(app: Any) -> dict[str, str]:
             queue = _routed(routes, name, app.conf.task_default_queue)
         queue = getattr(queue, "name", queue)
         if queue in consumed:
-            found[name] = str(queue)
+            found[name] = consumed[queue]
     return found
+
+
+def _name(queue: Any) -> str:
+    # The name of a kombu.common.Broadcast is another one in each process; it has an alias.
+    return str(queue.alias or queue.name)
+
+
+def _fits(pattern: str, routing_key: str) -> bool:
+    """As a topic exchange has it: https://www.rabbitmq.com/tutorials/tutorial-five-python#topic-exchange"""
+    wild = {"*": "[^.]+", "#": ".*"}
+    words = (wild.get(word) or re.escape(word) for word in pattern.split("."))
+    return re.fullmatch(r"\.".join(words), routing_key) is not None
 
 
 def _routed(routes: Any, name: str, default: str) -> Any:

@@ -12,6 +12,8 @@ import pytest
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.exceptions import Ignore, Reject, Retry
+from kombu import Exchange, Queue
+from kombu.common import Broadcast
 
 from pushgate import Gateway
 from pushgate.embedded import EmbeddedGateway
@@ -123,6 +125,35 @@ def test_a_redelivered_message_is_told_from_others(ends, seen):
     run(ends, request=request_of(ends, delivery_info=delivery))
 
     assert seen.counts("celery_task_redelivered_total", "task") == {("ends",): 1}
+
+
+TOPIC = Exchange("topic", "topic")
+QUEUES = [
+    Queue("default"),
+    Queue("one", TOPIC, "a.#"),
+    Queue("two", TOPIC, "*.b"),
+    Broadcast("all"),
+]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "routing_key", "queue"),
+    [
+        ("", "default", "default"),
+        ("topic", "a.x.y", "one"),
+        ("topic", "a.#", "one"),
+        ("topic", "c.b", "two"),
+        ("topic", "c.d", ""),
+        ("all", "", "all"),
+    ],
+)
+def test_a_run_has_the_name_of_the_queue_that_its_message_came_from(exchange, routing_key, queue):
+    app = make_app(task_queues=QUEUES)
+    task = app.task(name="ends", shared=False)(nothing)
+    delivery = {"exchange": exchange, "routing_key": routing_key}
+    with observed(app) as seen:
+        run(task, request=request_of(task, delivery_info=delivery))
+        assert seen.counts("celery_task_started_total", "queue") == {(queue,): 1}
 
 
 def test_runs_that_overlap_do_not_move_the_last_start_back(app, ends, seen):
