@@ -325,6 +325,19 @@ def test_a_group_that_is_not_taken_does_not_hold_up_the_others(outbox):
     assert [group.labels for group in outbox.waiting()] == [{"job": "b"}]
 
 
+def test_a_group_whose_requests_are_cut_off_does_not_hold_up_the_others_for_ever(server, outbox):
+    def handler(**request):
+        if request["url"].endswith("/large"):
+            raise ConnectionResetError
+        return default_handler(**request)
+
+    gateway = Gateway(server.url, handler=handler)
+    for job in ("large", "small"):
+        assert keep(outbox, job, url=server.url)
+    assert [outbox.flush(gateway).left for _ in range(2)] == [2, 1]
+    assert list(values(server.url)) == ["small"]
+
+
 def test_a_gateway_that_may_not_be_read_gets_what_waits_only_when_told_to(outbox):
     taken = []
 

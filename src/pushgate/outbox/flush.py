@@ -114,7 +114,8 @@ class Flush:
         loaded = [found for prefix in self._prefixes for found in self._folder.load(prefix)]
         self._wanted = {labels_text(record.labels) for record, _ in loaded}
         error = None
-        for record, names in sorted(loaded, key=lambda found: found[0].since):
+        # What has failed most goes last: a proxy may cut off the bodies of one group for ever.
+        for record, names in sorted(loaded, key=lambda found: (found[0].tries, found[0].since)):
             try:
                 await self._deliver(record, names)
             except _FailedError as failed:
