@@ -32,6 +32,8 @@ NOT_EXECUTABLE = 126
 # execvp(3) goes on to the next directory of PATH after these.
 _SEARCH_ON = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.ETIMEDOUT})
 
+_OF_A_SHELL = (b"cd", b"exec", b"export", b"set", b"source", b"ulimit", b"umask")
+
 # Python ignores these two from its start, and an ignored signal stays ignored through exec:
 # `yes | head` would never end. Popen restores them as well, posix_spawn doesn't.
 _IGNORED_BY_PYTHON = [getattr(signal, n) for n in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, n)]
@@ -188,6 +190,8 @@ def _refusal(command: bytes, tried: bytes, number: int) -> NotStartedError:
             reason = "no such file" if b"/" in command else "command not found"
         if b" " in command:
             reason += "; that is one word: leave its quotes out, or use sh -c 'COMMAND | ...'"
+        elif b"=" in command or command in _OF_A_SHELL:
+            reason += "; that is for a shell: sh -c 'cd DIR && COMMAND', or env NAME=VALUE COMMAND"
     elif number == errno.EACCES:
         reason = "permission denied: not executable (chmod +x, or name its interpreter)"
     else:

@@ -45,6 +45,8 @@ def test_death_by_signal_n_is_128_plus_n(pushgate, name):
     [
         ("no-such-command", 127, "command not found"),
         ("./no/such/file", 127, "no such file"),
+        ("export", 127, "not found; that is for a shell: sh -c 'cd DIR && COMMAND'"),
+        ("LD_LIBRARY_PATH=/lib", 127, "env NAME=VALUE COMMAND"),
         ("", 127, "command not found"),
         ("{}/bad-interpreter", 127, "its interpreter was not found"),
         ("{}/not-executable", 126, "chmod +x"),
