@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pushgate_apscheduler._scheduled_runs import ScheduledJob, job_run, schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from types import FrameType
 
     from apscheduler.schedulers.base import BaseScheduler
 
@@ -182,14 +184,15 @@ class _Listener:
         """A filter that lets all pass: of a run whose process was killed, no listener hears."""
         if record.msg == _LOST and record.exc_info and isinstance(record.args, tuple):
             try:
-                self._lost(str(record.args[0]), record.exc_info[1])
+                if _scheduler_that_logs() in (None, self._scheduler):
+                    self._lost(str(record.args[0]), record.exc_info[1])
             except Exception as error:  # a mistake of ours would reach the executor
                 _log.error(f"a run is not reported: {error!r}", subject=repr(type(error)))
         return True
 
     def _lost(self, job_id: str, error: BaseException | None) -> None:
         if (job := self._job(job_id)) is None:
-            return  # another scheduler's
+            return
         runs = {of: start for of, start in self._runs.copy().items() if of[0] == job_id and start}
         for of in runs:
             self._runs.pop(of, None)
@@ -197,3 +200,15 @@ class _Listener:
             self._runs[job_id, None] = None
         start = next(iter(runs.values()), (JobRun(job.key, time.time()), time.monotonic()))
         self._finish(*start, error)
+
+
+def _scheduler_that_logs() -> Any:
+    """That of the executor that logs now: executors of several schedulers have one logger.
+
+    None where it does not show.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "_run_job_error":
+        frame = frame.f_back
+    executor = None if frame is None else frame.f_locals.get("self")
+    return getattr(executor, "_scheduler", None)

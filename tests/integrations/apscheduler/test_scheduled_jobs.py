@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 
@@ -128,10 +129,16 @@ def test_a_run_that_its_process_takes_along_has_failed(job, exception, site):
     log = queue.SimpleQueue()
     logger = logging.getLogger("apscheduler.executors.processes")
     logger.addHandler(logging.handlers.QueueHandler(log))
-    site.scheduler.add_executor(ProcessPoolExecutor(1), "processes")
-    site.scheduler.add_job(**job, name="lost", executor="processes")
+    other, its_sink = BackgroundScheduler(**OPTIONS), Mock()
+    for scheduler, trigger in (other, HOURLY), (site.scheduler, None):
+        scheduler.add_executor(ProcessPoolExecutor(1), "processes")
+        scheduler.add_job(**job, trigger=trigger, id="1", name="lost", executor="processes")
+    pushgate_apscheduler.install(other, sink=its_sink)
+    other.start(paused=True)
     site.wait_for(events.EVENT_JOB_SUBMITTED)
     log.get(timeout=PATIENCE)
+    other.shutdown()
+    assert its_sink.mock_calls == []
     row = site.row("lost")
     assert (row.outcome, row.info["exception"]) == ("failed", exception)
 
