@@ -98,8 +98,8 @@ CELERY_ALERTS = (
         silent,
         "warning",
         f"{_WORKER} is silent.",
-        f"Its last push was {AGO} ago: its host is gone, or it can't reach the gateway. If it is"
-        f" gone for good: {_DELETE}.",
+        f"Its last push was {AGO} ago: its host is gone, it waits for its broker, or it can't reach"
+        f" the gateway. If it is gone for good: {_DELETE}.",
         "A worker pushes every 15s (option interval), also while it has nothing to do. Ends an\n"
         "hour after the threshold, which is in seconds.",
         hold="2m",
