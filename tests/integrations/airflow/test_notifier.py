@@ -303,20 +303,6 @@ DEADLINE = {
 MISSED = 1767229200.0
 
 
-def test_a_missed_deadline_in_the_triggerer(gateway_url, published):
-    from airflow.sdk import AsyncCallback
-    from airflow.triggers.callback import CallbackTrigger
-
-    callback = AsyncCallback(PushgatewayNotifier, kwargs={"deadline": 5})
-    trigger = CallbackTrigger(callback.path, {**callback.kwargs, "context": DEADLINE})
-
-    async def run():
-        return [event.payload["state"] async for event in trigger.run()]
-
-    assert asyncio.run(run()) == ["running", "success"]
-    assert published(dag_id="etl") == {"last_deadline_missed_timestamp_seconds": MISSED}
-
-
 @pytest.mark.parametrize("callback", [PushgatewayNotifier, push_outcome])
 def test_a_missed_deadline_in_an_executor(callback, gateway_url, published):
     import structlog
