@@ -61,6 +61,7 @@ def test_the_first_source_that_has_a_setting_wins(home):
 
 def test_an_empty_variable_is_not_set():
     assert load(PUSHGATE_GATEWAY="", PUSHGATEWAY_URL="b:1").gateway == "http://b:1"
+    assert load(PUSHGATE_GATEWAY=" http://b:1\r").gateway == "http://b:1"
 
 
 def test_the_file_is_the_named_one_else_the_users_else_the_systems(home, tmp_path):

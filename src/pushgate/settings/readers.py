@@ -182,7 +182,8 @@ def gateway(value: object, source: OptionSource = _ANYWHERE) -> str:
     """The URL of a gateway; with a password only where secrets may stand."""
     from ..transport.urls import base_url, parse
 
-    url = base_url(text(value))
+    # A line of an environment file may end with a blank, or as on Windows.
+    url = base_url(text(value.strip() if isinstance(value, str) else value))
     credentials = parse(url).credentials
     if credentials and credentials[1] and not source.holds_secrets:
         raise ValueError(
