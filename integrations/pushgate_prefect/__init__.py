@@ -69,7 +69,8 @@ class _Reporter:
     def __init__(self, job: str, sink: Sink | None) -> None:
         self._job = job
         self._sink = sink
-        self._runs: dict[UUID, JobRun | None] = {}  # that go on in this process; None: not real
+        self._begun: set[UUID] = set()  # those whose process this is
+        self._runs: dict[UUID, JobRun | None] = {}  # of these, once it is known; None: not real
 
     def push_outcome(
         self, flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
@@ -88,14 +89,17 @@ class _Reporter:
 
     def _report(self, flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         try:
-            is_known = flow_run.id in self._runs
+            if state.is_running():
+                self._begun.add(flow_run.id)
             # A runner tells of its runs one after another, and its end waits for that.
-            is_told_by_runner = not is_known and _ends_from_outside(state)
+            is_told_by_runner = flow_run.id not in self._begun and _ends_from_outside(state)
             sink = self._sink or _configured_sink(is_told_by_runner)
             if sink is None:
                 return
+            is_known = flow_run.id in self._runs
             run = self._runs.pop(flow_run.id) if is_known else self._new_run(flow, flow_run)
             if not state.is_running():
+                self._begun.discard(flow_run.id)
                 if run is not None:
                     outcome = translate.outcome(flow, flow_run, state, run.started_at)
                     sink.finished(run, outcome)
