@@ -48,8 +48,8 @@ def build(session: nox.Session) -> None:
     session.run(sys.executable, "scripts/build_pyz.py", str(DIST / "pushgate.pyz"))
     for package in (*DIST.glob("*.whl"), *DIST.glob("*.tar.gz")):
         with tempfile.TemporaryDirectory() as folder:
-            session.run(sys.executable, "-m", "venv", folder)
-            python = f"{folder}/bin/python"
-            session.run(python, "-m", "pip", "install", "--quiet", f"{package}")
-            session.run(python, "scripts/smoke.py", f"{folder}/bin/pushgate")
+            session.run(sys.executable, "-m", "venv", "--without-pip", folder)
+            pip = [sys.executable, "-m", "pip", "--python", f"{folder}/bin/python"]
+            session.run(*pip, "install", "--quiet", f"{package}")
+            session.run(sys.executable, "scripts/smoke.py", f"{folder}/bin/pushgate")
     session.run(sys.executable, "scripts/smoke.py", sys.executable, str(DIST / "pushgate.pyz"))

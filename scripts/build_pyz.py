@@ -30,11 +30,12 @@ def build(target: Path) -> None:
             shutil.rmtree(Path(folder, needless))
         zipapp.create_archive(
             folder,
-            target,
+            archive := target.with_suffix(".new"),
             interpreter="/usr/bin/env python3",
             main="pushgate.cli:main",
             compressed=True,
         )
+    archive.replace(target)  # who uses it meanwhile has the whole of one
     target.chmod(0o755)  # zipapp lets its owner alone run it, and a container's user is another
 
 
