@@ -217,7 +217,7 @@ def test_what_comes_slowly_on_a_kept_connection_has_all_of_the_time():
 
     late = threading.Event()
     with FaultServer(slow) as server:
-        gateway = Gateway(server.url, retries=0, timeout=3)
+        gateway = Gateway(server.url, retries=0, timeout=5)
         gateway.ready()
-        threading.Timer(1.6, late.set).start()  # after the half that is for the beginning
+        threading.Timer(2.6, late.set).start()  # after the half that is for the beginning
         assert [group.labels for group in gateway.groups()] == [{"job": "j"}]

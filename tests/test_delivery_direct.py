@@ -207,7 +207,7 @@ def test_what_hangs_without_regard_for_its_time_is_left_behind_and_kept(outbox, 
 
 
 def test_own_metrics_that_hang_cost_no_outcome(server, outbox, never, caplog):
-    sink = DirectSink(gateway_of(server.url, outbox), timeout=0.2, keep_timeout=1.0)
+    sink = DirectSink(gateway_of(server.url, outbox), timeout=0.2, keep_timeout=3.0)
     sink.finished(RUN, SUCCESS, never)
     # On a busy machine, the time may be over before the outcome is sent.
     assert KEY.labels in waiting(outbox) or names("last_run_success") <= held(server)
@@ -280,7 +280,7 @@ def test_a_start_is_kept_unless_its_end_has_begun(outbox, never, server):
     def handler(**request):
         return next(requests, lambda **_: lambda: None)(**request)
 
-    sink = DirectSink(Gateway("h", handler=handler, outbox=late), timeout=1.0)
+    sink = DirectSink(Gateway("h", handler=handler, outbox=late), timeout=10.0)
     sink.started(RUN)
     assert never.was_called.wait(PATIENCE)
     sink.finished(RUN, SUCCESS)
