@@ -58,6 +58,8 @@ def push_and_strike(way, url, at, report):
     sys.setprofile(None)
     if not at:
         os.write(report, str(calls).encode())
+    elif calls < at:
+        os.write(report, b"p")  # it had to wait less often: the moment did not come
 
 
 def strike(way, url, count):
