@@ -343,6 +343,8 @@ def test_every_error_survives_pickling_and_copying():
         *(getattr(pushgate, name) for name in pushgate.__all__ if name.endswith("Error")),
     } - {PushError, pushgate.DeliveryError}
     for error in errors:
+        if isinstance(error, pushgate.DeliveryError):
+            error.kept = True
         for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
             assert type(twin) is type(error)
             assert str(twin) == str(error)
@@ -881,12 +883,6 @@ def test_headers_that_each_request_sets_itself_are_refused(name):
 def test_options_of_another_type_are_named(options):
     with pytest.raises(TypeError, match=f"^{next(iter(options))} (is|are) "):
         push("http://127.0.0.1:1", HTTPHandler(**options))
-
-
-def test_a_handlers_headers_may_be_a_list():
-    with FaultServer(faults.accept) as server:
-        push(server.url, HTTPHandler(headers=[("X-Mine", "1")]))
-        assert server.requests[0].header("X-Mine") == "1"
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *HANDLERS])
