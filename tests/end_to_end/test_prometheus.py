@@ -187,7 +187,7 @@ def _publish_what_examples_do_not(gateway, environment, server, now):
         text = "".join(f"# TYPE {x} gauge\n{x} {v}\n" for x, v in _random_values(n, now))
         assert raw.exchange("PUT", f"/metrics/job/random/n/{n}", text).status == 200
     worker = _Worker(gateway, now)
-    worker.feed(kinds.WORKER, 2, 3, now - 60, 4)
+    worker.feed(kinds.WORKER, 2, 3, now - 60, 4, False)
     worker.tasks()
     # Rates need a scrape before.
     server.until(lambda: server.query("pushgate_records_dropped_total"))
@@ -195,7 +195,7 @@ def _publish_what_examples_do_not(gateway, environment, server, now):
     worker.feed(kinds.GONE, 1, True, False)
     worker.apply(worker.aggregator.dropped(3))
     gone = _Worker(gateway, now, node="gone@host")
-    gone.feed(kinds.WORKER, 1, 0, now, 4)
+    gone.feed(kinds.WORKER, 1, 0, now, 4, False)
     gone.apply(gone.aggregator.closed(now))
 
 
