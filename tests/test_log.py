@@ -2,8 +2,10 @@
 
 import logging
 import signal
+import threading
 
 from pushgate import RateLimitedLogger
+from support.fresh_process import fork, wait_for
 
 
 class Clock:
@@ -74,6 +76,27 @@ def test_a_signal_handler_may_log_while_a_line_is_logged():
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert lines == ["handled", "interrupted"]
+
+
+def test_a_forked_child_logs_also_if_a_thread_of_its_parent_was_at_it():
+    inside, over = threading.Event(), threading.Event()
+
+    def clock():
+        if threading.current_thread() is thread:
+            inside.set()
+            over.wait(60)
+        return 0.0
+
+    def child():
+        assert log.warning("the child's")
+
+    log = RateLimitedLogger(str, clock=clock)
+    thread = threading.Thread(target=log.warning, args=("the thread's",))
+    thread.start()
+    inside.wait(60)
+    wait_for(fork(child))
+    over.set()
+    thread.join()
 
 
 def test_what_the_writer_raises_reaches_nobody():

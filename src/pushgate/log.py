@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
 _ERROR, _WARNING, _INFO = 40, 30, 20  # logging's numbers; importing logging takes 8 ms
 _REMEMBERED = 1000  # subjects; they may hold names that come from outside
@@ -59,23 +59,21 @@ class RateLimitedLogger:
 
     def release(self) -> None:
         """Write the lines that were held back. From now on none is held back."""
-        with self._lock:
+        with self._locked():
             held, self._held = self._held or [], None
         for level, text in held:
             self._emit(level, text)
 
     def silence(self, last_line: str | None = None) -> None:
         """Write ``last_line``, and nothing from then on: threads that were left behind are late."""
-        is_ours = self._lock.acquire(timeout=_LONGEST_WAIT)
-        was_silenced, self._silenced = self._silenced, True
-        if is_ours:
-            self._lock.release()
-            if last_line and not was_silenced:
-                self._emit(_WARNING, last_line)
+        with self._locked():
+            was_silenced, self._silenced = self._silenced, True
+        if last_line and not was_silenced:
+            self._emit(_WARNING, last_line)
 
     def _log(self, level: int, text: str, subject: Hashable, count: int) -> bool:
         key = text if subject is None else subject
-        with self._lock:
+        with self._locked():
             if self._silenced:
                 return False
             now = self._clock()
@@ -93,6 +91,16 @@ class RateLimitedLogger:
                 return True
         self._emit(level, line)
         return True
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """After a fork, a thread that is not there may hold the lock: wait a moment, and go on."""
+        is_ours = self._lock.acquire(timeout=_LONGEST_WAIT)
+        try:
+            yield
+        finally:
+            if is_ours:
+                self._lock.release()
 
     def _emit(self, level: int, line: str) -> None:
         with suppress(Exception):  # a user's logging filter must not break a job
