@@ -60,6 +60,9 @@ class RunReport:
     def begin(self) -> None:
         """The run has started. Returns at once."""
         self._running = self._background.start(self._report, "pushgate-run")
+        if self._running is None:  # where no loop can run, threads may do
+            self._background = Background()
+            self._running = self._background.start(self._report, "pushgate-run")
 
     def finish(self, judge: Callable[[], Outcome], settled: Callable[[], object]) -> None:
         """The run has ended as ``judge()`` tells. Returns at once, where a thread can be had.

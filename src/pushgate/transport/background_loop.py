@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .asyncio_backend import ASYNCIO
 from .background import Background, in_background
-from .made_once import MadeOnce
 from .thread_steps import LoopCall, OnLoop, in_steps, in_thread
 
 if TYPE_CHECKING:
@@ -30,33 +29,20 @@ _STUCK = 1.0  # seconds
 class BackgroundLoop(Background):
     """Runs flows too, but their awaits in the loop, and the rest in few threads at a time.
 
-    A thread that hangs, on a disk or in a job's own code, holds up the others for a second.
+    A thread that hangs, on a disk or in a job's own code, holds up the others for a second. The
+    loop's own thread ends when no flow is left: a program that forks then has no thread of ours.
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.SelectorEventLoop()
-        self._loop.set_debug(False)  # its warnings are for the author of what runs in a loop
-        self._steps = asyncio.Semaphore(_MOST_STEPS)
+        self._lock = threading.Lock()
+        self._under_way = 0  # flows
         self._steps_done = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        started = threading.Event()
-        self._loop.call_soon(started.set)
 
-        def run() -> None:
-            with suppress(RuntimeError):  # a greenlet, in a thread where a loop runs already
-                self._loop.run_forever()
-            started.set()
-
-        # Without the context of the task that comes first.
-        if contextvars.Context().run(in_background, run, "pushgate-loop") is not None:
-            started.wait()
-        if not self._loop.is_running():
-            self._loop.close()
-            raise RuntimeError("no thread can be had")
-
-    def start(self, flow: Callable[[], Coroutine[Any, Any, None]], name: str) -> Running:
-        """Run ``flow``."""
-        running = Running(self._loop)
+    def start(
+        self, flow: Callable[[], Coroutine[Any, Any, None]], name: str
+    ) -> threading.Thread | Running | None:
+        """Run ``flow``; None where no thread or descriptor can be had."""
+        running = Running()
 
         async def run() -> None:
             try:
@@ -64,17 +50,16 @@ class BackgroundLoop(Background):
             finally:
                 running.set()
 
-        def begin() -> None:
-            task = self._loop.create_task(run(), name=name)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        self._loop.call_soon_threadsafe(begin)
+        with self._lock:
+            if not self._under_way and not self._begin():
+                return None
+            self._under_way += 1
+            self._loop.call_soon_threadsafe(self._start_task, run, name)
         return running
 
     def event(self) -> LoopEvent:
         """As a Background's."""
-        return LoopEvent(self._loop)
+        return LoopEvent()
 
     async def wait(self, event: Any, timeout: float | None = None) -> bool:
         """As a Background's."""
@@ -87,6 +72,43 @@ class BackgroundLoop(Background):
     def core(self, gateway: Any) -> Any:
         """As a Background's."""
         return OnLoop(gateway.core.waiting_by(ASYNCIO))
+
+    def _begin(self) -> bool:
+        """Whether a new thread with a loop runs now."""
+        try:
+            loop = asyncio.SelectorEventLoop()
+        except OSError:
+            return False
+        started = threading.Event()
+        loop.call_soon(started.set)
+
+        def run() -> None:
+            if asyncio._get_running_loop() is None:  # else it is a greenlet of gevent's
+                # Its warnings are for the author of what runs in a loop.
+                with asyncio.Runner(debug=False, loop_factory=lambda: loop) as runner:
+                    runner.get_loop().run_forever()
+            started.set()
+
+        # Without the context of the task that comes first.
+        if contextvars.Context().run(in_background, run, "pushgate-loop") is not None:
+            started.wait()
+        self._loop, self._tasks = loop, set[asyncio.Task[None]]()
+        self._steps = asyncio.Semaphore(_MOST_STEPS)
+        if not loop.is_running():
+            loop.close()
+        return loop.is_running()
+
+    def _start_task(self, run: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        task = self._loop.create_task(run(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        with self._lock:
+            self._under_way -= 1
+            if not self._under_way:
+                self._loop.stop()
 
     async def _in_turn(self, work: Callable[[], T]) -> T:
         has_turn = False
@@ -107,23 +129,32 @@ class BackgroundLoop(Background):
 
 
 class LoopEvent(threading.Event):
-    """An event that is set by any thread, and may be waited for in ``loop``."""
+    """An event that is set by any thread, and may be waited for in a loop, too."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._loop = loop
-        self._in_loop = asyncio.Event()
+        self._wakers: list[Callable[[], object]] = []
 
     def set(self) -> None:
         """As threading.Event's."""
         super().set()
-        self._loop.call_soon_threadsafe(self._in_loop.set)
+        for wake in self._wakers.copy():
+            with suppress(RuntimeError):  # it waits no more, and its loop is closed
+                wake()
 
     async def wait_in_loop(self, timeout: float | None) -> bool:
         """As ``wait``, in the loop."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._in_loop.wait()
+        woken = asyncio.Event()
+        wake = partial(asyncio.get_running_loop().call_soon_threadsafe, woken.set)
+        self._wakers.append(wake)
+        try:
+            if not self.is_set():
+                async with asyncio.timeout(timeout):
+                    await woken.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._wakers.remove(wake)
         return self.is_set()
 
 
@@ -135,14 +166,14 @@ class Running(LoopEvent):
         return not self.is_set()
 
 
-_shared = MadeOnce(BackgroundLoop)
-_of_parents: list[MadeOnce[BackgroundLoop]] = []  # to close one would take the parent's files
+_shared = BackgroundLoop()
+_of_parents: list[BackgroundLoop] = []  # to close a loop of theirs would take it from them
 
 
 def _renew() -> None:
     global _shared  # noqa: PLW0603 - a fork has not the thread
     _of_parents.append(_shared)
-    _shared = MadeOnce(BackgroundLoop)
+    _shared = BackgroundLoop()
 
 
 if hasattr(os, "register_at_fork"):
@@ -150,11 +181,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def background_loop(gateway: Any = None) -> BackgroundLoop | None:
-    """That of this process; None where no thread or descriptor can be had.
+    """That of this process; None where the Gateway that is pushed to has a handler of the user's.
 
-    Also where the Gateway that is pushed to has a handler of the user's, which may block.
+    That may block as long as it likes.
     """
-    try:
-        return None if gateway is not None and gateway.core.has_own_handler else _shared()
-    except (OSError, RuntimeError):
-        return None
+    return None if gateway is not None and gateway.core.has_own_handler else _shared
