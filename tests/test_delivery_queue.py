@@ -190,6 +190,18 @@ def test_what_does_not_fit_goes_to_the_outbox_and_is_delivered_when_the_gateway_
     assert values(server.url) == {f"job{number}": {"x": number} for number in range(10)}
 
 
+def test_what_waits_because_of_its_own_group_holds_up_no_other(server, outbox):
+    Gateway(server.url).send(
+        "PUT", GroupingKey("script"), b"batch_job_last_duration_seconds 1\n"
+    )  # no gauge
+    sink = sink_of(server.url, outbox)
+    sink.finished(RUN, SUCCESS)
+    sink.put("other", lambda: [report(1, key=GroupingKey("other"))])
+    assert sink.flush(PATIENCE) == 0
+    assert values(server.url)["other"] == {"x": 1}
+    assert [group.labels for group in outbox.waiting()] == [KEY.labels]
+
+
 def test_in_a_long_outage_all_goes_to_the_outbox_as_the_process_may_be_killed(
     server, outbox, monkeypatch
 ):

@@ -5,7 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
-from ..errors import GatewayRejectedError, PushError, is_retryable, may_arrive_later
+from ..errors import (
+    GatewayRejectedError,
+    PushError,
+    concerns_one_group,
+    is_retryable,
+    may_arrive_later,
+)
 from ..outbox.later_run import newer_families
 from ..protocol.text import encode
 from ..transport.backoff import Backoff
@@ -23,6 +29,7 @@ if TYPE_CHECKING:
     from ..protocol.grouping_key import GroupingKey
     from ..protocol.groups import Group
     from ..transport.made_once import MadeOnce
+    from .pending_push import PendingPush
     from .report import Report
     from .waiting_work import WaitingWork
 
@@ -160,9 +167,17 @@ class BatchDelivery:
             body = push.body(key, utf8_names=gateway.utf8_names)
             gateway.send_directly(push.method, key, body, timeout=self._timeout)
         except Exception as error:
-            if may_arrive_later(error):
+            if not may_arrive_later(error):
+                self._lost(error)
+            elif not (concerns_one_group(error) and self._is_kept(gateway, key, push)):
                 raise
-            self._lost(error)
+            else:
+                self._log.warning(f"a push for {key} waits in the outbox: {_why(error)}")
+
+    def _is_kept(self, gateway: Gateway, key: GroupingKey, push: PendingPush) -> bool:
+        """Whether the outbox has it now, so that it does not hold up other groups."""
+        changes = push.changes(key, time.time(), utf8_names=gateway.utf8_names)
+        return self._outbox is not None and self._outbox.keep(gateway.url, changes)
 
     def _news(
         self, report: Report, held: Mapping[GroupingKey, Group] | None
