@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -123,6 +124,11 @@ def promtool(*arguments: str | Path) -> tuple[int, str]:
     """The exit code and all that it says."""
     tool = debian.require("prometheus").with_name("promtool")
     ended = subprocess.run(
-        [tool, *arguments], capture_output=True, text=True, timeout=300, check=False
+        [tool, *arguments],
+        env={**os.environ, "GOGC": "800"},  # a fifth of its time is Go's collections
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     return ended.returncode, ended.stdout + ended.stderr
