@@ -156,3 +156,21 @@ def test_what_makes_no_sense_is_refused_at_once(gateway):
     for seconds in (0, -1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="give seconds above 0"):
             gateway.every(seconds, "j", [])
+
+
+def test_a_last_push_for_which_the_loop_was_closed_is_told(gateway_url):
+    told = []
+
+    async def work():
+        async with AsyncGateway(gateway_url).every(600, "a", [], on_error=told.append):
+            await asyncio.Event().wait()
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # its words about tasks that never end
+    coroutine = work()
+    task = loop.create_task(coroutine)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    coroutine.close()
+    assert not task.done()
+    assert [str(error) for error in told] == ["the event loop was closed before the last push"]

@@ -133,8 +133,11 @@ class AsyncPeriodicPush(_PushesBeside):
             self._task = asyncio.create_task(self._run(), name="pushgate-every")
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._is_of_a_fork():
+            return
+        if kind is GeneratorExit:  # nothing can be awaited any more
+            self._tell(RuntimeError("the event loop was closed before the last push"))
             return
         self._over.set()
         if self._task is not None:
