@@ -130,6 +130,7 @@ class Airflow(Rest):
             "triggerer__job_heartbeat_sec": "1",
             # How long a supervisor may take to see that a process was killed.
             "workers__min_heartbeat_interval": "1",
+            "workers__execution_api_timeout": "60",
             "usage_data_collection__enabled": "False",
             **settings,
         }
