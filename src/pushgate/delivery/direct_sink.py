@@ -15,7 +15,6 @@ from .attempt import Attempt, keep_report, push_report
 from .report import deadline_report, end_reports, heartbeat_report, start_report
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Coroutine, Iterable
     from typing import Any
 
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from ..gateway.core import GatewayCore
     from ..jobs.runs import JobRun, Outcome
     from ..protocol.grouping_key import GroupingKey
-    from ..transport.background import Background
-    from ..transport.background_loop import Running
+    from ..transport.background import Background, Running
     from .report import Own, Report
 
 _FOR_THE_START = 0.1  # of the end's time: a start that takes longer hangs, as the end would
@@ -69,7 +67,7 @@ class DirectSink:
         self._log = log or RateLimitedLogger()
         self._starts: dict[GroupingKey, _Start] = {}
         self._attempts: list[Attempt] = []
-        self._heartbeat: threading.Thread | Running | None = None
+        self._heartbeat: Running | None = None
 
     def started(self, run: JobRun) -> None:
         """Push that ``run`` has started. A failure is not logged: the end tells the start again."""
@@ -205,7 +203,7 @@ class _Start:
 
     def __init__(self, run: JobRun) -> None:
         self.run = run
-        self.running: threading.Thread | Running | None = None
+        self.running: Running | None = None
         self.has_ended = False  # then the end tells the start
         self.is_stopped = False
 

@@ -9,9 +9,13 @@ from contextlib import suppress
 TYPE_CHECKING = False  # for the start of a command, see pushgate itself
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any
+    from typing import Any, Protocol
 
-    from .background_loop import Running
+    class Running(Protocol):
+        """What was started: a thread, or a flow in a loop."""
+
+        def is_alive(self) -> bool:
+            """Whether it has not ended."""
 
 
 def in_background(target: Callable[[], None], name: str) -> threading.Thread | None:
@@ -35,11 +39,8 @@ class Background:
     :meth:`join`; between them it may block.
     """
 
-    def start(
-        self, flow: Callable[[], Coroutine[Any, Any, None]], name: str
-    ) -> threading.Thread | Running | None:
+    def start(self, flow: Callable[[], Coroutine[Any, Any, None]], name: str) -> Running | None:
         """Run ``flow``; None where no thread can be started."""
-
         return in_background(lambda: self.run(flow), name)
 
     def run(self, flow: Callable[[], Coroutine[Any, Any, None]]) -> None:

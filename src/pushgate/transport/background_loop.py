@@ -20,6 +20,8 @@ from .thread_steps import LoopCall, OnLoop, in_steps, in_thread
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from .background import Running
+
 T = TypeVar("T")
 
 _MOST_STEPS = 4  # at a time: with many threads at work, any other waits long for its turn
@@ -38,11 +40,9 @@ class BackgroundLoop(Background):
         self._under_way = 0  # flows
         self._steps_done = 0
 
-    def start(
-        self, flow: Callable[[], Coroutine[Any, Any, None]], name: str
-    ) -> threading.Thread | Running | None:
+    def start(self, flow: Callable[[], Coroutine[Any, Any, None]], name: str) -> Running | None:
         """Run ``flow``; None where no thread or descriptor can be had."""
-        running = Running()
+        running = RunningFlow()
 
         async def run() -> None:
             try:
@@ -158,7 +158,7 @@ class LoopEvent(threading.Event):
         return self.is_set()
 
 
-class Running(LoopEvent):
+class RunningFlow(LoopEvent):
     """What was started. Set at its end."""
 
     def is_alive(self) -> bool:
