@@ -491,6 +491,11 @@ def share_a_folder():
         gateway.push("c", [gauge("x", "", 1)])
         assert values(server.url)["a"] == {"of_nobody": 1, "of_root": 1}
         assert (gateway.outbox.waiting(), lines) == ([], [])
+        planted = f"{shared}/{'0' * 12}-{'0' * 32}.0.json"
+        wait_for(fork(lambda: (os.setuid(65534), os.symlink("/etc/passwd", planted))))
+        assert gateway.outbox.waiting() == []
+        assert [planted in line and "symbolic link" in line for line in lines] == [True]
+        assert os.path.islink(planted)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

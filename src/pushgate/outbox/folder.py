@@ -196,6 +196,9 @@ class Folder:
             if os.lstat(self._path(name)).st_uid == os.geteuid():
                 self._refuse_planted(name, error)
             else:
+                if error.errno not in (errno.EPERM, errno.EACCES):  # of who shares the folder
+                    text = f"can't be used: {error.strerror}; it is another user's, and stays"
+                    self._log.warning(f"in the outbox, {self._path(name)} {text}")
                 self._of_others.add(name)
             return None
         try:
